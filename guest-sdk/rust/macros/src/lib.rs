@@ -1,0 +1,1 @@
+//! The macro that exports a forwarder plugin.

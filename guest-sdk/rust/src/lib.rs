@@ -1,0 +1,1 @@
+//! Write forwarder plugins in Rust.

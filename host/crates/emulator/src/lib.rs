@@ -1,0 +1,1 @@
+//! A Simple Log Service for development, demos and tests.

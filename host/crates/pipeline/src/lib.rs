@@ -1,0 +1,1 @@
+//! The heart: ledger, routing, delivery, settlement, checkpoint.

@@ -1,0 +1,1 @@
+//! Small HEC and syslog receivers with faults by name, for demos and tests.

@@ -1,0 +1,1 @@
+//! The log model: a batch is a table over one decompressed block.

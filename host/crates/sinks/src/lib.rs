@@ -1,0 +1,1 @@
+//! Delivery protocols: Splunk HEC, syslog, files.

@@ -1,0 +1,1 @@
+//! Alibaba Cloud Simple Log Service: client and consumer group.

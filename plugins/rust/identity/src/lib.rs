@@ -1,0 +1,1 @@
+//! The smallest plugin: every log passes unchanged.

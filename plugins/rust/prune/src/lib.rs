@@ -1,0 +1,1 @@
+//! A plugin that filters rows and keeps or removes columns, by config.

@@ -1,0 +1,1 @@
+//! End-to-end, interop and command-line tests of the built program.

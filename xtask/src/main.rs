@@ -1,0 +1,3 @@
+//! What people type: `cargo xtask demo`, `test`, `check`, `plugins`, `bench`.
+
+fn main() {}
