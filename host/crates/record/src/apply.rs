@@ -1,0 +1,470 @@
+//! Edits taking effect.
+//!
+//! In call order, except that `reject` beats `drop` beats everything else, wherever they were called: a row
+//! that goes is not worth editing. Emitted rows are made last; the ones like a rejected row are not made,
+//! since a replay of the rejected log emits them again.
+
+use crate::batch::{Batch, CellData, Format, Label, RowData, RowIx, RowState};
+use crate::edits::{Edit, Edits, Values};
+use crate::json;
+use crate::keys::KeyId;
+use crate::origin::Time;
+use crate::slice::Slice;
+use crate::text::{Span, TextFull};
+
+/// What edits came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Rows discarded on purpose.
+    pub dropped: usize,
+    /// Rows refused, each with the reason.
+    pub rejected: Vec<(RowIx, String)>,
+    /// Rows added; they join the order at [`Batch::end_pass`].
+    pub emitted: usize,
+    /// Values that were to be treated as JSON and are not; they stayed as they were.
+    pub not_json: usize,
+}
+
+/// Room left beside a row that had to move because a field was added to it.
+const SPARE_CELLS: usize = 4;
+
+impl Batch {
+    /// Applies edits to the slice they were made for.
+    ///
+    /// # Errors
+    ///
+    /// The batch holds more added text than it can address. Some edits may have been applied; the batch
+    /// is to be held.
+    pub fn apply(&mut self, slice: &Slice, edits: &Edits) -> Result<Applied, TextFull> {
+        if edits.is_empty() {
+            return Ok(Applied::default());
+        }
+        let mut application = Application {
+            time_key: self.key_id("__time__"),
+            fate: vec![Fate::Stays; slice.len()],
+            applied: Applied::default(),
+            slice,
+            batch: self,
+        };
+        application.decide(edits);
+        for edit in edits.in_order() {
+            application.apply(edit)?;
+        }
+        application.emit(edits)?;
+        Ok(application.finish())
+    }
+
+    /// Sets the state of a row that is at fault, for the policy of a plugin's operator.
+    pub fn set_state(&mut self, ix: RowIx, state: RowState) {
+        if let Some(row) = self.rows.get_mut(ix.index()) {
+            row.state = state;
+        }
+    }
+
+    fn position(&self, ix: RowIx, key: KeyId) -> Option<usize> {
+        let row = self.row_data(ix);
+        let at = self.row_cells(ix).iter().position(|cell| cell.key() == key)?;
+        Some(row.first_cell as usize + at)
+    }
+
+    fn cell_data(&self, ix: RowIx, key: KeyId) -> Option<CellData> {
+        self.position(ix, key).and_then(|at| self.cells.get(at).copied())
+    }
+
+    /// Replaces the cell with the same key, or appends.
+    fn put_cell(&mut self, ix: RowIx, cell: CellData) {
+        if let Some(there) = self.position(ix, cell.key()).and_then(|at| self.cells.get_mut(at)) {
+            *there = cell;
+            return;
+        }
+        self.make_room(ix);
+        if let Some(row) = self.rows.get_mut(ix.index()) {
+            let end = (row.first_cell + row.cell_count) as usize;
+            row.cell_count += 1;
+            if let Some(free) = self.cells.get_mut(end) {
+                *free = cell;
+            }
+        }
+    }
+
+    /// Moves a row that has no free cell to the end of the table, where it gets some.
+    fn make_room(&mut self, ix: RowIx) {
+        let row = self.row_data(ix);
+        if row.cell_count < row.cell_room {
+            return;
+        }
+        let (from, count) = (row.cells(), row.cell_count as usize);
+        let first = self.cells.len();
+        self.cells.extend_from_within(from);
+        let free = CellData::new(KeyId(0), Span::EMPTY);
+        self.cells.resize(first + count + SPARE_CELLS, free);
+        if let Some(row) = self.rows.get_mut(ix.index()) {
+            row.first_cell = first as u32;
+            row.cell_room = (count + SPARE_CELLS) as u32;
+        }
+    }
+
+    fn retain_cells(&mut self, ix: RowIx, keep: impl Fn(KeyId) -> bool) {
+        let range = self.row_data(ix).cells();
+        let Some(cells) = self.cells.get_mut(range) else { return };
+        let mut kept = 0;
+        for at in 0..cells.len() {
+            if let Some(&cell) = cells.get(at)
+                && keep(cell.key())
+            {
+                if let Some(place) = cells.get_mut(kept) {
+                    *place = cell;
+                }
+                kept += 1;
+            }
+        }
+        if let Some(row) = self.rows.get_mut(ix.index()) {
+            row.cell_count = kept as u32;
+        }
+    }
+
+    fn intern(&mut self, key: &str) -> Result<KeyId, TextFull> {
+        if let Some(id) = self.key_id(key) {
+            return Ok(id);
+        }
+        let span = self.text.add(key)?;
+        Ok(self.keys.intern(&self.text, span))
+    }
+
+    fn label(&mut self, label: &str) -> Label {
+        let known = self.labels.iter().position(|known| known.as_ref() == label);
+        let index = known.unwrap_or_else(|| {
+            self.labels.push(label.into());
+            self.labels.len() - 1
+        });
+        Label(index as u32 + 1)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Dropped,
+    Rejected,
+}
+
+struct Application<'a> {
+    batch: &'a mut Batch,
+    slice: &'a Slice,
+    fate: Vec<Fate>,
+    applied: Applied,
+    time_key: Option<KeyId>,
+}
+
+impl Application<'_> {
+    /// Which rows go, before anything is done to the others.
+    fn decide(&mut self, edits: &Edits) {
+        for edit in edits.in_order() {
+            match edit {
+                Edit::Drop { rows } => {
+                    for &row in rows {
+                        if let Some(fate @ Fate::Stays) = self.fate.get_mut(row as usize) {
+                            *fate = Fate::Dropped;
+                        }
+                    }
+                }
+                Edit::Reject { rows, reason } => {
+                    rows.iter().for_each(|&row| self.reject(row, reason));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, edit: &Edit) -> Result<(), TextFull> {
+        match edit {
+            Edit::Drop { .. } | Edit::Reject { .. } | Edit::Emit { .. } => {}
+            Edit::Keep { keys } => self.retain(keys, true),
+            Edit::Remove { keys } => self.retain(keys, false),
+            Edit::RemoveAt { key, rows } => self.remove_at(key, rows),
+            Edit::Rename { key, to } => self.rename(key, to)?,
+            Edit::Nest { key } => self.nest(key, 0..self.slice.len() as u32),
+            Edit::NestAt { key, rows } => self.nest(key, rows.iter().copied()),
+            Edit::Set { key, format, rows, values } => self.set(key, *format, rows, values)?,
+            Edit::SetAll { key, format, value } => self.set_all(key, *format, value)?,
+            Edit::JsonSet { key, path, format, rows, values } => {
+                self.json_set(key, path, *format, rows, values)?;
+            }
+            Edit::JsonRemove { key, path, rows } => self.json_remove(key, path, rows)?,
+            Edit::Route { label, rows } => self.route(label, rows),
+        }
+        Ok(())
+    }
+
+    /// The batch's number of a row of the call, while it stays.
+    fn staying(&self, row: u32) -> Option<RowIx> {
+        let stays = self.fate.get(row as usize) == Some(&Fate::Stays);
+        self.slice.rows().get(row as usize).copied().filter(|_| stays)
+    }
+
+    fn reject(&mut self, row: u32, reason: &str) {
+        let Some(fate) = self.fate.get_mut(row as usize) else { return };
+        if *fate == Fate::Rejected {
+            return;
+        }
+        *fate = Fate::Rejected;
+        if let Some(&ix) = self.slice.rows().get(row as usize) {
+            self.applied.rejected.push((ix, reason.to_owned()));
+        }
+    }
+
+    fn retain(&mut self, keys: &[String], listed_stay: bool) {
+        let mut listed = vec![false; self.batch.key_count()];
+        for id in keys.iter().filter_map(|key| self.batch.key_id(key)) {
+            if let Some(flag) = listed.get_mut(id.index()) {
+                *flag = true;
+            }
+        }
+        let keep = |id: KeyId| listed.get(id.index()).copied().unwrap_or(false) == listed_stay;
+        for row in 0..self.slice.len() as u32 {
+            if let Some(ix) = self.staying(row) {
+                self.batch.retain_cells(ix, keep);
+            }
+        }
+    }
+
+    fn remove_at(&mut self, key: &str, rows: &[u32]) {
+        let Some(key) = self.batch.key_id(key) else { return };
+        for &row in rows {
+            if let Some(ix) = self.staying(row) {
+                self.batch.retain_cells(ix, |id| id != key);
+            }
+        }
+    }
+
+    fn rename(&mut self, key: &str, to: &str) -> Result<(), TextFull> {
+        let Some(from) = self.batch.key_id(key).filter(|_| key != to) else { return Ok(()) };
+        let to = self.batch.intern(to)?;
+        for row in 0..self.slice.len() as u32 {
+            let Some(ix) = self.staying(row) else { continue };
+            let Some(cell) = self.batch.cell_data(ix, from) else { continue };
+            self.batch.retain_cells(ix, |id| id != to);
+            if let Some(at) = self.batch.position(ix, from)
+                && let Some(there) = self.batch.cells.get_mut(at)
+            {
+                *there = cell.with_key(to);
+            }
+            self.note_time(row, ix, to);
+        }
+        Ok(())
+    }
+
+    fn nest(&mut self, key: &str, rows: impl Iterator<Item = u32>) {
+        let Some(key) = self.batch.key_id(key) else { return };
+        for ix in rows.filter_map(|row| self.staying(row)).collect::<Vec<_>>() {
+            let Some(at) = self.batch.position(ix, key) else { continue };
+            let Some(cell) = self.batch.cells.get_mut(at) else { continue };
+            if cell.format() == Format::Json || json::is_valid(self.batch.text.get(cell.value)) {
+                *cell = cell.with_format(Format::Json);
+            } else {
+                self.applied.not_json += 1;
+            }
+        }
+    }
+
+    fn set(
+        &mut self,
+        key: &str,
+        format: Format,
+        rows: &[u32],
+        values: &Values,
+    ) -> Result<(), TextFull> {
+        let key = self.batch.intern(key)?;
+        for (&row, value) in rows.iter().zip(values.iter()) {
+            let Some(ix) = self.staying(row) else { continue };
+            if format == Format::Json && !json::is_valid(value) {
+                self.reject(row, "the plugin set a value as JSON that is not JSON");
+                continue;
+            }
+            let span = self.batch.text.add(value)?;
+            self.put(row, ix, CellData::new(key, span).with_format(format));
+        }
+        Ok(())
+    }
+
+    fn set_all(&mut self, key: &str, format: Format, value: &str) -> Result<(), TextFull> {
+        let key = self.batch.intern(key)?;
+        let valid = format == Format::Text || json::is_valid(value);
+        let cell = CellData::new(key, self.batch.text.add(value)?).with_format(format);
+        for row in 0..self.slice.len() as u32 {
+            match self.staying(row) {
+                Some(ix) if valid => self.put(row, ix, cell),
+                Some(_) => self.reject(row, "the plugin set a value as JSON that is not JSON"),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, row: u32, ix: RowIx, cell: CellData) {
+        self.batch.put_cell(ix, cell);
+        if let Some(data) = self.batch.rows.get_mut(ix.index()) {
+            data.added_bytes = data.added_bytes.saturating_add(cell.value.len());
+        }
+        self.note_time(row, ix, cell.key());
+    }
+
+    /// A plugin that writes `__time__` sets the event's time.
+    fn note_time(&mut self, row: u32, ix: RowIx, key: KeyId) {
+        if self.time_key != Some(key) {
+            return;
+        }
+        let value = self.batch.cell_data(ix, key).map(|cell| self.batch.text.get(cell.value));
+        match (value.and_then(Time::parse), self.batch.rows.get_mut(ix.index())) {
+            (Some(time), Some(data)) => data.time = time,
+            _ => self.reject(row, "the plugin set `__time__` to something that is not a time"),
+        }
+    }
+
+    fn json_set(
+        &mut self,
+        key: &str,
+        path: &[String],
+        format: Format,
+        rows: &[u32],
+        values: &Values,
+    ) -> Result<(), TextFull> {
+        let Some(key) = self.batch.key_id(key) else { return Ok(()) };
+        let mut value = String::new();
+        for (&row, text) in rows.iter().zip(values.iter()) {
+            let Some(ix) = self.staying(row) else { continue };
+            value.clear();
+            match format {
+                Format::Text => json::push_string(&mut value, text),
+                Format::Json if json::is_valid(text) => value.push_str(text),
+                Format::Json => {
+                    self.reject(row, "the plugin set a JSON member to something that is not JSON");
+                    continue;
+                }
+            }
+            self.splice(row, ix, key, |held| json::set(held, path, &value))?;
+        }
+        Ok(())
+    }
+
+    fn json_remove(&mut self, key: &str, path: &[String], rows: &[u32]) -> Result<(), TextFull> {
+        let Some(key) = self.batch.key_id(key) else { return Ok(()) };
+        for &row in rows {
+            if let Some(ix) = self.staying(row) {
+                self.splice(row, ix, key, |held| json::remove(held, path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rewrites a value that holds JSON; what is not JSON stays and is counted.
+    ///
+    /// A value that is marked as JSON was checked before; one that is text is checked here.
+    fn splice(
+        &mut self,
+        row: u32,
+        ix: RowIx,
+        key: KeyId,
+        rewrite: impl Fn(&str) -> Result<Option<String>, json::Unfit>,
+    ) -> Result<(), TextFull> {
+        let Some(cell) = self.batch.cell_data(ix, key) else { return Ok(()) };
+        let held = self.batch.text.get(cell.value);
+        let is_json = cell.format() == Format::Json || json::is_valid(held);
+        match if is_json { rewrite(held) } else { Err(json::Unfit) } {
+            Ok(Some(text)) => {
+                let span = self.batch.text.add(&text)?;
+                self.put(row, ix, CellData::new(key, span).with_format(cell.format()));
+            }
+            Ok(None) => {}
+            Err(json::Unfit) => self.applied.not_json += 1,
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, label: &str, rows: &[u32]) {
+        let label = self.batch.label(label);
+        for &row in rows {
+            let ix = self.staying(row);
+            if let Some(row) = ix.and_then(|ix| self.batch.rows.get_mut(ix.index())) {
+                row.label = label;
+            }
+        }
+    }
+
+    fn emit(&mut self, edits: &Edits) -> Result<(), TextFull> {
+        for edit in edits.in_order() {
+            if let Edit::Emit { like, label, fields } = edit
+                && self.fate.get(*like as usize) != Some(&Fate::Rejected)
+                && let Some(&like) = self.slice.rows().get(*like as usize)
+            {
+                self.add_row(like, label.as_deref(), fields)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_row(
+        &mut self,
+        like: RowIx,
+        label: Option<&str>,
+        fields: &[(String, String)],
+    ) -> Result<(), TextFull> {
+        let batch = &mut *self.batch;
+        let label = label.map(|label| batch.label(label));
+        let Some(model) = batch.rows.get_mut(like.index()) else { return Ok(()) };
+        let ordinal = model.emissions;
+        model.emissions += 1;
+        let mut row = RowData {
+            first_cell: batch.cells.len() as u32,
+            cell_count: 0,
+            cell_room: 0,
+            added_bytes: 0,
+            parent: Some(like),
+            ordinal,
+            emissions: 0,
+            state: RowState::Live,
+            ..model.clone()
+        };
+        row.label = label.unwrap_or(row.label);
+        let ix = RowIx(batch.rows.len() as u32);
+        batch.rows.push(row);
+        batch.emitted.push((like, ix));
+        self.applied.emitted += 1;
+        self.fill_row(ix, fields)
+    }
+
+    fn fill_row(&mut self, ix: RowIx, fields: &[(String, String)]) -> Result<(), TextFull> {
+        let batch = &mut *self.batch;
+        for (key, value) in fields {
+            let cell = CellData::new(batch.intern(key)?, batch.text.add(value)?);
+            batch.put_cell(ix, cell);
+            let time = (self.time_key == Some(cell.key())).then(|| Time::parse(value));
+            let Some(row) = batch.rows.get_mut(ix.index()) else { continue };
+            row.added_bytes = row.added_bytes.saturating_add((key.len() + value.len()) as u32);
+            match time {
+                Some(Some(time)) => row.time = time,
+                Some(None) => {
+                    row.state = RowState::Rejected;
+                    let reason = "the plugin emitted a log whose `__time__` is not a time";
+                    self.applied.rejected.push((ix, reason.to_owned()));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the fates known to everybody.
+    fn finish(mut self) -> Applied {
+        for (&ix, fate) in self.slice.rows().iter().zip(&self.fate) {
+            let state = match fate {
+                Fate::Stays => continue,
+                Fate::Dropped => RowState::Dropped,
+                Fate::Rejected => RowState::Rejected,
+            };
+            self.applied.dropped += usize::from(*fate == Fate::Dropped);
+            self.batch.set_state(ix, state);
+        }
+        self.applied
+    }
+}

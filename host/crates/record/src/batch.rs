@@ -1,0 +1,254 @@
+//! The unit of flow: a table of logs over one pulled block.
+//!
+//! Cells are ranges into the block, so that a value is copied for the first time when a sink writes it into
+//! a request. Rows keep the order in which they were pulled; a field of all rows can be read as a column.
+//! Edits change the cells' ranges, never the block ([`crate::Edits`]), so the original log can always be
+//! told again ([`Row::original`](crate::Row::original)).
+
+use bytes::Bytes;
+
+use crate::decode::{DecodeError, Limits};
+use crate::keys::{KeyId, Keys};
+use crate::origin::{Origin, Time};
+use crate::row::Row;
+use crate::text::{Range, Span, Text};
+
+/// How a value is shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// As a string.
+    Text,
+    /// As the JSON it contains; it was checked to be JSON.
+    Json,
+}
+
+/// The number of a row within one batch; it stays valid whatever edits do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowIx(pub(crate) u32);
+
+impl RowIx {
+    /// Dense index, from zero.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Logs as a table. See the module for what it is made of.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) origin: Origin,
+    pub(crate) text: Text,
+    pub(crate) keys: Keys,
+    pub(crate) cells: Vec<CellData>,
+    pub(crate) rows: Vec<RowData>,
+    pub(crate) order: Vec<RowIx>,
+    pub(crate) groups: Vec<GroupData>,
+    pub(crate) labels: Vec<Box<str>>,
+    /// Rows added in the present pass, each with the row it follows; see [`Batch::end_pass`].
+    pub(crate) emitted: Vec<(RowIx, RowIx)>,
+}
+
+impl Batch {
+    /// Reads a decompressed `LogGroupList` and flattens its logs, exactly as the official SDK's consumers see
+    /// them (with the repairs that `decode.rs` names).
+    ///
+    /// # Errors
+    ///
+    /// The bytes are malformed or exceed `limits`. Nothing is skipped: a block that cannot be read whole is
+    /// not read at all.
+    pub fn decode(block: Bytes, origin: Origin, limits: &Limits) -> Result<Self, DecodeError> {
+        crate::decode::decode(block, origin, limits)
+    }
+
+    /// Where the batch was pulled from.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Size of the decompressed block in bytes.
+    pub fn raw_bytes(&self) -> usize {
+        self.text.block().len()
+    }
+
+    /// Bytes this batch holds: the block, the table and the side arena. Approximate.
+    pub fn held_bytes(&self) -> usize {
+        let table = size_of::<CellData>() * self.cells.capacity()
+            + (size_of::<RowData>() + size_of::<RowIx>()) * self.rows.capacity();
+        self.raw_bytes() + table + self.text.arena_bytes()
+    }
+
+    /// Logs that were pulled, dropped and rejected ones included, emitted ones not.
+    pub fn pulled_rows(&self) -> usize {
+        self.rows.iter().filter(|row| row.parent.is_none()).count()
+    }
+
+    /// Rows that are still to be delivered.
+    pub fn live_rows(&self) -> usize {
+        self.rows().count()
+    }
+
+    /// Rows that are still to be delivered, in order.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.order.iter().map(|&ix| self.row(ix)).filter(|row| row.state() == RowState::Live)
+    }
+
+    /// One row, whatever its state.
+    pub fn row(&self, ix: RowIx) -> Row<'_> {
+        Row::new(self, ix)
+    }
+
+    /// How many different field names the batch has seen; every [`KeyId::index`] is below it.
+    pub const fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The name behind a key's number.
+    pub fn key(&self, id: KeyId) -> &str {
+        self.keys.text_of(&self.text, id)
+    }
+
+    /// The number of a field name, if any log of the batch ever had it.
+    pub fn key_id(&self, key: &str) -> Option<KeyId> {
+        self.keys.find(&self.text, key)
+    }
+
+    /// Puts the rows that plugins added since the last call into the order, each after the row it is like.
+    /// Until then only [`Batch::row`] sees them: a plugin does not get its own rows back.
+    pub fn end_pass(&mut self) {
+        if self.emitted.is_empty() {
+            return;
+        }
+        let mut followers = std::mem::take(&mut self.emitted);
+        followers.sort_by_key(|&(like, _)| like);
+        let mut order = Vec::with_capacity(self.order.len() + followers.len());
+        for &ix in &self.order {
+            order.push(ix);
+            let from = followers.partition_point(|&(like, _)| like < ix);
+            let own = followers.iter().skip(from).take_while(|&&(like, _)| like == ix);
+            order.extend(own.map(|&(_, added)| added));
+        }
+        self.order = order;
+    }
+
+    pub(crate) fn row_data(&self, ix: RowIx) -> &RowData {
+        static NONE: RowData = RowData::NONE;
+        self.rows.get(ix.index()).unwrap_or(&NONE)
+    }
+
+    pub(crate) fn row_cells(&self, ix: RowIx) -> &[CellData] {
+        let row = self.row_data(ix);
+        self.cells.get(row.cells()).unwrap_or_default()
+    }
+
+    pub(crate) fn label_text(&self, label: Label) -> Option<&str> {
+        let index = label.0.checked_sub(1)? as usize;
+        self.labels.get(index).map(AsRef::as_ref)
+    }
+}
+
+/// Whether a row is still to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowState {
+    /// On its way to the sinks.
+    Live,
+    /// Discarded on purpose by a plugin.
+    Dropped,
+    /// Refused by a plugin, or at fault: to be dead-lettered.
+    Rejected,
+}
+
+/// A field of a row: which key, and where its value is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CellData {
+    /// The key's number; the top bit says that the value is shipped as JSON.
+    tagged_key: u32,
+    pub(crate) value: Span,
+}
+
+const AS_JSON: u32 = 1 << 31;
+
+impl CellData {
+    pub(crate) const fn new(key: KeyId, value: Span) -> Self {
+        Self { tagged_key: key.0 & !AS_JSON, value }
+    }
+
+    #[inline]
+    pub(crate) const fn key(self) -> KeyId {
+        KeyId(self.tagged_key & !AS_JSON)
+    }
+
+    pub(crate) const fn format(self) -> Format {
+        if self.tagged_key & AS_JSON == 0 { Format::Text } else { Format::Json }
+    }
+
+    pub(crate) const fn with_format(self, format: Format) -> Self {
+        let key = self.tagged_key & !AS_JSON;
+        match format {
+            Format::Text => Self { tagged_key: key, ..self },
+            Format::Json => Self { tagged_key: key | AS_JSON, ..self },
+        }
+    }
+
+    pub(crate) const fn with_key(self, key: KeyId) -> Self {
+        Self { tagged_key: (self.tagged_key & AS_JSON) | key.0, ..self }
+    }
+}
+
+/// A route label given to a row: an index into the batch's labels plus one, zero for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Label(pub(crate) u32);
+
+/// One log: where its cells are, and the metadata that no field can forge.
+#[derive(Debug, Clone)]
+pub(crate) struct RowData {
+    pub(crate) first_cell: u32,
+    pub(crate) cell_count: u32,
+    /// Cells reserved for this row, so that one more field need not move it.
+    pub(crate) cell_room: u32,
+    /// The `Log` message in the block.
+    pub(crate) log: Range,
+    pub(crate) group: u32,
+    pub(crate) row_in_group: u32,
+    pub(crate) time: Time,
+    /// Text that was added to the row by plugins, in bytes.
+    pub(crate) added_bytes: u32,
+    pub(crate) parent: Option<RowIx>,
+    /// Number of this emission below its parent.
+    pub(crate) ordinal: u32,
+    /// Emissions below this row so far.
+    pub(crate) emissions: u32,
+    pub(crate) label: Label,
+    pub(crate) state: RowState,
+}
+
+impl RowData {
+    /// What a row number of another batch reads as: nothing.
+    pub(crate) const NONE: Self = Self {
+        first_cell: 0,
+        cell_count: 0,
+        cell_room: 0,
+        log: Range { start: 0, len: 0 },
+        group: 0,
+        row_in_group: 0,
+        time: Time { seconds: 0, nanos: 0 },
+        added_bytes: 0,
+        parent: None,
+        ordinal: 0,
+        emissions: 0,
+        label: Label(0),
+        state: RowState::Dropped,
+    };
+
+    pub(crate) const fn cells(&self) -> std::ops::Range<usize> {
+        self.first_cell as usize..(self.first_cell + self.cell_count) as usize
+    }
+}
+
+/// A log group: what its logs share.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupData {
+    pub(crate) topic: Span,
+    pub(crate) source: Span,
+    /// `__topic__`, `__source__` and the tags, ready to be put in front of each log's own fields.
+    pub(crate) shared: Vec<CellData>,
+}

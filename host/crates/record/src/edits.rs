@@ -1,0 +1,296 @@
+//! What a plugin asks to have done to a slice, in the order in which it asked.
+//!
+//! Nothing happens until [`Batch::apply`](crate::Batch::apply): a plugin that fails half way has changed nothing. Whatever comes in
+//! here comes from a guest, so row numbers and lengths are checked at once, and everything is counted, so that
+//! the caller can stop a guest that asks for too much ([`Edits::bytes`]).
+
+use crate::batch::Format;
+
+/// An edit that does not fit its slice. The plugin is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadEdit {
+    /// A row number at or past the number of rows of the call.
+    #[error("row {row} does not exist, the call has {rows} rows")]
+    NoSuchRow {
+        /// The number that was given.
+        row: u32,
+        /// Rows of the call.
+        rows: u32,
+    },
+    /// Row numbers that repeat or go back.
+    #[error("row numbers must ascend, {after} follows {before}")]
+    NotAscending {
+        /// The earlier number.
+        before: u32,
+        /// The number that followed.
+        after: u32,
+    },
+    /// As many values as rows were expected.
+    #[error("{values} values for {rows} rows")]
+    WrongLength {
+        /// Values given.
+        values: usize,
+        /// Rows given.
+        rows: usize,
+    },
+}
+
+/// Texts in one buffer, so that a column of values costs two allocations rather than one per value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Values {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Values {
+    /// Adds a text.
+    pub fn push(&mut self, value: &str) {
+        self.text.push_str(value);
+        self.ends.push(self.text.len());
+    }
+
+    /// How many texts there are.
+    pub const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The texts.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| self.text.get(start..end).unwrap_or_default())
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Values {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut values = Self::default();
+        texts.into_iter().for_each(|text| values.push(text));
+        values
+    }
+}
+
+/// One edit. Rows are those of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    Drop { rows: Vec<u32> },
+    Keep { keys: Vec<String> },
+    Remove { keys: Vec<String> },
+    RemoveAt { key: String, rows: Vec<u32> },
+    Rename { key: String, to: String },
+    Nest { key: String },
+    NestAt { key: String, rows: Vec<u32> },
+    Set { key: String, format: Format, rows: Vec<u32>, values: Values },
+    SetAll { key: String, format: Format, value: String },
+    JsonSet { key: String, path: Vec<String>, format: Format, rows: Vec<u32>, values: Values },
+    JsonRemove { key: String, path: Vec<String>, rows: Vec<u32> },
+    Route { label: String, rows: Vec<u32> },
+    Emit { like: u32, label: Option<String>, fields: Vec<(String, String)> },
+    Reject { rows: Vec<u32>, reason: String },
+}
+
+/// Edits to one slice, not yet applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edits {
+    rows: u32,
+    edits: Vec<Edit>,
+    bytes: usize,
+}
+
+/// What one edit counts besides its texts and row numbers: about what it occupies here.
+const EDIT_BYTES: usize = 64;
+
+impl Edits {
+    /// No edits yet, to a slice of `rows` rows.
+    pub fn new(rows: usize) -> Self {
+        Self { rows: u32::try_from(rows).unwrap_or(u32::MAX), ..Self::default() }
+    }
+
+    /// Output so far in bytes: texts as often as they will be written, row numbers, and a fixed amount per
+    /// edit.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing was asked for.
+    pub const fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// Discard rows.
+    pub fn drop_rows(&mut self, rows: Vec<u32>) -> Result<(), BadEdit> {
+        self.check(&rows)?;
+        self.push(rows.len() * 4, Edit::Drop { rows });
+        Ok(())
+    }
+
+    /// Prune every row to these fields.
+    pub fn keep(&mut self, keys: Vec<String>) {
+        self.push(total(&keys), Edit::Keep { keys });
+    }
+
+    /// Discard these fields in every row.
+    pub fn remove(&mut self, keys: Vec<String>) {
+        self.push(total(&keys), Edit::Remove { keys });
+    }
+
+    /// Discard one field in some rows.
+    pub fn remove_at(&mut self, key: String, rows: Vec<u32>) -> Result<(), BadEdit> {
+        self.check(&rows)?;
+        self.push(key.len() + rows.len() * 4, Edit::RemoveAt { key, rows });
+        Ok(())
+    }
+
+    /// Rename a field in every row that has it; a field that had the new name is replaced there.
+    pub fn rename(&mut self, key: String, to: String) {
+        self.push(key.len() + to.len(), Edit::Rename { key, to });
+    }
+
+    /// Ship a field whose text is JSON as JSON.
+    pub fn nest(&mut self, key: String) {
+        self.push(key.len(), Edit::Nest { key });
+    }
+
+    /// The same for some rows only.
+    pub fn nest_at(&mut self, key: String, rows: Vec<u32>) -> Result<(), BadEdit> {
+        self.check(&rows)?;
+        self.push(key.len() + rows.len() * 4, Edit::NestAt { key, rows });
+        Ok(())
+    }
+
+    /// Set a field in some rows.
+    pub fn set(
+        &mut self,
+        key: String,
+        format: Format,
+        rows: Vec<u32>,
+        values: Values,
+    ) -> Result<(), BadEdit> {
+        self.check_values(&rows, &values)?;
+        let bytes = key.len() + values.text.len() + rows.len() * 4;
+        self.push(bytes, Edit::Set { key, format, rows, values });
+        Ok(())
+    }
+
+    /// Set a field in every row to one value.
+    pub fn set_all(&mut self, key: String, format: Format, value: String) {
+        let bytes = value.len().saturating_mul(self.rows as usize);
+        self.push(bytes.saturating_add(key.len()), Edit::SetAll { key, format, value });
+    }
+
+    /// Set a member inside a field that holds JSON.
+    pub fn json_set(
+        &mut self,
+        key: String,
+        path: Vec<String>,
+        format: Format,
+        rows: Vec<u32>,
+        values: Values,
+    ) -> Result<(), BadEdit> {
+        self.check_values(&rows, &values)?;
+        let per_row = total(&path) + 4;
+        let bytes = key.len() + values.text.len() + rows.len().saturating_mul(per_row);
+        self.push(bytes, Edit::JsonSet { key, path, format, rows, values });
+        Ok(())
+    }
+
+    /// Remove a member inside a field that holds JSON.
+    pub fn json_remove(
+        &mut self,
+        key: String,
+        path: Vec<String>,
+        rows: Vec<u32>,
+    ) -> Result<(), BadEdit> {
+        self.check(&rows)?;
+        let bytes = key.len() + total(&path) + rows.len() * 4;
+        self.push(bytes, Edit::JsonRemove { key, path, rows });
+        Ok(())
+    }
+
+    /// Give rows a route label.
+    pub fn route(&mut self, label: String, rows: Vec<u32>) -> Result<(), BadEdit> {
+        self.check(&rows)?;
+        self.push(label.len() + rows.len() * 4, Edit::Route { label, rows });
+        Ok(())
+    }
+
+    /// Add a log like row `like`.
+    pub fn emit(
+        &mut self,
+        like: u32,
+        label: Option<String>,
+        fields: Vec<(String, String)>,
+    ) -> Result<(), BadEdit> {
+        self.check(&[like])?;
+        let text: usize = fields.iter().map(|(key, value)| key.len() + value.len() + 16).sum();
+        let bytes = text + label.as_ref().map_or(0, String::len);
+        self.push(bytes, Edit::Emit { like, label, fields });
+        Ok(())
+    }
+
+    /// Send rows to the dead letters.
+    pub fn reject(&mut self, rows: Vec<u32>, reason: String) -> Result<(), BadEdit> {
+        self.check(&rows)?;
+        self.push(reason.len() + rows.len() * 4, Edit::Reject { rows, reason });
+        Ok(())
+    }
+
+    pub(crate) fn in_order(&self) -> &[Edit] {
+        &self.edits
+    }
+
+    fn push(&mut self, bytes: usize, edit: Edit) {
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(EDIT_BYTES);
+        self.edits.push(edit);
+    }
+
+    fn check(&self, rows: &[u32]) -> Result<(), BadEdit> {
+        if let Some(pair) = rows.array_windows().find(|[before, after]| before >= after) {
+            let [before, after] = *pair;
+            return Err(BadEdit::NotAscending { before, after });
+        }
+        match rows.last() {
+            Some(&row) if row >= self.rows => Err(BadEdit::NoSuchRow { row, rows: self.rows }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_values(&self, rows: &[u32], values: &Values) -> Result<(), BadEdit> {
+        if rows.len() != values.len() {
+            return Err(BadEdit::WrongLength { values: values.len(), rows: rows.len() });
+        }
+        self.check(rows)
+    }
+}
+
+fn total(texts: &[String]) -> usize {
+    texts.iter().map(|text| text.len() + 8).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_must_exist_and_ascend() {
+        let mut edits = Edits::new(3);
+        assert_eq!(edits.drop_rows(vec![0, 3]), Err(BadEdit::NoSuchRow { row: 3, rows: 3 }));
+        let unsorted = Err(BadEdit::NotAscending { before: 1, after: 1 });
+        assert_eq!(edits.reject(vec![1, 1], String::new()), unsorted);
+        let short = edits.set("k".into(), Format::Text, vec![0, 1], Values::from_iter(["a"]));
+        assert_eq!(short, Err(BadEdit::WrongLength { values: 1, rows: 2 }));
+        assert!(edits.is_empty(), "a bad edit is not recorded");
+    }
+
+    #[test]
+    fn a_value_for_every_row_counts_for_every_row() {
+        let mut edits = Edits::new(1000);
+        edits.set_all("k".into(), Format::Text, "x".repeat(100));
+        assert!(edits.bytes() >= 100_000);
+    }
+}

@@ -1,0 +1,48 @@
+//! What an encoder writes: rows back to back in one buffer, each still separable, so that bodies can be cut
+//! at any row without copying.
+
+use crate::batch::RowIx;
+
+/// Encoded rows.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The rows' bytes, one after the other.
+    pub bytes: Vec<u8>,
+    /// Where each row ends in `bytes` (exclusive); as many as `rows`.
+    ends: Vec<u32>,
+    /// Which rows these are.
+    rows: Vec<RowIx>,
+}
+
+impl Encoded {
+    /// Declares everything written to `bytes` since the last row to be row `ix`.
+    pub fn end_row(&mut self, ix: RowIx) {
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.rows.push(ix);
+    }
+
+    /// Takes back what was written since the last row.
+    pub fn discard_row(&mut self) {
+        self.bytes.truncate(self.row_start(self.ends.len()));
+    }
+
+    /// Where row number `n` of this buffer starts.
+    pub fn row_start(&self, n: usize) -> usize {
+        n.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as usize)
+    }
+
+    /// Where the rows end.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// The rows, in the order of their bytes.
+    pub fn rows(&self) -> &[RowIx] {
+        &self.rows
+    }
+
+    /// Takes it apart: bytes, ends and rows.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<u32>, Vec<RowIx>) {
+        (self.bytes, self.ends, self.rows)
+    }
+}

@@ -1,0 +1,216 @@
+//! Skipping over JSON, byte by byte where it must be, string by string where it can be.
+
+use std::ops::Range;
+
+use super::{Unfit, text_of};
+
+/// A position in JSON text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next byte that is not white space, without consuming it.
+    #[inline]
+    fn peek(&mut self) -> Result<u8, Unfit> {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(&byte) => return Ok(byte),
+                None => return Err(Unfit),
+            }
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Result<(), Unfit> {
+        if self.peek()? != byte {
+            return Err(Unfit);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Skips one value and tells where it was.
+    pub(super) fn value(mut self) -> Result<Range<usize>, Unfit> {
+        self.peek()?;
+        let start = self.at;
+        self.skip_value()?;
+        Ok(start..self.at)
+    }
+
+    fn skip_value(&mut self) -> Result<(), Unfit> {
+        match self.peek()? {
+            b'"' => self.skip_string(),
+            b'{' | b'[' => self.skip_container(),
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                let rest = self.bytes.get(self.at..).unwrap_or_default();
+                let ends =
+                    |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
+                self.at += rest.iter().position(ends).unwrap_or(rest.len());
+                Ok(())
+            }
+            _ => Err(Unfit),
+        }
+    }
+
+    /// From the opening quote past the closing one.
+    #[inline]
+    fn skip_string(&mut self) -> Result<(), Unfit> {
+        self.at += 1;
+        loop {
+            let rest = self.bytes.get(self.at..).ok_or(Unfit)?;
+            let found = memchr::memchr2(b'"', b'\\', rest).ok_or(Unfit)?;
+            self.at += found + 1;
+            if rest.get(found) == Some(&b'"') {
+                return Ok(());
+            }
+            self.at += 1; // what is escaped does not end the string
+        }
+    }
+
+    /// From the opening bracket past the closing one. Counts brackets only; nesting costs no stack.
+    fn skip_container(&mut self) -> Result<(), Unfit> {
+        let mut depth = 0usize;
+        loop {
+            match *self.bytes.get(self.at).ok_or(Unfit)? {
+                b'"' => {
+                    self.skip_string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The name of a member or the index of an element.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    name: Name<'a>,
+    /// Where the entry begins: at its key, or at its value in an array.
+    pub(super) start: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Name<'a> {
+    /// Raw text between the quotes.
+    Member(&'a [u8]),
+    Index(usize),
+}
+
+impl Entry<'_> {
+    /// Whether the path element `step` names this entry.
+    pub(super) fn is(&self, step: &str) -> bool {
+        match self.name {
+            Name::Member(raw) if memchr::memchr(b'\\', raw).is_none() => raw == step.as_bytes(),
+            Name::Member(raw) => {
+                let quoted = [b"\"", raw, b"\""].concat();
+                std::str::from_utf8(&quoted).is_ok_and(|quoted| text_of(quoted) == step)
+            }
+            Name::Index(index) => step.parse() == Ok(index) && !has_leading_zero(step),
+        }
+    }
+}
+
+fn has_leading_zero(step: &str) -> bool {
+    step.starts_with('+') || (step.len() > 1 && step.starts_with('0'))
+}
+
+/// The members of an object or the elements of an array, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entries<'a> {
+    scan: Scan<'a>,
+    is_object: bool,
+    index: usize,
+    /// Where the comma before the present entry stands.
+    pub(super) comma: Option<usize>,
+}
+
+impl<'a> Entries<'a> {
+    /// Enters the container at the position of `scan`.
+    pub(super) fn open(mut scan: Scan<'a>) -> Result<Self, Unfit> {
+        let is_object = match scan.peek()? {
+            b'{' => true,
+            b'[' => false,
+            _ => return Err(Unfit),
+        };
+        scan.at += 1;
+        Ok(Self { scan, is_object, index: 0, comma: None })
+    }
+
+    pub(super) const fn is_object(&self) -> bool {
+        self.is_object
+    }
+
+    /// The next entry's name, or `None` at the closing bracket, which [`Entries::at`] then points to. The
+    /// value is to be skipped or entered next.
+    #[inline]
+    pub(super) fn next_key(&mut self) -> Result<Option<Entry<'a>>, Unfit> {
+        let close = if self.is_object { b'}' } else { b']' };
+        if self.scan.peek()? == close {
+            return Ok(None);
+        }
+        if self.index > 0 {
+            self.comma = Some(self.scan.at);
+            self.scan.expect(b',')?;
+            self.scan.peek()?;
+        }
+        let start = self.scan.at;
+        let name = if self.is_object { self.member()? } else { Name::Index(self.index) };
+        self.index += 1;
+        Ok(Some(Entry { name, start }))
+    }
+
+    #[inline]
+    fn member(&mut self) -> Result<Name<'a>, Unfit> {
+        if self.scan.peek()? != b'"' {
+            return Err(Unfit);
+        }
+        let start = self.scan.at + 1;
+        self.scan.skip_string()?;
+        let raw = self.scan.bytes.get(start..self.scan.at - 1).ok_or(Unfit)?;
+        self.scan.expect(b':')?;
+        Ok(Name::Member(raw))
+    }
+
+    /// The position of the present entry's value.
+    pub(super) const fn value(&self) -> Scan<'a> {
+        self.scan
+    }
+
+    pub(super) fn skip_value(&mut self) -> Result<(), Unfit> {
+        self.scan.skip_value()
+    }
+
+    /// Where the walk stands.
+    pub(super) const fn at(&self) -> usize {
+        self.scan.at()
+    }
+
+    /// How many entries were passed.
+    pub(super) const fn passed(&self) -> usize {
+        self.index
+    }
+
+    /// Where the comma after the present entry stands, once its value was skipped.
+    pub(super) fn comma_after(mut self) -> Option<usize> {
+        (self.scan.peek() == Ok(b',')).then_some(self.scan.at)
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a log came from, and the name that stays with it for life.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The place in SLS that a batch was pulled from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Name of the source in the configuration.
+    pub source: Arc<str>,
+    /// SLS project.
+    pub project: Arc<str>,
+    /// SLS logstore.
+    pub logstore: Arc<str>,
+    /// Shard number.
+    pub shard: u32,
+    /// Cursor integer of the block's first log group; consecutive groups have consecutive integers.
+    /// `None` where a query regroups the logs on the server, so that no stable number exists.
+    pub first_cursor: Option<u64>,
+}
+
+/// The stable name of one event: project, logstore, shard, cursor of the log group, row in the group and, for
+/// events that a plugin added, the ordinal below the row they are like.
+///
+/// The same log has the same id however often it is pulled, so a receiver can tell a repetition from news.
+/// Written as `project/logstore/shard/cursor/row` with `.n` appended per emission.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventId(String);
+
+impl EventId {
+    pub(crate) fn new(origin: &Origin, cursor: u64, row: u32, ordinals: &[u32]) -> Self {
+        use fmt::Write as _;
+        let mut id = String::with_capacity(64);
+        let Origin { project, logstore, shard, .. } = origin;
+        // Writing to a `String` cannot fail.
+        let _ = write!(id, "{project}/{logstore}/{shard}/{cursor}/{row}");
+        for ordinal in ordinals {
+            let _ = write!(id, ".{ordinal}");
+        }
+        Self(id)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The time of an event: seconds since the Unix epoch and nanoseconds below one second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time {
+    /// Whole seconds since 1970-01-01T00:00:00Z, at most [`Time::MAX_SECONDS`].
+    pub seconds: u64,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+impl Time {
+    /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
+    pub const MAX_SECONDS: u64 = 253_402_300_799;
+
+    /// Reads decimal seconds with up to nine digits of fraction, as a plugin may write into `__time__`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+            return None;
+        }
+        let seconds: u64 = whole.parse().ok().filter(|&seconds| seconds <= Self::MAX_SECONDS)?;
+        let scale = 10u32.pow(9 - fraction.len() as u32);
+        let nanos = fraction.parse::<u32>().ok()? * scale;
+        Some(Self { seconds, nanos })
+    }
+
+    /// Nanoseconds since the epoch; times after the year 2554 saturate.
+    pub const fn as_nanos(self) -> u64 {
+        self.seconds.saturating_mul(1_000_000_000).saturating_add(self.nanos as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_exactly_or_not_at_all() {
+        let time = |seconds, nanos| Some(Time { seconds, nanos });
+        assert_eq!(Time::parse("1767323045"), time(1_767_323_045, 0));
+        assert_eq!(Time::parse("1767323045.5"), time(1_767_323_045, 500_000_000));
+        assert_eq!(Time::parse("0.000000001"), time(0, 1));
+        for bad in ["", "-1", "1.", ".5", "1e3", " 1", "1.1234567890", "253402300800", "１"] {
+            assert_eq!(Time::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_names_the_place_and_the_emission() {
+        let origin =
+            Origin { project: "p".into(), logstore: "l".into(), shard: 3, ..Origin::default() };
+        assert_eq!(EventId::new(&origin, 7, 2, &[]).as_str(), "p/l/3/7/2");
+        assert_eq!(EventId::new(&origin, 7, 2, &[0, 4]).to_string(), "p/l/3/7/2.0.4");
+    }
+}

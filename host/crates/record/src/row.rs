@@ -1,0 +1,120 @@
+//! What a sink walks: one log with the edits applied, and its metadata.
+
+use crate::batch::{Batch, CellData, Format, RowIx, RowState};
+use crate::keys::KeyId;
+use crate::origin::{EventId, Origin, Time};
+
+/// A view of one row.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    batch: &'a Batch,
+    ix: RowIx,
+}
+
+/// One field of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell<'a> {
+    /// Name of the field, unique within the row.
+    pub key: &'a str,
+    /// Number of that name within the batch, for tables that a sink keeps per key.
+    pub key_id: KeyId,
+    /// The value; with [`Format::Json`] it is JSON and may be shipped verbatim.
+    pub value: &'a str,
+    /// How to ship the value.
+    pub format: Format,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) const fn new(batch: &'a Batch, ix: RowIx) -> Self {
+        Self { batch, ix }
+    }
+
+    /// The row's number.
+    pub const fn ix(&self) -> RowIx {
+        self.ix
+    }
+
+    /// Whether the row is still to be delivered.
+    pub fn state(&self) -> RowState {
+        self.batch.row_data(self.ix).state
+    }
+
+    /// The fields, in order. The metadata among them (`__time__`, `__topic__`, …) is what contents may have
+    /// forged; decide by [`Row::topic`] and its like.
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'a>> + use<'a> {
+        let batch = self.batch;
+        batch.row_cells(self.ix).iter().map(move |cell| to_cell(batch, cell))
+    }
+
+    /// The field of a name.
+    pub fn get(&self, key: &str) -> Option<Cell<'a>> {
+        let id = self.batch.key_id(key)?;
+        let mut cells = self.batch.row_cells(self.ix).iter();
+        cells.find(|cell| cell.key() == id).map(|cell| to_cell(self.batch, cell))
+    }
+
+    /// The time of the event: of the log, or what a plugin wrote into `__time__`.
+    pub fn time(&self) -> Time {
+        self.batch.row_data(self.ix).time
+    }
+
+    /// The topic of the log group.
+    pub fn topic(&self) -> &'a str {
+        self.group(|group| group.topic)
+    }
+
+    /// The source of the log group, usually an address.
+    pub fn source(&self) -> &'a str {
+        self.group(|group| group.source)
+    }
+
+    /// The route label that a plugin gave.
+    pub fn label(&self) -> Option<&'a str> {
+        self.batch.label_text(self.batch.row_data(self.ix).label)
+    }
+
+    /// Where the batch was pulled from.
+    pub fn origin(&self) -> &'a Origin {
+        &self.batch.origin
+    }
+
+    /// The stable name of the event, unless the source cannot give one.
+    pub fn id(&self) -> Option<EventId> {
+        let mut ordinals = Vec::new();
+        let root = self.root(|row| ordinals.push(row));
+        ordinals.reverse();
+        let row = self.batch.row_data(root);
+        let cursor = self.batch.origin.first_cursor? + u64::from(row.group);
+        Some(EventId::new(&self.batch.origin, cursor, row.row_in_group, &ordinals))
+    }
+
+    /// The log as it was pulled, before any plugin; for an added row, the log it is like.
+    pub fn original(&self) -> Vec<(String, String)> {
+        crate::decode::original(self.batch, self.root(|_| ()))
+    }
+
+    /// The pulled log that this row stems from; `below` hears the ordinals on the way, innermost first.
+    fn root(&self, mut below: impl FnMut(u32)) -> RowIx {
+        let mut ix = self.ix;
+        while let Some(parent) = self.batch.row_data(ix).parent {
+            below(self.batch.row_data(ix).ordinal);
+            ix = parent;
+        }
+        ix
+    }
+
+    fn group(&self, part: impl Fn(&crate::batch::GroupData) -> crate::text::Span) -> &'a str {
+        let row = self.batch.row_data(self.ix);
+        let group = self.batch.groups.get(row.group as usize);
+        group.map_or("", |group| self.batch.text.get(part(group)))
+    }
+}
+
+fn to_cell<'a>(batch: &'a Batch, cell: &CellData) -> Cell<'a> {
+    Cell {
+        key: batch.key(cell.key()),
+        key_id: cell.key(),
+        value: batch.text.get(cell.value),
+        format: cell.format(),
+    }
+}
