@@ -1,0 +1,282 @@
+//! Bytes in flight, as permits that travel with the data.
+//!
+//! What a pull brings in is charged before it is asked for and given back when the batch is settled or
+//! dropped, because the permit is dropped with it: ownership is the accounting, and there is no counter to
+//! forget. Every other queue of the pipeline may hold what it likes; this is what bounds them all.
+//!
+//! The process budget is cut into one [`Budget`] per source, once. A source whose sinks stand still fills its
+//! own part and stops; the others do not notice.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use metrics::Gauge;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::metrics as meters;
+
+/// Bytes that one source may hold between pull and settle.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    account: Arc<Account>,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        let account = Account {
+            limit,
+            state: Mutex::new(State { used: 0, growth: ASSUMED_GROWTH }),
+            turn: tokio::sync::Mutex::new(()),
+            returned: Notify::new(),
+            gauge: meters::in_flight_bytes(),
+        };
+        Self { account: Arc::new(account) }
+    }
+
+    /// The budget of the process in equal parts, one per source.
+    pub fn split(total: u64, sources: usize) -> Vec<Self> {
+        let part = total / sources.max(1) as u64;
+        (0..sources).map(|_| Self::new(part)).collect()
+    }
+
+    /// Waits until a block of `raw_bytes` decompressed bytes fits, with what it is expected to grow by when
+    /// it is decoded and encoded.
+    ///
+    /// First come, first served, so that a large block is not overtaken for ever by small ones. What is
+    /// larger than the whole budget is admitted alone. The future may be dropped at any time.
+    pub async fn admit(&self, raw_bytes: u64) -> Permit {
+        let account = &self.account;
+        let asked = Instant::now();
+        let mut waited = None;
+        let _turn = account.turn.lock().await;
+        loop {
+            let returned = account.returned.notified();
+            if let Some(charged) = account.try_charge(raw_bytes) {
+                return Permit { account: Arc::clone(account), raw: raw_bytes, charged };
+            }
+            waited.get_or_insert(meters::Waiting::since(asked, meters::STAGE_PULL));
+            returned.await;
+        }
+    }
+
+    /// Bytes charged now. May exceed [`Budget::limit`] by what admitted batches grew beyond expectation.
+    pub fn used(&self) -> u64 {
+        self.account.state().used
+    }
+
+    /// Bytes this source may hold.
+    pub fn limit(&self) -> u64 {
+        self.account.limit
+    }
+
+    /// Whether more than half of it is in use: the time to pull smaller blocks.
+    pub fn under_pressure(&self) -> bool {
+        self.used().saturating_mul(2) > self.limit()
+    }
+}
+
+/// Some bytes of a [`Budget`]. Gives them back when it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping the permit gives its bytes back"]
+pub struct Permit {
+    account: Arc<Account>,
+    raw: u64,
+    charged: u64,
+}
+
+impl Permit {
+    /// Corrects the size of the block, once the reply says what it is. Never waits: the bytes are here, so
+    /// growing is a debt that the next pull waits for.
+    pub fn expect(&mut self, raw_bytes: u64) {
+        self.raw = raw_bytes;
+        let charge = self.account.state().expected(raw_bytes);
+        self.charge(charge);
+    }
+
+    /// Says what the batch really holds now: block, table, overlay and encoded bodies. Later pulls are
+    /// charged by the same measure.
+    pub fn holds(&mut self, bytes: u64) {
+        if self.raw > 0 {
+            let growth = bytes as f64 / self.raw as f64;
+            let mut state = self.account.state();
+            state.growth += (growth.min(MAX_GROWTH) - state.growth) * LEARNING;
+        }
+        self.charge(bytes);
+    }
+
+    /// Bytes charged for it now.
+    pub const fn charged(&self) -> u64 {
+        self.charged
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        let before = std::mem::replace(&mut self.charged, bytes);
+        self.account.recharge(before, bytes);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.charge(0);
+    }
+}
+
+#[derive(Debug)]
+struct Account {
+    limit: u64,
+    state: Mutex<State>,
+    /// Whoever holds it is next. tokio's mutex hands it on in the order of asking.
+    turn: tokio::sync::Mutex<()>,
+    returned: Notify,
+    gauge: Gauge,
+}
+
+#[derive(Debug)]
+struct State {
+    used: u64,
+    /// Bytes held per raw byte, as seen lately.
+    growth: f64,
+}
+
+/// A block, its table and one body that repeats it: what the first pulls are charged, before we know better.
+const ASSUMED_GROWTH: f64 = 2.5;
+
+/// One tiny block with a large fixed cost must not make a source believe that nothing fits any more.
+const MAX_GROWTH: f64 = 16.0;
+
+/// Weight of the latest batch.
+const LEARNING: f64 = 0.1;
+
+impl State {
+    fn expected(&self, raw_bytes: u64) -> u64 {
+        (raw_bytes as f64 * self.growth) as u64
+    }
+}
+
+impl Account {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_charge(&self, raw_bytes: u64) -> Option<u64> {
+        let mut state = self.state();
+        let charge = state.expected(raw_bytes);
+        if state.used > 0 && state.used.saturating_add(charge) > self.limit {
+            return None;
+        }
+        state.used += charge;
+        self.gauge.increment(charge as f64);
+        Some(charge)
+    }
+
+    fn recharge(&self, before: u64, now: u64) {
+        {
+            let mut state = self.state();
+            state.used = (state.used + now).saturating_sub(before);
+        }
+        self.gauge.increment(now as f64 - before as f64);
+        if now < before {
+            self.returned.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A budget that charges raw bytes one to one, so that tests can count.
+    fn exact(limit: u64) -> Budget {
+        let budget = Budget::new(limit);
+        budget.account.state().growth = 1.0;
+        budget
+    }
+
+    async fn is_refused(budget: &Budget, bytes: u64) -> bool {
+        tokio::time::timeout(Duration::from_secs(1), budget.admit(bytes)).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_waits_until_a_batch_is_settled() {
+        let budget = exact(100);
+        let first = budget.admit(80).await;
+        assert!(is_refused(&budget, 30).await);
+        let (second, ()) = tokio::join!(budget.admit(30), async { drop(first) });
+        assert_eq!(budget.used(), 30);
+        drop(second);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_larger_than_the_budget_is_admitted_alone() {
+        let budget = exact(100);
+        let small = budget.admit(1).await;
+        assert!(is_refused(&budget, 1_000).await);
+        drop(small);
+        let _large = budget.admit(1_000).await;
+        assert!(is_refused(&budget, 1).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_block_is_not_overtaken_by_small_ones() {
+        let budget = exact(100);
+        let first = budget.admit(50).await;
+        let large = budget.admit(100);
+        tokio::pin!(large);
+        assert!(large.as_mut().now_or_never().is_none());
+        assert!(is_refused(&budget, 1).await, "it would fit, but it is not its turn");
+        drop(first);
+        assert_eq!(large.await.charged(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn growth_is_a_debt_that_only_the_next_pull_waits_for() {
+        let budget = exact(100);
+        let mut permit = budget.admit(10).await;
+        permit.holds(250);
+        assert_eq!(budget.used(), 250);
+        assert!(is_refused(&budget, 1).await);
+        permit.expect(10);
+        drop(permit);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn later_pulls_are_charged_for_what_earlier_ones_grew_to() {
+        let budget = exact(u64::MAX);
+        for _ in 0..100 {
+            budget.admit(1_000).await.holds(3_000);
+        }
+        let charged = budget.admit(1_000).await.charged();
+        assert!((2_990..=3_000).contains(&charged), "{charged}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_budget_returns_to_its_start(
+            sizes in proptest::collection::vec((0..1_000_u64, 0..5_000_u64, any::<bool>()), 0..40),
+        ) {
+            let budget = exact(u64::MAX);
+            let admitted: Vec<_> = sizes
+                .into_iter()
+                .map(|(raw, held, grows)| {
+                    let mut permit = budget.admit(raw).now_or_never().expect("there is room");
+                    if grows {
+                        permit.holds(held);
+                    }
+                    permit
+                })
+                .collect();
+            prop_assert_eq!(budget.used(), admitted.iter().map(Permit::charged).sum::<u64>());
+            drop(admitted);
+            prop_assert_eq!(budget.used(), 0);
+        }
+    }
+}
