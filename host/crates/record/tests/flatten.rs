@@ -1,5 +1,7 @@
 //! Flattening, compared with what the official SDK's consumers see.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use base64::Engine as _;
 use bytes::Bytes;
 use forwarder_record::{Batch, Limits, Origin};
