@@ -381,6 +381,9 @@ impl<'l> Decoder<'l> {
 /// Key and value of a `Content` or a `LogTag`; each empty when absent, the last one when repeated.
 #[inline]
 fn pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
+    if let Some(pair) = usual_pair(range.of(block), range.start) {
+        return Ok(pair);
+    }
     let mut key = Range::default();
     let mut value = Range::default();
     let mut fields = Reader::new(block, range);
@@ -392,6 +395,19 @@ fn pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
         }
     }
     Ok((key, value))
+}
+
+/// The form that every writer produces: key, then value, both shorter than 128 bytes, nothing else.
+#[inline]
+fn usual_pair(bytes: &[u8], start: u32) -> Option<(Range, Range)> {
+    let [0x0a, key_len @ 0..0x80, rest @ ..] = bytes else { return None };
+    let [0x12, value_len @ 0..0x80, value @ ..] = rest.get(usize::from(*key_len)..)? else {
+        return None;
+    };
+    let (key_len, value_len) = (u32::from(*key_len), u32::from(*value_len));
+    let key = Range { start: start + 2, len: key_len };
+    let value_range = Range { start: key.end() + 2, len: value_len };
+    (value.len() == value_len as usize).then_some((key, value_range))
 }
 
 /// Adds a cell, or replaces the value of the one with the same key.

@@ -38,22 +38,23 @@ pub(crate) enum Value {
 /// Walks the fields of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    block: &'a [u8],
+    /// The block up to the end of the message.
+    bytes: &'a [u8],
     at: usize,
-    end: usize,
 }
 
 impl<'a> Reader<'a> {
     /// The fields of the message that `range` holds.
+    #[inline]
     pub(crate) fn new(block: &'a [u8], range: Range) -> Self {
-        let end = (range.end() as usize).min(block.len());
-        Self { block, at: (range.start as usize).min(end), end }
+        let bytes = block.get(..range.end() as usize).unwrap_or(block);
+        Self { bytes, at: range.start as usize }
     }
 
     /// The next field, or `None` at the end of the message.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Malformed> {
-        if self.at >= self.end {
+        if self.at >= self.bytes.len() {
             return Ok(None);
         }
         let key = self.varint()?;
@@ -65,6 +66,7 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, value }))
     }
 
+    #[inline(always)]
     fn value(&mut self, wire_type: u8, number: u32) -> Result<Value, Malformed> {
         match wire_type {
             0 => self.varint().map(Value::Varint),
@@ -77,7 +79,7 @@ impl<'a> Reader<'a> {
             3 => self.skip_group(number).map(|()| Value::Group),
             5 => {
                 let range = self.skip(4)?;
-                let bytes = self.block.get(range.start as usize..).and_then(|b| b.first_chunk());
+                let bytes = self.bytes.get(range.start as usize..).and_then(|b| b.first_chunk());
                 bytes
                     .map(|four| Value::Fixed32(u32::from_le_bytes(*four)))
                     .ok_or_else(|| self.malformed("four bytes"))
@@ -88,11 +90,20 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in 0..10 {
-            let byte = match self.block.get(self.at) {
-                Some(&byte) if self.at < self.end => byte,
-                _ => return Err(self.malformed("the rest of a varint")),
+            let Some(&byte) = self.bytes.get(self.at) else {
+                return Err(self.malformed("the rest of a varint"));
             };
             self.at += 1;
             value |= u64::from(byte & 0x7f) << (7 * shift);
@@ -105,7 +116,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn skip(&mut self, len: usize) -> Result<Range, Malformed> {
-        if len > self.end - self.at {
+        if len > self.bytes.len().saturating_sub(self.at) {
             return Err(self.malformed("as many bytes as the length says"));
         }
         let range = Range { start: self.at as u32, len: len as u32 };
@@ -130,6 +141,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[cold]
     const fn malformed(&self, what: &'static str) -> Malformed {
         Malformed { at: self.at, what }
     }

@@ -148,7 +148,8 @@ impl Range {
     }
 
     /// The bytes of the range, empty if it does not lie in `block`.
-    pub(crate) fn of(self, block: &Bytes) -> &[u8] {
+    #[inline]
+    pub(crate) fn of(self, block: &[u8]) -> &[u8] {
         block.get(self.start as usize..self.end() as usize).unwrap_or_default()
     }
 }
