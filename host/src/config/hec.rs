@@ -1,0 +1,130 @@
+//! `type = "hec"`: Splunk's HTTP Event Collector.
+
+use std::time::Duration;
+
+use super::address::{self, Address, HTTP, Transport};
+use super::legacy::{self, Script};
+use super::raw::{Context, Section};
+use super::secret::Secret;
+use super::tls::{self, TlsConfig};
+
+/// The port Splunk listens on unless told otherwise.
+const DEFAULT_PORT: u16 = 8088;
+
+/// Where events go and what surrounds them.
+#[derive(Debug, Clone)]
+pub struct HecConfig {
+    /// The collector; the path is added by the sink.
+    pub url: Address,
+    /// Sent as `Authorization: Splunk …`.
+    pub token: Secret,
+    /// Index for every event; `None` leaves it to the token.
+    pub index: Option<String>,
+    /// `source` for every event; `None` leaves it to the token.
+    pub source: Option<String>,
+    /// `sourcetype` for every event; `None` leaves it to the token.
+    pub sourcetype: Option<String>,
+    /// `host` for every event; `None` leaves it to the token.
+    pub event_host: Option<String>,
+    /// How a log is put into `event`.
+    pub event_format: EventFormat,
+    /// gzip level; `None` sends bodies as they are.
+    pub gzip: Option<u32>,
+    /// Whether each event carries its stable id as an indexed field.
+    pub event_id: bool,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Whom we trust.
+    pub tls: TlsConfig,
+}
+
+/// How a log is put into `event`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventFormat {
+    /// A JSON object.
+    Object,
+    /// A string that holds JSON, as the vendor's sample sends it.
+    JsonString,
+}
+
+/// Reads the settings of a HEC sink.
+pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecConfig> {
+    legacy::rename(Script::Splunk, section, cx);
+    let allow_plaintext = section.flag("allow_plaintext", cx).is_some_and(|found| found.value);
+    let url = url(section, allow_plaintext, cx);
+    if !section.has("token") {
+        let help = "add `token = \"${NAME_OF_A_VARIABLE}\"` or `token = \"file:/path/to/it\"`";
+        cx.error(&section.at_key("token"), "`token` is missing", help);
+    }
+    let token = section.secret("token", cx);
+    let index = metadata(section, "index", cx);
+    let source = metadata(section, "source", cx);
+    let sourcetype = metadata(section, "sourcetype", cx);
+    let event_host = metadata(section, "event_host", cx);
+    let formats = [("object", EventFormat::Object), ("json_string", EventFormat::JsonString)];
+    let event_format = section.choice("event_format", &formats, cx);
+    let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
+    let gzip = section.flag("gzip", cx).is_none_or(|found| found.value);
+    let level = section.whole("gzip_level", 1..=9, cx).map_or(1, |found| found.value);
+    let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
+    let tls = tls::check(section, cx);
+    Some(HecConfig {
+        url: url?,
+        token: token?.value,
+        index,
+        source,
+        sourcetype,
+        event_host,
+        event_format: event_format.map_or(EventFormat::Object, |found| found.value),
+        gzip: gzip.then_some(u32::try_from(level).unwrap_or(1)),
+        event_id,
+        timeout: timeout.map_or(60 * SECOND, |found| found.value),
+        tls,
+    })
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An empty string means "not set", as in the vendor's sample: Splunk would take it at its word.
+fn metadata(section: &mut Section, key: &'static str, cx: &mut Context<'_>) -> Option<String> {
+    section.text(key, cx).map(|found| found.value).filter(|text| !text.is_empty())
+}
+
+/// Reads `url`, or the sample's `host`, `port` and `https`.
+fn url(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -> Option<Address> {
+    let in_parts = section.has("host") && !section.has("url");
+    if !in_parts {
+        for part in ["host", "port", "https"] {
+            let message = format!("`{part}` is part of `url` here");
+            section.refuse(part, &message, "write `url = \"https://HOST:PORT\"`", cx);
+        }
+        let found = section.required("url", cx)?;
+        let url = address::check("url", &found, HTTP, allow_plaintext, cx)?;
+        return Some(Address { port: url.port.or(Some(DEFAULT_PORT)), ..url });
+    }
+    let host = section.text("host", cx)?;
+    let port = section.whole("port", 1..=65_535, cx).map(|found| found.value);
+    let https = section.flag("https", cx);
+    if https.is_none() {
+        let message =
+            "`https` is not written, so this sends https; the vendor's sample would send http";
+        let help =
+            "write `url = \"https://HOST:PORT\"`, or `https = false` if that is what Splunk speaks";
+        cx.notice(&host.at, message, help);
+    }
+    let transport = match https {
+        Some(https) if !https.value => Transport::Plain,
+        _ => Transport::Tls,
+    };
+    let parsed = match address::parse(&host.value, HTTP) {
+        Ok(parsed) if parsed.port.is_none() && !host.value.contains("://") => parsed,
+        _ => {
+            let help = "write the name or address alone, or `url = \"https://HOST:PORT\"` instead";
+            cx.error(&host.at, "`host` is not the name of a host", help);
+            return None;
+        }
+    };
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
+    let url = Address { transport, host: parsed.host, port: Some(port) };
+    address::allowed("https", url, &host.at, allow_plaintext, HTTP, cx)
+}

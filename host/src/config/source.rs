@@ -1,0 +1,276 @@
+//! `[[source]]`: a logstore, the consumer group that shares it, and how this consumer behaves.
+
+use std::time::Duration;
+
+use super::address::{self, Address, HTTP};
+use super::legacy::{self, Script};
+use super::raw::{Context, Found, Section};
+use super::secret::Secret;
+use super::start::{self, Start};
+
+/// One logstore to read.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// What it is called in routes, metrics and logs; the logstore unless named.
+    pub name: String,
+    /// Where SLS is, without the project.
+    pub endpoint: Address,
+    /// The project.
+    pub project: String,
+    /// The logstore.
+    pub logstore: String,
+    /// The group whose consumers share the shards.
+    pub consumer_group: String,
+    /// This consumer; `None` is the host's name and an instance number.
+    pub consumer: Option<String>,
+    /// Who we are to SLS.
+    pub credentials: Credentials,
+    /// How requests are signed.
+    pub signature: Signature,
+    /// Where shards without a checkpoint start.
+    pub start: Start,
+    /// What SLS filters and reshapes before it sends.
+    pub query: Option<Query>,
+    /// Whether we may create the group and set its options.
+    pub manage_group: bool,
+    /// How often we tell SLS that we live.
+    pub heartbeat_interval: Duration,
+    /// After how long without a heartbeat SLS gives our shards away.
+    pub group_timeout: Duration,
+    /// Whether the children of a split shard wait for their parents.
+    pub in_order: bool,
+    /// How often a moved checkpoint is saved.
+    pub commit_interval: Duration,
+    /// The longest wait between two looks at an idle shard.
+    pub idle_poll: Duration,
+    /// What happens where SLS no longer knows our checkpoint.
+    pub on_invalid_cursor: InvalidCursor,
+    /// The largest block of logs, decompressed, in bytes; a larger one holds its shard.
+    pub max_block: u64,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// An access key pair, or a temporary one with its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The key's public half; not shown either.
+    pub access_key_id: Secret,
+    /// The key's private half.
+    pub access_key_secret: Secret,
+    /// The token of temporary (STS) credentials.
+    pub security_token: Option<Secret>,
+}
+
+/// The version of request signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// HMAC-SHA1; known everywhere.
+    V1,
+    /// HMAC-SHA256; the key is bound to a region.
+    V4 {
+        /// Such as `cn-hangzhou`.
+        region: String,
+    },
+}
+
+/// What SLS runs over the logs before it sends them ("rule-based consumption").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// SPL sent with every pull.
+    Spl(String),
+    /// The id of a consume processor that is stored in the project.
+    Processor(String),
+}
+
+/// Where to go on where SLS no longer knows the checkpoint (it expired with the logs before it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidCursor {
+    /// At the oldest log that is still stored: repeats, loses nothing.
+    Begin,
+    /// At the end: skips what is stored.
+    End,
+    /// Hold the shard until a person decides.
+    Fail,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Checks one `[[source]]`.
+pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<SourceConfig> {
+    let s = &mut section;
+    legacy::rename(Script::Consumer, s, cx);
+    s.choice("type", &[("sls", ())], cx);
+    let allow_plaintext = s.flag("allow_plaintext", cx).is_some_and(value);
+    let endpoint = s
+        .required("endpoint", cx)
+        .and_then(|found| address::check("endpoint", &found, HTTP, allow_plaintext, cx));
+    let project = named(s, "project", NAME, cx);
+    let logstore = named(s, "logstore", LOGSTORE, cx);
+    let consumer_group = named(s, "consumer_group", NAME, cx);
+    let name = s.text("name", cx).map(value).or_else(|| logstore.clone());
+    let consumer = s.text("consumer", cx).filter(|found| valid_name(found, "consumer", NAME, cx));
+    let credentials = credentials(s, cx);
+    let (heartbeat_interval, group_timeout) = lease_times(s, cx);
+    let signature = signature(s, cx);
+    let start = start::check(s, cx).unwrap_or(Start::Begin);
+    let query = query(s, cx);
+    let manage_group = s.flag("manage_group", cx).is_none_or(value);
+    let in_order = s.flag("in_order", cx).is_some_and(value);
+    let commit_interval = s.duration("commit_interval", SECOND / 10..=HOUR, cx);
+    let idle_poll = s.duration("idle_poll", SECOND / 20..=60 * SECOND, cx);
+    let on_invalid_cursor = s.choice("on_invalid_cursor", INVALID_CURSOR, cx);
+    let max_block = s.size("max_block", 1 << 20..=1 << 30, cx);
+    let timeout = s.duration("timeout", SECOND..=HOUR, cx);
+    section.finish(cx);
+    Some(SourceConfig {
+        name: name?,
+        endpoint: endpoint?,
+        project: project?,
+        logstore: logstore?,
+        consumer_group: consumer_group?,
+        consumer: consumer.map(value),
+        credentials: credentials?,
+        signature,
+        start,
+        query,
+        manage_group,
+        heartbeat_interval,
+        group_timeout,
+        in_order,
+        commit_interval: commit_interval.map_or(5 * SECOND, value),
+        idle_poll: idle_poll.map_or(2 * SECOND, value),
+        on_invalid_cursor: on_invalid_cursor.map_or(InvalidCursor::Begin, value),
+        max_block: max_block.map_or(64 << 20, value),
+        timeout: timeout.map_or(60 * SECOND, value),
+    })
+}
+
+const INVALID_CURSOR: &[(&str, InvalidCursor)] =
+    &[("begin", InvalidCursor::Begin), ("end", InvalidCursor::End), ("fail", InvalidCursor::Fail)];
+
+fn value<T>(found: Found<T>) -> T {
+    found.value
+}
+
+fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credentials> {
+    let Some(mut keys) = section.table("credentials", cx) else {
+        let help = "add `[source.credentials]` with `access_key_id` and `access_key_secret`";
+        cx.error(&section.at_key("credentials"), "`credentials` are missing", help);
+        return None;
+    };
+    for key in ["access_key_id", "access_key_secret"] {
+        if !keys.has(key) {
+            let help = format!("add `{key} = \"${{NAME_OF_A_VARIABLE}}\"`");
+            cx.error(&keys.at_key(key), format!("`{key}` is missing"), help);
+        }
+    }
+    let access_key_id = keys.secret("access_key_id", cx);
+    let access_key_secret = keys.secret("access_key_secret", cx);
+    let security_token = keys.secret("security_token", cx).map(value);
+    keys.finish(cx);
+    Some(Credentials {
+        access_key_id: access_key_id?.value,
+        access_key_secret: access_key_secret?.value,
+        security_token,
+    })
+}
+
+fn signature(section: &mut Section, cx: &mut Context<'_>) -> Signature {
+    let region = section.text("region", cx).map(value);
+    let version = section.choice("signature", &[("v1", 1), ("v4", 4)], cx);
+    match (version.as_ref().map(|found| found.value), region) {
+        (Some(4) | None, Some(region)) => Signature::V4 { region },
+        (Some(4), None) => {
+            let at = section.at().clone();
+            cx.error(&at, "`signature = \"v4\"` needs a region", "add `region = \"cn-hangzhou\"`");
+            Signature::V1
+        }
+        _ => Signature::V1,
+    }
+}
+
+fn query(section: &mut Section, cx: &mut Context<'_>) -> Option<Query> {
+    let spl = section.verbatim("query", cx);
+    let processor = section.text("processor", cx);
+    match (spl, processor) {
+        (Some(spl), None) => Some(Query::Spl(spl.value)),
+        (None, Some(processor)) => Some(Query::Processor(processor.value)),
+        (Some(_), Some(processor)) => {
+            let message =
+                "`query` and `processor` are given, and SLS does not say which it would run";
+            cx.error(&processor.at, message, "keep one");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+/// The heartbeat interval and the group's timeout, which has to survive lost beats.
+fn lease_times(section: &mut Section, cx: &mut Context<'_>) -> (Duration, Duration) {
+    let interval =
+        section.duration("heartbeat_interval", SECOND..=HOUR, cx).map_or(10 * SECOND, value);
+    let default = (60 * SECOND).max(3 * interval);
+    let Some(timeout) = section.duration("group_timeout", 2 * SECOND..=HOUR, cx) else {
+        return (interval, default);
+    };
+    if timeout.value < 2 * interval {
+        let message =
+            "`group_timeout` is less than two heartbeats: one lost beat would move the shards";
+        cx.error(
+            &timeout.at,
+            message,
+            format!("use at least {:?}, better {default:?}", 2 * interval),
+        );
+    }
+    (interval, timeout.value)
+}
+
+/// What SLS accepts as a name; it answers others with a vague `405 InvalidMethod` later on.
+#[derive(Clone, Copy)]
+struct Naming {
+    allowed: fn(&str) -> bool,
+    told: &'static str,
+}
+
+const NAME: Naming = Naming {
+    allowed: |text| {
+        (1..=128).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    },
+    told: "1 to 128 letters, digits, `-` or `_`",
+};
+
+const LOGSTORE: Naming = Naming {
+    allowed: |text| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        (2..=80).contains(&text.len())
+            && text.starts_with(inner)
+            && text.ends_with(inner)
+            && text.chars().all(|c| inner(c) || matches!(c, '-' | '_'))
+    },
+    told: "2 to 80 lower-case letters, digits, `-` or `_`, beginning and ending with a letter or digit",
+};
+
+fn named(
+    section: &mut Section,
+    key: &'static str,
+    naming: Naming,
+    cx: &mut Context<'_>,
+) -> Option<String> {
+    let found = section.required(key, cx)?;
+    valid_name(&found, key, naming, cx).then_some(found.value)
+}
+
+fn valid_name(found: &Found<String>, key: &str, naming: Naming, cx: &mut Context<'_>) -> bool {
+    let valid = (naming.allowed)(&found.value);
+    if !valid {
+        cx.error(
+            &found.at,
+            format!("`{}` cannot be a {key}", found.value),
+            format!("use {}", naming.told),
+        );
+    }
+    valid
+}

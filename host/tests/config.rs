@@ -1,0 +1,443 @@
+//! The configuration from outside: every problem in one run, told with its place and a hint; the
+//! vendor's sample accepted as it stands; no secret in any message.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forwarder::config::address::Transport;
+use forwarder::config::sink::SinkKind;
+use forwarder::config::source::{Query, Signature};
+use forwarder::config::start::Start;
+use forwarder::config::{Checked, Config, Request, check};
+
+const SECRET: &str = "s3cret-7f1c";
+
+fn environment(name: &str) -> Option<String> {
+    let known = HashMap::from([("KEY_ID", "LTAIexample"), ("KEY", SECRET), ("TOKEN", SECRET)]);
+    known.get(name).map(|value| (*value).to_owned())
+}
+
+/// Checks a file of `tests/config/`, by the path as seen from the package.
+fn check_file(name: &str) -> Checked {
+    let file = Some(PathBuf::from("tests/config").join(name));
+    check(&Request { file, ..Request::default() }, &environment)
+}
+
+fn check_text(text: &str) -> Checked {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let request = Request { file: Some(file.path().to_owned()), ..Request::default() };
+    check(&request, &environment)
+}
+
+fn accepted(text: &str) -> Config {
+    check_text(text).config.unwrap_or_else(|problems| panic!("{}", told(&problems)))
+}
+
+fn told(problems: &[forwarder::problem::Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n\n")).collect()
+}
+
+#[test]
+fn a_whole_config_is_understood() {
+    let checked = check_file("whole.toml");
+    let config = checked.config.unwrap_or_else(|problems| panic!("{}", told(&problems)));
+    insta::assert_snapshot!("whole", format!("{config:#?}"));
+    insta::assert_snapshot!("whole_notices", told(&checked.notices));
+}
+
+#[test]
+fn every_problem_is_told_in_one_run() {
+    let checked = check_file("broken.toml");
+    insta::assert_snapshot!("broken", told(&checked.config.unwrap_err()));
+}
+
+#[test]
+fn routes_have_to_be_total_reachable_and_to_name_sinks() {
+    let checked = check_file("routes.toml");
+    insta::assert_snapshot!("routes", told(&checked.config.unwrap_err()));
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_told_by_line() {
+    let checked = check_file("not_toml.toml");
+    insta::assert_snapshot!("not_toml", told(&checked.config.unwrap_err()));
+}
+
+#[test]
+fn the_samples_environment_is_a_source() {
+    let env = |name: &str| {
+        let value = match name {
+            "SLS_ENDPOINT" => "cn-beijing.log.aliyuncs.com",
+            "SLS_AK_ID" => "LTAIexample",
+            "SLS_AK_KEY" => SECRET,
+            "SLS_PROJECT" => "my-project",
+            "SLS_LOGSTORE" => "actiontrail",
+            "SLS_CG" => "siem",
+            "SLS_REGION" => "cn-beijing",
+            "SPLUNK" => SECRET,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let request = Request {
+        plugins: vec!["audit.wasm".to_owned()],
+        sinks: vec![
+            "hec+https://10.1.2.3?token_env=SPLUNK&index=audit&gzip=false&timeout=5".to_owned(),
+            "syslog+tls://siem.example.org".to_owned(),
+            "stdout:".to_owned(),
+            "file:/var/log/copy.jsonl".to_owned(),
+            "stdout:".to_owned(),
+        ],
+        ..Request::default()
+    };
+    let checked = check(&request, &env);
+    let config = checked.config.unwrap();
+    let source = &config.sources[0];
+    assert_eq!(source.name, "actiontrail");
+    assert_eq!(source.endpoint.url(), "https://cn-beijing.log.aliyuncs.com");
+    assert_eq!(source.credentials.access_key_secret.expose(), SECRET);
+    assert_eq!(source.signature, Signature::V4 { region: "cn-beijing".to_owned() });
+    let names: Vec<_> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    assert_eq!(names, ["hec", "syslog", "stdout", "file", "stdout-2"]);
+    let SinkKind::Hec(hec) = &config.sinks[0].kind else { panic!("not HEC") };
+    assert_eq!((hec.url.url().as_str(), hec.gzip), ("https://10.1.2.3:8088", None));
+    assert_eq!((hec.token.expose(), hec.timeout), (SECRET, Duration::from_secs(5)));
+    let SinkKind::Syslog(syslog) = &config.sinks[1].kind else { panic!("not syslog") };
+    assert_eq!(syslog.address.authority(), "siem.example.org:6514");
+    assert_eq!(config.routes[0].to, [0, 1, 2, 3, 4]);
+    assert_eq!(config.transforms[0].name, "audit");
+    insta::assert_snapshot!("environment_notices", told(&checked.notices));
+}
+
+#[test]
+fn half_an_environment_names_the_other_half() {
+    let env = |name: &str| (name == "SLS_PROJECT").then(|| "p".to_owned());
+    let checked = check(&Request::default(), &env);
+    insta::assert_snapshot!("half_environment", told(&checked.config.unwrap_err()));
+}
+
+#[test]
+fn without_anything_the_first_steps_are_told() {
+    let checked = check(&Request::default(), &|_: &str| None);
+    insta::assert_snapshot!("nothing", told(&checked.config.unwrap_err()));
+}
+
+#[test]
+fn a_secret_is_in_no_message_and_in_no_debug_output() {
+    for name in ["whole.toml", "broken.toml", "not_toml.toml"] {
+        let checked = check_file(name);
+        let debug = format!("{checked:?}");
+        assert!(!debug.contains(SECRET) && !debug.contains("literal-secret"), "{name}: {debug}");
+        let text =
+            told(&checked.notices) + &checked.config.err().map_or_else(String::new, |e| told(&e));
+        assert!(!text.contains(SECRET) && !text.contains("literal-secret"), "{name}: {text}");
+    }
+}
+
+const SOURCE: &str = r#"
+[[source]]
+endpoint = "https://cn-beijing.log.aliyuncs.com"
+project = "p"
+logstore = "ls"
+consumer_group = "g"
+[source.credentials]
+access_key_id = "${KEY_ID}"
+access_key_secret = "${KEY}"
+"#;
+
+fn with_sink(sink: &str) -> String {
+    format!("{SOURCE}\n[[sink]]\nname = \"s\"\n{sink}\n")
+}
+
+/// A setting of the sample written into our file, and what has to come of it.
+struct Case {
+    option: (&'static str, &'static str),
+    written: &'static str,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Means(fn(&Config) -> bool),
+    RefusedNaming(&'static str),
+}
+use Outcome::{Means, RefusedNaming};
+
+fn source_of(config: &Config) -> &forwarder::config::source::SourceConfig {
+    &config.sources[0]
+}
+
+fn hec_of(config: &Config) -> &forwarder::config::hec::HecConfig {
+    match &config.sinks[0].kind {
+        SinkKind::Hec(hec) => hec,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn syslog_of(config: &Config) -> &forwarder::config::syslog::SyslogConfig {
+    match &config.sinks[0].kind {
+        SinkKind::Syslog(syslog) => syslog,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn starts_at(config: &Config, instant: &str) -> bool {
+    source_of(config).start == Start::At(instant.parse().unwrap())
+}
+
+fn case(
+    dictionary: &'static str,
+    option: &'static str,
+    written: &'static str,
+    outcome: Outcome,
+) -> Case {
+    Case { option: (dictionary, option), written, outcome }
+}
+
+fn consumer_cases() -> Vec<Case> {
+    let c = |option, written, outcome| case("Consumer", option, written, outcome);
+    vec![
+        c(
+            "cursor_start_time",
+            r#"cursor_start_time = "begin""#,
+            Means(|c| source_of(c).start == Start::Begin),
+        ),
+        c(
+            "cursor_start_time",
+            r#"cursor_start_time = "end""#,
+            Means(|c| source_of(c).start == Start::End),
+        ),
+        c(
+            "cursor_start_time",
+            r#"cursor_start_time = "2018-12-26 0:0:0""#,
+            Means(|c| starts_at(c, "2018-12-25T16:00:00Z")),
+        ),
+        c(
+            "cursor_start_time",
+            r#"cursor_start_time = "1545753600""#,
+            Means(|c| starts_at(c, "2018-12-25T16:00:00Z")),
+        ),
+        c("cursor_start_time", r#"cursor_start_time = "noon""#, RefusedNaming("`start`")),
+        c(
+            "heartbeat_interval",
+            "heartbeat_interval = 20",
+            Means(|c| source_of(c).heartbeat_interval == Duration::from_secs(20)),
+        ),
+        c(
+            "data_fetch_interval",
+            "data_fetch_interval = 1",
+            Means(|c| source_of(c).idle_poll == Duration::from_secs(1)),
+        ),
+        c(
+            "query",
+            "query = \"* | where a = '${x}'\"",
+            Means(|c| source_of(c).query == Some(Query::Spl("* | where a = '${x}'".to_owned()))),
+        ),
+        c(
+            "consumer_name",
+            r#"consumer_name = "siem-1""#,
+            Means(|c| source_of(c).consumer.as_deref() == Some("siem-1")),
+        ),
+        c("consumer_group", "", Means(|c| source_of(c).consumer_group == "g")),
+    ]
+}
+
+fn splunk_cases() -> Vec<Case> {
+    let c = |option, written, outcome| case("Splunk", option, written, outcome);
+    vec![
+        c(
+            "host",
+            "host = \"10.1.2.3\"\nport = 8089\nhttps = true",
+            Means(|c| hec_of(c).url.url() == "https://10.1.2.3:8089"),
+        ),
+        c(
+            "host",
+            r#"host = "10.1.2.3""#,
+            Means(|c| hec_of(c).url.url() == "https://10.1.2.3:8088"),
+        ),
+        c("port", "url = \"https://h\"\nport = 8088", RefusedNaming("`port` is part of `url`")),
+        c("https", "host = \"10.1.2.3\"\nhttps = false", RefusedNaming("allow_plaintext = true")),
+        c(
+            "https",
+            "host = \"10.1.2.3\"\nhttps = false\nallow_plaintext = true",
+            Means(|c| hec_of(c).url.transport == Transport::Plain),
+        ),
+        c(
+            "https",
+            "host = \"127.0.0.1\"\nhttps = false",
+            Means(|c| hec_of(c).url.url() == "http://127.0.0.1:8088"),
+        ),
+        c("token", r#"url = "https://h""#, Means(|c| hec_of(c).token.expose() == SECRET)),
+        c(
+            "timeout",
+            "url = \"https://h\"\ntimeout = 120",
+            Means(|c| hec_of(c).timeout == Duration::from_secs(120)),
+        ),
+        c(
+            "ssl_verify",
+            "url = \"https://h\"\nssl_verify = false",
+            Means(|c| !hec_of(c).tls.verify),
+        ),
+        c("ssl_verify", "url = \"https://h\"\nssl_verify = true", Means(|c| hec_of(c).tls.verify)),
+        c(
+            "sourcetype",
+            "url = \"https://h\"\nsourcetype = \"aliyun\"",
+            Means(|c| hec_of(c).sourcetype.as_deref() == Some("aliyun")),
+        ),
+        c("index", "url = \"https://h\"\nindex = \"\"", Means(|c| hec_of(c).index.is_none())),
+        c(
+            "source",
+            "url = \"https://h\"\nsource = \"sls\"",
+            Means(|c| hec_of(c).source.as_deref() == Some("sls")),
+        ),
+    ]
+}
+
+fn syslog_cases() -> Vec<Case> {
+    use forwarder::config::syslog::Payload;
+    let c = |option, written, outcome| case("Syslog", option, written, outcome);
+    vec![
+        c(
+            "host",
+            "host = \"siem\"\nport = 6514\nprotocol = \"tls\"",
+            Means(|c| syslog_of(c).address.authority() == "siem:6514"),
+        ),
+        c(
+            "port",
+            "address = \"tls://h\"\nport = 514",
+            RefusedNaming("`port` is part of `address`"),
+        ),
+        c(
+            "protocol",
+            "host = \"siem\"\nprotocol = \"tcp\"",
+            RefusedNaming("allow_plaintext = true"),
+        ),
+        c(
+            "protocol",
+            "host = \"127.0.0.1\"\nprotocol = \"tcp\"",
+            Means(|c| {
+                syslog_of(c).address.transport == Transport::Plain
+                    && syslog_of(c).address.port == Some(514)
+            }),
+        ),
+        c("protocol", "host = \"siem\"\nprotocol = \"udp\"", RefusedNaming("tls://HOST:PORT")),
+        c(
+            "sep",
+            "address = \"tls://h\"\nsep = \"||\"",
+            Means(|c| syslog_of(c).payload == Payload::KeyValue { separator: "||".to_owned() }),
+        ),
+        c(
+            "cert_path",
+            "address = \"tls://h\"\ncert_path = \"/etc/ca.pem\"",
+            Means(|c| syslog_of(c).tls.ca_file == Some(PathBuf::from("/etc/ca.pem"))),
+        ),
+        c(
+            "timeout",
+            "address = \"tls://h\"\ntimeout = 120",
+            Means(|c| syslog_of(c).timeout == Duration::from_secs(120)),
+        ),
+        c(
+            "facility",
+            "address = \"tls://h\"\nfacility = \"FAC_LOCAL3\"",
+            Means(|c| syslog_of(c).facility == 19),
+        ),
+        c(
+            "facility",
+            "address = \"tls://h\"\nfacility = 13",
+            Means(|c| syslog_of(c).facility == 13),
+        ),
+        c("facility", "address = \"tls://h\"\nfacility = \"FAC_NONE\"", RefusedNaming("local7")),
+        c(
+            "severity",
+            "address = \"tls://h\"\nseverity = \"SEV_WARNING\"",
+            Means(|c| syslog_of(c).severity == 4),
+        ),
+        c(
+            "hostname",
+            "address = \"tls://h\"\nhostname = \"fw.example.org\"",
+            Means(|c| syslog_of(c).hostname.as_deref() == Some("fw.example.org")),
+        ),
+        c("tag", "address = \"tls://h\"\ntag = \"-\"", Means(|c| syslog_of(c).app_name.is_none())),
+        c(
+            "tag",
+            "address = \"tls://h\"\ntag = \"sls\"",
+            Means(|c| syslog_of(c).app_name.as_deref() == Some("sls")),
+        ),
+    ]
+}
+
+fn file_for(case: &Case) -> String {
+    match case.option.0 {
+        "Consumer" => {
+            let source = SOURCE.replace("[source.cred", &format!("{}\n[source.cred", case.written));
+            format!("timezone = \"+08:00\"\n{source}\n[[sink]]\nname = \"s\"\ntype = \"stdout\"\n")
+        }
+        "Splunk" => with_sink(&format!("type = \"hec\"\ntoken = \"${{TOKEN}}\"\n{}", case.written)),
+        _ => with_sink(&format!("type = \"syslog\"\n{}", case.written)),
+    }
+}
+
+#[test]
+fn every_option_of_the_vendors_sample_is_accepted_or_its_new_key_is_named() {
+    let cases: Vec<Case> =
+        [consumer_cases(), splunk_cases(), syslog_cases()].into_iter().flatten().collect();
+    for (script, option, _) in forwarder::config::legacy::OPTIONS {
+        let script = format!("{script:?}");
+        let covered = cases.iter().any(|case| case.option == (script.as_str(), *option));
+        assert!(covered, "no case for {script} {option}");
+    }
+    for case in &cases {
+        let checked = check_text(&file_for(case));
+        match (&case.outcome, checked.config) {
+            (Means(holds), Ok(config)) => assert!(holds(&config), "{}: {config:?}", case.written),
+            (RefusedNaming(key), Err(problems)) => {
+                assert!(told(&problems).contains(key), "{}: {}", case.written, told(&problems));
+            }
+            (Means(_), Err(problems)) => panic!("{}: {}", case.written, told(&problems)),
+            (RefusedNaming(key), Ok(_)) => panic!("{}: accepted, should name {key}", case.written),
+        }
+    }
+}
+
+#[test]
+fn a_time_without_a_zone_is_told_as_the_instant_it_is() {
+    let text = format!("timezone = \"+08:00\"\n{}", with_sink("type = \"stdout\""))
+        .replace("[source.cred", "cursor_start_time = \"2018-12-26 0:0:0\"\n[source.cred");
+    let notices = told(&check_text(&text).notices);
+    assert!(notices.contains("2018-12-25T16:00:00Z"), "{notices}");
+}
+
+#[test]
+fn rules_reach_sinks_and_labels_by_name() {
+    let config = accepted(&format!(
+        "{SOURCE}
+        [[sink]]
+        name = \"a\"
+        type = \"stdout\"
+        [[sink]]
+        name = \"b\"
+        type = \"file\"
+        path = \"/tmp/x\"
+        [[route]]
+        label = \"noise\"
+        to = []
+        [[route]]
+        when = {{ topic = [\"actiontrail_*\"], field.\"__topic__\" = \"x\" }}
+        to = [\"b\", \"a\", \"b\"]
+        [[route]]
+        to = [\"a\"]"
+    ));
+    assert_eq!(config.routes[0].label.as_deref(), Some("noise"));
+    assert!(config.routes[0].to.is_empty());
+    let when = config.routes[1].when.as_ref().unwrap();
+    assert_eq!(when.fields, [("__topic__".to_owned(), vec!["x".to_owned()])]);
+    assert_eq!(config.routes[1].to, [1, 0]);
+}
