@@ -1,1 +1,43 @@
-//! Small HEC and syslog receivers with faults by name, for demos and tests.
+//! The far side of the forwarder, small enough to start inside a test. A receiver is a real server on
+//! a real socket, strict where the product it stands for is strict, and can be told to misbehave in a
+//! named way.
+//!
+//! This crate imports nothing of ours. A sink and the receiver it is tested against must not share
+//! code, or a misunderstanding of the protocol would pass every test.
+//!
+//! * [`hec`]: `/services/collector`, with tokens, reply codes, gzip, limits, indexer acknowledgement.
+//!
+//! A receiver can keep all it accepts, only an id of each item, or only totals; the last two let one
+//! take millions of events. Waiting is for a condition, never for a duration:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use forwarder_receivers::hec::{HecReceiver, IdFrom, Mode};
+//!
+//! let splunk = HecReceiver::builder()
+//!     .token("a-token")
+//!     .mode(Mode::Ids(IdFrom::Field("event_id".into())))
+//!     .start()
+//!     .await?;
+//! splunk.faults().busy_for(2);
+//! // ... send events to splunk.url() ...
+//! # let sent = 0;
+//! splunk.wait_for(sent, Duration::from_secs(10)).await?;
+//! assert_eq!(splunk.received().ids.distinct(), sent);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod gate;
+pub mod hec;
+mod ids;
+mod register;
+mod wire;
+
+pub use gate::StartError;
+pub use ids::Ids;
+pub use register::{Tally, TimedOut};

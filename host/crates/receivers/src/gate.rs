@@ -1,0 +1,174 @@
+//! A listening TCP port that can be closed and opened again, and the connections behind it.
+//!
+//! Between `down` and `up` the port stays bound by a socket that does not listen: peers are refused,
+//! as they would be by a dead server, and nobody else can be given the port in the meantime.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
+
+use crate::wire::{Connection, ResetSwitch, Wire};
+
+/// Connections the kernel may hold for us before we accept them.
+const BACKLOG: u32 = 1024;
+
+/// Pause after a failed `accept`; out of file descriptors is the usual cause, and it lasts.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// A receiver could not be started, or could not come back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}; port 0 lets the system choose a free one")]
+    Unavailable {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two settings exclude each other.
+    #[error("{0}")]
+    Misconfigured(&'static str),
+}
+
+/// What happens on accepted connections.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Called for every connection, before any TLS handshake.
+    fn connected(&self);
+    /// The TLS handshake failed; the connection is gone.
+    fn handshake_failed(&self);
+    /// Speaks the protocol until the connection ends.
+    fn serve(
+        self: Arc<Self>,
+        connection: Connection,
+        reset: ResetSwitch,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Owns the port, the accepting task and, through it, every connection. Dropping it ends them all.
+pub(crate) struct Gate<S> {
+    addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    service: Arc<S>,
+    open: Mutex<Option<Open>>,
+    _reservation: TcpSocket,
+}
+
+struct Open {
+    stop: CancellationToken,
+    accepting: JoinSet<()>,
+}
+
+impl<S: Serve> Gate<S> {
+    /// Starts to listen on `addr`, where port 0 means any free one.
+    pub(crate) async fn open(
+        addr: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        service: Arc<S>,
+    ) -> Result<Self, StartError> {
+        let unavailable = |source| StartError::Unavailable { addr, source };
+        let reservation = bind(addr).map_err(unavailable)?;
+        let addr = reservation.local_addr().map_err(unavailable)?;
+        let gate = Self {
+            addr,
+            tls: tls.map(TlsAcceptor::from),
+            service,
+            open: Mutex::new(None),
+            _reservation: reservation,
+        };
+        gate.up().await?;
+        Ok(gate)
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Listens again after `down`; does nothing if it is listening.
+    pub(crate) async fn up(&self) -> Result<(), StartError> {
+        let mut open = self.open.lock().await;
+        if open.is_some() {
+            return Ok(());
+        }
+        let listener = bind(self.addr)
+            .and_then(|socket| socket.listen(BACKLOG))
+            .map_err(|source| StartError::Unavailable { addr: self.addr, source })?;
+
+        let stop = CancellationToken::new();
+        let mut accepting = JoinSet::new();
+        let (tls, service) = (self.tls.clone(), Arc::clone(&self.service));
+        accepting.spawn(accept(listener, tls, service, stop.clone()));
+        *open = Some(Open { stop, accepting });
+        Ok(())
+    }
+
+    /// Stops listening and closes every connection; returns when all of them are closed.
+    pub(crate) async fn down(&self) {
+        if let Some(mut open) = self.open.lock().await.take() {
+            open.stop.cancel();
+            while open.accepting.join_next().await.is_some() {}
+        }
+    }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Lets the listener share the port with its reservation, and with connections in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
+async fn accept<S: Serve>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: Arc<S>,
+    stop: CancellationToken,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_ended) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _peer)) => {
+                    service.connected();
+                    connections.spawn(attend(stream, tls.clone(), Arc::clone(&service)));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn attend<S: Serve>(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<S>) {
+    // Replies are small and complete; waiting to fill a segment would only delay them.
+    let _gone = stream.set_nodelay(true);
+    let reset = ResetSwitch::default();
+    let wire = Wire::new(stream, reset.clone());
+    let connection = match tls {
+        None => Either::Left(wire),
+        Some(acceptor) => match acceptor.accept(wire).await {
+            Ok(stream) => Either::Right(Box::new(stream)),
+            Err(_) => return service.handshake_failed(),
+        },
+    };
+    service.serve(connection, reset).await;
+}
