@@ -1,1 +1,34 @@
-//! Alibaba Cloud Simple Log Service: client and consumer group.
+//! Alibaba Cloud Simple Log Service (SLS): a client, and the worker of a consumer group.
+//!
+//! The nouns. A *project* lives in a region and is the first label of a host name. It holds *logstores*;
+//! a logstore is cut into *shards*, each an ordered list of *log groups*. A *cursor* is a position in a
+//! shard. A *consumer group* shares the shards of a logstore among *consumers*: a consumer that sends
+//! *heartbeats* is granted shards, and saves a *checkpoint* per shard, the cursor from which whoever
+//! comes next shall go on.
+//!
+//! * [`Client`] makes single calls: signed, bounded, classified; see [`api`] for the list.
+//! * `sign` holds the canonical forms of both signature versions, for servers that verify as well.
+//! * [`wire`] unpacks bodies within limits. What is inside (protobuf) is somebody else's business.
+//!
+//! This library knows nothing of the program around it: no plugins, no sinks, no configuration file. It
+//! reads no environment variable, and it never logs the contents of a log.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod backoff;
+mod client;
+mod credentials;
+mod cursor;
+mod endpoint;
+mod error;
+mod names;
+pub mod sign;
+pub mod wire;
+
+pub use client::{Client, ClientConfig, Clock, Proxy};
+pub use credentials::{AccessKey, Credentials, CredentialsError};
+pub use cursor::{Cursor, CursorError};
+pub use endpoint::{Addressing, Endpoint, EndpointError};
+pub use error::{Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
+pub use names::{ConsumerName, GroupName, LogstoreName, NameError, ProjectName};

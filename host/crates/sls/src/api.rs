@@ -1,0 +1,174 @@
+//! The service's calls, one file each: request, answer, what may go wrong.
+//!
+//! Every call is a method of [`Client`](crate::Client). Bodies and answers are those of the API
+//! reference; field names are the service's where they travel and ours where they do not.
+
+mod create;
+mod group;
+mod pull_logs;
+mod put_logs;
+mod shards;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::client::{Client, common_headers};
+use crate::cursor::Cursor;
+use crate::error::Error;
+
+pub use create::NewLogstore;
+pub use group::{Checkpoint, Group};
+pub use pull_logs::{Filter, MAX_COUNT, PullRequest, PullResponse};
+pub use put_logs::PutTarget;
+pub use shards::{CursorFrom, Shard, ShardStatus};
+
+/// Most bytes of a JSON answer. Ten thousand shards fit.
+const MAX_JSON: usize = 8 << 20;
+
+/// A request before it is signed.
+pub(crate) struct Call {
+    /// Name in the API reference.
+    pub(crate) name: &'static str,
+    /// The RAM permission it needs.
+    pub(crate) action: &'static str,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) params: Vec<(&'static str, String)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// Whether doing it twice does no harm.
+    pub(crate) repeatable: bool,
+}
+
+impl Call {
+    fn new(name: &'static str, action: &'static str, method: Method, path: String) -> Self {
+        let (params, headers, body) = (Vec::new(), common_headers(0), Bytes::new());
+        Self { name, action, method, path, params, headers, body, repeatable: true }
+    }
+
+    fn param(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.params.push((key, value.into()));
+        self
+    }
+
+    fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn json(self, body: &serde_json::Value) -> Self {
+        let body = body.to_string();
+        let size = body.len();
+        self.body(body.into(), size, "application/json")
+    }
+
+    fn body(mut self, body: Bytes, raw_size: usize, content_type: &'static str) -> Self {
+        self.headers.extend(common_headers(raw_size));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.body = body;
+        self
+    }
+
+    fn never_twice(self) -> Self {
+        Self { repeatable: false, ..self }
+    }
+}
+
+/// An answer with status 200 whose body has not been read.
+pub(crate) struct Reply {
+    call: &'static str,
+    response: reqwest::Response,
+    timeout: Duration,
+}
+
+impl Reply {
+    pub(crate) fn new(call: &'static str, response: reqwest::Response, timeout: Duration) -> Self {
+        Self { call, response, timeout }
+    }
+
+    /// A header's text; unreadable counts as garbled, which differs from absent.
+    fn header(&self, name: &str) -> Result<Option<&str>, Error> {
+        match self.response.headers().get(name).map(HeaderValue::to_str) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text.trim())),
+            Some(Err(_)) => Err(self.malformed(format!("header `{name}` is not text"))),
+        }
+    }
+
+    /// A header's number.
+    fn number(&self, name: &str) -> Result<Option<u64>, Error> {
+        let Some(text) = self.header(name)? else { return Ok(None) };
+        let number = text.parse();
+        number.map(Some).map_err(|_| {
+            let shown: String = text.chars().take(40).collect();
+            self.malformed(format!("header `{name}` is `{shown}`, not a number"))
+        })
+    }
+
+    fn malformed(&self, fault: String) -> Error {
+        Error::Malformed { call: self.call, fault }
+    }
+
+    /// The whole body, refused beyond `limit` bytes. Gives up after the call's time limit, which starts
+    /// now: between headers and body the caller may have waited for memory.
+    pub(crate) async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
+        let (call, after) = (self.call, self.timeout);
+        let read = async {
+            let mut body = BytesMut::new();
+            while let Some(chunk) = self.chunk().await? {
+                if body.len().saturating_add(chunk.len()) > limit {
+                    return Err(self.malformed(format!("the body is longer than {limit} bytes")));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body.freeze())
+        };
+        timeout(after, read).await.unwrap_or(Err(Error::TimedOut { call, after }))
+    }
+
+    /// The first bytes of the body, as far as it can be read.
+    pub(crate) async fn beginning(mut self, limit: usize) -> Bytes {
+        let mut body = BytesMut::new();
+        while let Ok(Some(chunk)) = self.chunk().await {
+            let room = limit - body.len();
+            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+            if body.len() == limit {
+                break;
+            }
+        }
+        body.freeze()
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let call = self.call;
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|source| Error::Unreachable { call, source: source.without_url() })
+    }
+}
+
+impl Client {
+    /// Sends a call whose answer is JSON.
+    async fn fetch_json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
+        let body = self.fetch(call, MAX_JSON).await?;
+        serde_json::from_slice(&body).map_err(|error| Error::Malformed {
+            call: call.name,
+            fault: format!("unexpected JSON: {error}"),
+        })
+    }
+
+    /// Sends a call whose answer says nothing but "done".
+    async fn fetch_nothing(&self, call: &Call) -> Result<(), Error> {
+        self.fetch(call, MAX_JSON).await.map(drop)
+    }
+}
+
+/// A cursor out of an answer.
+fn cursor(call: &'static str, text: &str) -> Result<Cursor, Error> {
+    Cursor::new(text)
+        .map_err(|error| Error::Malformed { call, fault: format!("not a cursor: {error}") })
+}

@@ -1,0 +1,230 @@
+//! Consumer groups: list, create, update, delete, heartbeat, checkpoints.
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Call;
+use crate::client::Client;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::names::{ConsumerName, GroupName, LogstoreName};
+
+/// A consumer group as the service knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Group {
+    /// Its name. (When writing, the service calls this field `consumerGroup`.)
+    pub name: String,
+    /// Seconds after which a silent consumer is removed.
+    pub timeout: u32,
+    /// Whether a shard waits until those it came from are consumed.
+    #[serde(default)]
+    pub order: bool,
+}
+
+/// Where a group stands in one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Checkpoint {
+    /// Which shard.
+    pub shard: u32,
+    /// The next log group to read; `None` if nothing was ever saved.
+    #[serde(rename = "checkpoint", deserialize_with = "cursor_or_empty")]
+    pub cursor: Option<Cursor>,
+    /// When it was saved, in *microseconds* since the epoch; 0 if never.
+    #[serde(rename = "updateTime", default)]
+    pub updated: i64,
+    /// Who saved it; empty if nobody.
+    #[serde(default)]
+    pub consumer: String,
+}
+
+fn cursor_or_empty<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Cursor>, D::Error> {
+    let text = Option::<String>::deserialize(input)?.unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Cursor::new(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+impl Client {
+    /// The groups of a logstore. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// Refused with `LogStoreNotExist`, or for want of permission.
+    pub async fn list_consumer_groups(&self, logstore: &LogstoreName) -> Result<Vec<Group>, Error> {
+        let path = format!("/logstores/{logstore}/consumergroups");
+        let action = "log:ListConsumerGroup";
+        self.fetch_json(&Call::new("ListConsumerGroup", action, Method::GET, path)).await
+    }
+
+    /// Creates a group. A repetition finds it existing, which is why a caller should take
+    /// [`Error::already_exists`] for success.
+    ///
+    /// # Errors
+    ///
+    /// Refused with `ConsumerGroupAlreadyExist`, or a quota on the number of groups.
+    pub async fn create_consumer_group(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+        timeout_seconds: u32,
+        order: bool,
+    ) -> Result<(), Error> {
+        let path = format!("/logstores/{logstore}/consumergroups");
+        let body =
+            json!({"consumerGroup": group.as_str(), "timeout": timeout_seconds, "order": order});
+        let action = "log:CreateConsumerGroup";
+        let call = Call::new("CreateConsumerGroup", action, Method::POST, path).json(&body);
+        self.fetch_nothing(&call).await
+    }
+
+    /// Changes a group's options; `None` leaves one as it is. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// Refused with `ConsumerGroupNotExist`.
+    pub async fn update_consumer_group(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+        timeout_seconds: Option<u32>,
+        order: Option<bool>,
+    ) -> Result<(), Error> {
+        let mut body = Map::new();
+        body.extend(timeout_seconds.map(|seconds| ("timeout".into(), seconds.into())));
+        body.extend(order.map(|order| ("order".into(), order.into())));
+        let call = group_call("UpdateConsumerGroup", Method::PUT, logstore, group)
+            .json(&Value::Object(body));
+        self.fetch_nothing(&call).await
+    }
+
+    /// Deletes a group with its checkpoints. Succeeds if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Refused with `LogStoreNotExist`, or for want of permission.
+    pub async fn delete_consumer_group(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+    ) -> Result<(), Error> {
+        let call = group_call("DeleteConsumerGroup", Method::DELETE, logstore, group);
+        match self.fetch_nothing(&call).await {
+            Err(error) if error.group_missing() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Says that `consumer` is alive and still works on `shards`; returns the shards it may hold from
+    /// now on. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::membership_lost`]: the consumer has expired and must begin again with no shards.
+    /// [`Error::group_missing`]: the group was deleted.
+    pub async fn heartbeat(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+        consumer: &ConsumerName,
+        shards: &[u32],
+    ) -> Result<Vec<u32>, Error> {
+        let call = group_call("HeartBeat", Method::POST, logstore, group)
+            .param("type", "heartbeat")
+            .param("consumer", consumer.as_str())
+            .json(&json!(shards));
+        self.fetch_json(&call).await
+    }
+
+    /// Saves a checkpoint, but only while `consumer` holds the shard: it is never forced, because a
+    /// forced one overwrites the progress of whoever holds the shard by now. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ownership_lost`]: somebody else holds the shard. [`Error::shard_missing`]: nobody does.
+    pub async fn update_checkpoint(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+        consumer: &ConsumerName,
+        shard: u32,
+        cursor: &Cursor,
+    ) -> Result<(), Error> {
+        let call = group_call("UpdateCheckPoint", Method::POST, logstore, group)
+            .param("type", "checkpoint")
+            .param("consumer", consumer.as_str())
+            .param("forceSuccess", "false")
+            .json(&json!({"shard": shard, "checkpoint": cursor.as_str()}));
+        self.fetch_nothing(&call).await
+    }
+
+    /// Sets a checkpoint whoever holds the shard, or nobody: for a person who moves a stopped group.
+    ///
+    /// # Errors
+    ///
+    /// Refused with `InvalidShardCheckPoint`, `ShardNotExist` or `ConsumerGroupNotExist`.
+    pub async fn force_checkpoint(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+        shard: u32,
+        cursor: &Cursor,
+    ) -> Result<(), Error> {
+        let call = group_call("UpdateCheckPoint", Method::POST, logstore, group)
+            .param("type", "checkpoint")
+            .param("consumer", "")
+            .param("forceSuccess", "true")
+            .json(&json!({"shard": shard, "checkpoint": cursor.as_str()}));
+        self.fetch_nothing(&call).await
+    }
+
+    /// The checkpoints of one shard (an empty list if the shard is unknown) or of all. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::group_missing`], or for want of permission.
+    pub async fn get_checkpoints(
+        &self,
+        logstore: &LogstoreName,
+        group: &GroupName,
+        shard: Option<u32>,
+    ) -> Result<Vec<Checkpoint>, Error> {
+        let mut call = group_call("GetCheckPoint", Method::GET, logstore, group);
+        if let Some(shard) = shard {
+            call = call.param("shard", shard.to_string());
+        }
+        self.fetch_json(&call).await
+    }
+}
+
+fn group_call(
+    name: &'static str,
+    method: Method,
+    logstore: &LogstoreName,
+    group: &GroupName,
+) -> Call {
+    let action = match name {
+        "HeartBeat" => "log:ConsumerGroupHeartBeat",
+        "UpdateCheckPoint" => "log:ConsumerGroupUpdateCheckPoint",
+        "GetCheckPoint" => "log:GetConsumerGroupCheckPoint",
+        "DeleteConsumerGroup" => "log:DeleteConsumerGroup",
+        _ => "log:UpdateConsumerGroup",
+    };
+    Call::new(name, action, method, format!("/logstores/{logstore}/consumergroups/{group}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_checkpoint_is_none() {
+        let text = r#"[{"shard":0,"checkpoint":"","updateTime":0,"consumer":""},
+                       {"shard":1,"checkpoint":"MTI=","updateTime":1524224984800922,"consumer":"c"}]"#;
+        let read: Vec<Checkpoint> = serde_json::from_str(text).unwrap();
+        assert_eq!(read[0].cursor, None);
+        assert_eq!(read[1].cursor, Some(Cursor::at(12)));
+        assert_eq!(read[1].updated, 1_524_224_984_800_922);
+    }
+}

@@ -1,0 +1,260 @@
+//! PullLogs, in two steps: what the headers say, then the body.
+//!
+//! Between the two a caller can wait for memory, knowing exactly how much. A header that is missing or
+//! garbled is an error and never "no data": one official client reads an unparsable size as an empty
+//! answer and skips what was in it.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
+
+use super::shards::shard_call;
+use super::{Call, Reply, cursor};
+use crate::client::Client;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::names::LogstoreName;
+use crate::wire::{Block, BlockError, Compression};
+
+/// Most log groups one pull may ask for; more is refused with `ParameterInvalid`.
+pub const MAX_COUNT: u32 = 1000;
+
+/// Server-side filtering ("rule-based consumption"). Cursors keep meaning positions in the raw data; log
+/// groups come regrouped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Filter {
+    /// SPL text, like `* | where status = 500`.
+    Query(String),
+    /// The id of a consume processor kept in the project.
+    Processor(String),
+}
+
+/// What to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest<'a> {
+    /// From which logstore.
+    pub logstore: &'a LogstoreName,
+    /// From which shard.
+    pub shard: u32,
+    /// The first log group to return.
+    pub cursor: &'a Cursor,
+    /// At most so many log *groups*; brought into 1 to [`MAX_COUNT`].
+    pub count: u32,
+    /// The first log group not to return.
+    pub end_cursor: Option<&'a Cursor>,
+    /// Filtering by the service.
+    pub filter: Option<&'a Filter>,
+}
+
+impl PullRequest<'_> {
+    fn call(&self) -> Call {
+        let mut call = shard_call("PullLogs", self.logstore, self.shard)
+            .header("accept", HeaderValue::from_static("application/x-protobuf"))
+            .header("accept-encoding", HeaderValue::from_static("lz4"))
+            .param("type", "log")
+            .param("cursor", self.cursor.as_str())
+            .param("count", self.count.clamp(1, MAX_COUNT).to_string());
+        if let Some(end) = self.end_cursor {
+            call = call.param("end_cursor", end.as_str());
+        }
+        match self.filter {
+            None => call,
+            Some(Filter::Processor(id)) => call.param("processor", id),
+            // Some official clients send the query without a mode; with it is the documented form.
+            Some(Filter::Query(text)) => {
+                call.param("query", text).param("pullMode", "scan_on_stream")
+            }
+        }
+    }
+}
+
+/// An answer to PullLogs whose body is still on its way.
+pub struct PullResponse {
+    reply: Reply,
+    request_cursor: Cursor,
+    filtered: bool,
+    next_cursor: Cursor,
+    count: u64,
+    raw_size: u64,
+    compression: Compression,
+    end_of_cursor: bool,
+    read_last_cursor: Option<u64>,
+    cursor_time: Option<i64>,
+    scanned_bytes: Option<u64>,
+    scanned_groups: Option<u64>,
+    failed_lines: Option<u64>,
+}
+
+impl PullResponse {
+    fn read(reply: Reply, request: &PullRequest<'_>) -> Result<Self, Error> {
+        let missing = |name: &str| reply.malformed(format!("header `{name}` is missing"));
+        let raw_size =
+            reply.number("x-log-bodyrawsize")?.ok_or_else(|| missing("x-log-bodyrawsize"))?;
+        let count = reply.number("x-log-count")?.ok_or_else(|| missing("x-log-count"))?;
+        let next_cursor = match reply.header("x-log-cursor")? {
+            Some(text) if !text.is_empty() => cursor("PullLogs", text)?,
+            _ => return Err(missing("x-log-cursor")),
+        };
+        // An empty answer has nothing to unpack, whatever its headers say about packing.
+        let compression = match raw_size {
+            0 => Ok(Compression::Plain),
+            _ => Compression::from_header(reply.header("x-log-compresstype")?),
+        };
+        let compression =
+            compression.map_err(|source| Error::Block { call: "PullLogs", source })?;
+        // Numbers that only help us pace or count: garbled is as good as absent.
+        let optional = |name| reply.number(name).ok().flatten();
+        Ok(Self {
+            end_of_cursor: optional("x-log-end-of-cursor") == Some(1),
+            read_last_cursor: optional("x-log-read-last-cursor"),
+            cursor_time: optional("x-log-cursor-time").and_then(|time| i64::try_from(time).ok()),
+            scanned_bytes: optional("x-log-rawdatasize"),
+            scanned_groups: optional("x-log-rawdatacount"),
+            failed_lines: optional("x-log-failedlines"),
+            request_cursor: request.cursor.clone(),
+            filtered: request.filter.is_some(),
+            reply,
+            next_cursor,
+            count,
+            raw_size,
+            compression,
+        })
+    }
+
+    /// Where to pull next, and what to save as checkpoint once this answer is delivered.
+    pub fn next_cursor(&self) -> &Cursor {
+        &self.next_cursor
+    }
+
+    /// The cursor that was asked for.
+    pub fn request_cursor(&self) -> &Cursor {
+        &self.request_cursor
+    }
+
+    /// Log groups in the body.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes of the body when unpacked; 0 means that there is none.
+    pub fn raw_size(&self) -> u64 {
+        self.raw_size
+    }
+
+    /// How the body is packed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Whether the body holds log groups.
+    pub fn has_data(&self) -> bool {
+        self.raw_size > 0
+    }
+
+    /// Whether this answer reached the end of what is stored.
+    pub fn at_end(&self) -> bool {
+        self.end_of_cursor || self.next_cursor == self.request_cursor
+    }
+
+    /// Whether the position did not move.
+    pub fn is_unmoved(&self) -> bool {
+        self.next_cursor == self.request_cursor
+    }
+
+    /// The integer of the last log group returned.
+    pub fn read_last_cursor(&self) -> Option<u64> {
+        self.read_last_cursor
+    }
+
+    /// When the service received the logs at the position reached, in seconds since the epoch.
+    pub fn cursor_time(&self) -> Option<i64> {
+        self.cursor_time
+    }
+
+    /// Bytes read by the service before filtering.
+    pub fn scanned_bytes(&self) -> u64 {
+        self.scanned_bytes.unwrap_or(self.raw_size)
+    }
+
+    /// Log groups read by the service before filtering.
+    pub fn scanned_groups(&self) -> u64 {
+        self.scanned_groups.unwrap_or(self.count)
+    }
+
+    /// Log lines the filter failed on.
+    pub fn failed_lines(&self) -> u64 {
+        self.failed_lines.unwrap_or(0)
+    }
+
+    /// The integer of the first log group returned: group *i* of the body has this plus *i*. `None`
+    /// with a filter, which regroups, and where no integer can be read.
+    pub fn first_cursor(&self) -> Option<u64> {
+        if self.filtered || self.count == 0 {
+            return None;
+        }
+        let from_last = self.read_last_cursor.and_then(|last| (last + 1).checked_sub(self.count));
+        from_last.or_else(|| self.request_cursor.position())
+    }
+
+    /// Reads the body as it is on the wire, refusing more than `limit` plain bytes. Unpacking it is work
+    /// for another thread.
+    ///
+    /// # Errors
+    ///
+    /// The network fails, or the body is larger than claimed or allowed. The position has not moved:
+    /// pull again from [`request_cursor`](Self::request_cursor).
+    pub async fn block(self, limit: u64) -> Result<Block, Error> {
+        let fault = |source| Error::Block { call: "PullLogs", source };
+        let (raw_size, compression) = (self.raw_size, self.compression);
+        if raw_size > limit {
+            return Err(fault(BlockError::TooLarge { raw_size, limit }));
+        }
+        if raw_size == 0 {
+            return Block::new(Bytes::new(), Compression::Plain, 0, limit).map_err(fault);
+        }
+        let most = compression.max_packed_size(raw_size);
+        let announced = self.reply.number(CONTENT_LENGTH.as_str())?.unwrap_or(0);
+        if announced > most {
+            return Err(fault(BlockError::ImpossibleSize { raw_size, packed: announced }));
+        }
+        let most =
+            usize::try_from(most).map_err(|_| fault(BlockError::TooLarge { raw_size, limit }))?;
+        let packed = self.reply.bytes(most).await?;
+        Block::new(packed, compression, raw_size, limit).map_err(fault)
+    }
+
+    /// Reads and unpacks the body. See [`block`](Self::block) for doing the second elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`block`](Self::block), or the body is damaged.
+    pub async fn body(self, limit: u64) -> Result<Bytes, Error> {
+        let block = self.block(limit).await?;
+        block.unpack().map_err(|source| Error::Block { call: "PullLogs", source })
+    }
+}
+
+impl std::fmt::Debug for PullResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PullResponse")
+            .field("request_cursor", &self.request_cursor)
+            .field("next_cursor", &self.next_cursor)
+            .field("count", &self.count)
+            .field("raw_size", &self.raw_size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Pulls log groups; returns once the headers are here. Tried once: whoever pulls has a loop.
+    ///
+    /// # Errors
+    ///
+    /// Refused with `InvalidCursor` (expired or foreign), `ShardNotExist`, a read quota; or malformed
+    /// headers.
+    pub async fn pull_logs(&self, request: &PullRequest<'_>) -> Result<PullResponse, Error> {
+        let reply = self.exchange(&request.call()).await?;
+        PullResponse::read(reply, request)
+    }
+}

@@ -1,0 +1,201 @@
+//! Access keys: given once, replaced by their owner, or read from a file that somebody rotates.
+//!
+//! Every attempt of every request takes one snapshot, so that id, secret and token always belong
+//! together and a retry picks up a rotated key. Nothing here prints a secret.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Deserialize;
+
+/// An access key id with its secret, and the token of a temporary one (STS).
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    id: String,
+    secret: String,
+    token: Option<String>,
+}
+
+impl AccessKey {
+    /// A long-lived key.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { id: id.into(), secret: secret.into(), token: None }
+    }
+
+    /// The same key with a security token; a temporary key is worth nothing without.
+    #[must_use]
+    pub fn with_token(self, token: impl Into<String>) -> Self {
+        Self { token: Some(token.into()), ..self }
+    }
+
+    /// The id, which is no secret.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The secret that signs.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The token, if the key is temporary.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Takes secret and token out of a text somebody else wrote: the service quotes signed headers
+    /// back when a signature does not match.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        [Some(self.secret.as_str()), self.token.as_deref()]
+            .into_iter()
+            .flatten()
+            .filter(|secret| !secret.is_empty())
+            .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a key file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// The file cannot be read.
+    #[error("cannot read the access key file `{}`", path.display())]
+    Unreadable {
+        /// Where we looked.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file says something else than a key.
+    #[error(
+        "`{}` holds no access key: expected a JSON object with `AccessKeyId`, `AccessKeySecret` and, \
+         for a temporary key, `SecurityToken`", path.display()
+    )]
+    Malformed {
+        /// Where we looked.
+        path: PathBuf,
+    },
+}
+
+/// The key in force, shared by everyone who signs. Cloning shares; it does not copy the key.
+#[derive(Clone)]
+pub struct Credentials {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    key: RwLock<Arc<AccessKey>>,
+    file: Option<PathBuf>,
+}
+
+/// The members that the instance metadata service and STS use. Others (`Expiration`, `Code`) may stand
+/// beside them.
+#[derive(Deserialize)]
+struct KeyFile {
+    #[serde(rename = "AccessKeyId")]
+    id: String,
+    #[serde(rename = "AccessKeySecret")]
+    secret: String,
+    #[serde(rename = "SecurityToken")]
+    token: Option<String>,
+}
+
+impl Credentials {
+    /// A key that stays until [`replace`](Self::replace) is called.
+    pub fn fixed(key: AccessKey) -> Self {
+        Self { shared: Arc::new(Shared { key: RwLock::new(Arc::new(key)), file: None }) }
+    }
+
+    /// A key kept in a JSON file of the form that the instance metadata service and STS answer with.
+    /// The file is read again whenever the service refuses the key.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, unreadable, or holds no key.
+    pub async fn from_file(path: impl Into<PathBuf>) -> Result<Self, CredentialsError> {
+        let path = path.into();
+        let key = read(&path).await?;
+        Ok(Self { shared: Arc::new(Shared { key: RwLock::new(Arc::new(key)), file: Some(path) }) })
+    }
+
+    /// Puts a new key in force for everyone who shares this handle.
+    pub fn replace(&self, key: AccessKey) {
+        *self.shared.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+    }
+
+    /// The key in force.
+    pub fn current(&self) -> Arc<AccessKey> {
+        Arc::clone(&self.shared.key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks for a newer key than `refused`; true if there is one, so that asking again makes sense.
+    ///
+    /// # Errors
+    ///
+    /// The key file exists no more or holds no key; the old key stays in force.
+    pub async fn renew(&self, refused: &AccessKey) -> Result<bool, CredentialsError> {
+        if let Some(path) = &self.shared.file {
+            let key = read(path).await?;
+            if key != *self.current() {
+                self.replace(key);
+            }
+        }
+        Ok(*self.current() != *refused)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({:?})", self.current())
+    }
+}
+
+async fn read(path: &Path) -> Result<AccessKey, CredentialsError> {
+    let text = tokio::fs::read(path)
+        .await
+        .map_err(|source| CredentialsError::Unreadable { path: path.into(), source })?;
+    let file: KeyFile = serde_json::from_slice(&text)
+        .map_err(|_| CredentialsError::Malformed { path: path.into() })?;
+    Ok(AccessKey { id: file.id, secret: file.secret, token: file.token })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_printed() {
+        let key = AccessKey::new("LTAI1", "s3cret").with_token("t0ken");
+        let shown = format!("{key:?} {:?}", Credentials::fixed(key.clone()));
+        assert!(shown.contains("LTAI1"));
+        assert!(!shown.contains("s3cret") && !shown.contains("t0ken"), "{shown}");
+        assert_eq!(key.scrub("x-acs-security-token:t0ken s3cret"), "x-acs-security-token:*** ***");
+    }
+
+    #[tokio::test]
+    async fn a_rotated_file_is_picked_up_when_the_old_key_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, r#"{"AccessKeyId":"a","AccessKeySecret":"1"}"#).unwrap();
+        let credentials = Credentials::from_file(file.path()).await.unwrap();
+        let old = credentials.current();
+        assert!(!credentials.renew(&old).await.unwrap());
+
+        let rotated =
+            r#"{"AccessKeyId":"a","AccessKeySecret":"2","SecurityToken":"t","Code":"Success"}"#;
+        std::fs::write(&file, rotated).unwrap();
+        assert!(credentials.renew(&old).await.unwrap());
+        assert_eq!(credentials.current().token(), Some("t"));
+
+        std::fs::write(&file, "not json: 2").unwrap();
+        let error = credentials.renew(&old).await.unwrap_err().to_string();
+        assert!(error.contains("AccessKeySecret") && !error.contains("not json"), "{error}");
+    }
+}

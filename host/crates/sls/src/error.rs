@@ -1,0 +1,314 @@
+//! What can go wrong, by who is to blame, and what a caller may do about it.
+
+mod code;
+mod refusal;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use code::ErrorCode;
+pub use refusal::Refusal;
+
+use crate::sign::SignError;
+use crate::wire::BlockError;
+
+/// A call that did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The service answered, and the answer was no.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// An answer with status 200 that makes no sense. Never taken for "no data".
+    #[error("the answer to {call} is malformed: {fault}")]
+    Malformed {
+        /// The call, by its documented name.
+        call: &'static str,
+        /// What is wrong with the answer.
+        fault: String,
+    },
+    /// A body that does not hold what its headers claim.
+    #[error("the answer to {call} cannot be unpacked")]
+    Block {
+        /// The call, by its documented name.
+        call: &'static str,
+        /// What is wrong with the body.
+        #[source]
+        source: BlockError,
+    },
+    /// No answer: the network, a name, a certificate.
+    #[error("cannot reach the service for {call}")]
+    Unreachable {
+        /// The call, by its documented name.
+        call: &'static str,
+        /// What the HTTP client says.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No answer in time.
+    #[error("{call} was not answered within {after:?}")]
+    TimedOut {
+        /// The call, by its documented name.
+        call: &'static str,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// A request we cannot even form.
+    #[error("the request cannot be signed")]
+    Unsignable(#[from] SignError),
+}
+
+/// A client that cannot be built from what it was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// rustls needs to be told once per process which cryptography to use.
+    #[error(
+        "no TLS provider is installed: call `rustls::crypto::CryptoProvider::install_default` first"
+    )]
+    NoTlsProvider,
+    /// The file with trusted certificates cannot be read.
+    #[error("cannot read the CA file `{}`", path.display())]
+    CaFile {
+        /// Where we looked.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds no certificates.
+    #[error("the CA file `{}` holds no PEM certificates", path.display())]
+    CaContents {
+        /// Where we looked.
+        path: PathBuf,
+    },
+    /// The proxy's address makes no sense.
+    #[error("the proxy address is not a URL like `http://proxy.example.org:3128`")]
+    Proxy(#[source] reqwest::Error),
+    /// The project's name stands twice: in the endpoint and by itself.
+    #[error(
+        "the endpoint `{endpoint}` begins with the project's name; write it without: `{without}`"
+    )]
+    ProjectInEndpoint {
+        /// The endpoint as given.
+        endpoint: String,
+        /// The endpoint as it should be.
+        without: String,
+    },
+    /// The endpoint's host makes no header.
+    #[error("`{0}` cannot stand in a `Host` header")]
+    Host(String),
+    /// The HTTP client cannot be built.
+    #[error("cannot set up the HTTP client")]
+    Http(#[source] reqwest::Error),
+}
+
+/// How soon it makes sense to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pace {
+    /// Half a second, doubling to ten: the network, or a server that failed.
+    Brisk,
+    /// A second, doubling to thirty: a limit was hit or the server is overloaded.
+    Gentle,
+    /// Five seconds, doubling to sixty: nothing changes until a person acts.
+    Patient,
+}
+
+impl Error {
+    /// The refusal, if the service answered.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The error code, if the service answered with one.
+    pub fn code(&self) -> Option<&ErrorCode> {
+        self.refusal().map(|refusal| &refusal.code)
+    }
+
+    /// Whether the same request, signed again, may succeed without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.is_retryable(),
+            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Malformed { .. } | Self::Block { .. } | Self::Unsignable(_) => false,
+        }
+    }
+
+    /// Whether the request surely had no effect, so that even one that must not happen twice can be
+    /// sent again.
+    pub fn had_no_effect(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.quota() || refusal.code == ErrorCode::ServerBusy,
+            Self::Unreachable { source, .. } => source.is_connect(),
+            _ => false,
+        }
+    }
+
+    /// How soon to ask again, if at all.
+    pub fn pace(&self) -> Pace {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => Pace::Brisk,
+            Self::Refused(refusal) if refusal.quota() => Pace::Gentle,
+            Self::Refused(refusal) => match refusal.status {
+                503 | 429 => Pace::Gentle,
+                _ if refusal.is_retryable() => Pace::Brisk,
+                _ => Pace::Patient,
+            },
+            Self::Malformed { .. } | Self::Block { .. } => Pace::Gentle,
+            Self::Unsignable(_) => Pace::Patient,
+        }
+    }
+
+    /// The shard is not ours any more, or the whole membership is gone: stop delivering, write no
+    /// checkpoint.
+    pub fn ownership_lost(&self) -> bool {
+        self.membership_lost() || self.code() == Some(&ErrorCode::ConsumerNotMatch)
+    }
+
+    /// The service does not know this consumer any more.
+    pub fn membership_lost(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::NotExistConsumerWithBody | ErrorCode::ConsumerNotExist)
+        )
+    }
+
+    /// The consumer group does not exist.
+    pub fn group_missing(&self) -> bool {
+        self.code() == Some(&ErrorCode::ConsumerGroupNotExist)
+    }
+
+    /// The shard does not exist.
+    pub fn shard_missing(&self) -> bool {
+        self.code() == Some(&ErrorCode::ShardNotExist)
+    }
+
+    /// The thing to be created is there already.
+    pub fn already_exists(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::ConsumerGroupAlreadyExist
+                    | ErrorCode::ProjectAlreadyExist
+                    | ErrorCode::LogStoreAlreadyExist
+            )
+        )
+    }
+
+    /// The project or logstore does not exist: a matter of configuration.
+    pub fn not_found(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::ProjectNotExist | ErrorCode::LogStoreNotExist))
+    }
+
+    /// The cursor lies outside of what is stored.
+    pub fn invalid_cursor(&self) -> bool {
+        self.refusal().is_some_and(Refusal::invalid_cursor)
+    }
+
+    /// A limit of the service was reached.
+    pub fn quota(&self) -> bool {
+        self.refusal().is_some_and(Refusal::quota)
+    }
+
+    /// The key is wrong, expired, or not allowed to do this.
+    pub fn auth(&self) -> bool {
+        self.refusal().is_some_and(Refusal::auth)
+    }
+
+    /// The clock here differs too much from the service's.
+    pub fn clock_skew(&self) -> bool {
+        self.refusal().is_some_and(Refusal::clock_skew)
+    }
+
+    /// A short name of the kind, for a metric's label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "timeout",
+            Self::Malformed { .. } | Self::Block { .. } => "malformed",
+            Self::Unsignable(_) => "unsignable",
+            Self::Refused(_) if self.ownership_lost() => "ownership_lost",
+            Self::Refused(_) if self.invalid_cursor() => "invalid_cursor",
+            Self::Refused(_) if self.quota() => "quota",
+            Self::Refused(_) if self.clock_skew() => "clock_skew",
+            Self::Refused(_) if self.auth() => "auth",
+            Self::Refused(refusal) if refusal.status >= 500 => "server",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// Shows an error with everything that caused it, on one line.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> Error {
+        Error::Refused(Box::new(Refusal {
+            call: "UpdateCheckPoint",
+            action: "log:ConsumerGroupUpdateCheckPoint",
+            status,
+            code: ErrorCode::parse(code),
+            message: String::new(),
+            request_id: None,
+            skew: None,
+        }))
+    }
+
+    #[test]
+    fn ownership_is_lost_by_three_codes_in_every_spelling() {
+        for code in
+            ["NotExistConsumerWithBody", "ConsumerNotExist", "ConsumerNotExsit", "ConsumerNotMatch"]
+        {
+            assert!(refused(400, code).ownership_lost(), "{code}");
+        }
+        assert!(!refused(400, "ConsumerNotMatch").membership_lost());
+        assert!(!refused(404, "ConsumerGroupNotExist").ownership_lost());
+    }
+
+    #[test]
+    fn the_pace_of_asking_again_follows_who_must_act() {
+        for (status, code, pace) in [
+            (403, "ReadQuotaExceed", Pace::Gentle),
+            (503, "ServerBusy", Pace::Gentle),
+            (500, "InternalServerError", Pace::Brisk),
+            (502, "", Pace::Brisk),
+            (401, "SignatureNotMatch", Pace::Patient),
+            (404, "LogStoreNotExist", Pace::Patient),
+        ] {
+            assert_eq!(refused(status, code).pace(), pace, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_chain_names_every_cause() {
+        let error = Error::Block {
+            call: "PullLogs",
+            source: BlockError::WrongSize { raw_size: 5, actual: 4 },
+        };
+        assert_eq!(
+            Chain(&error).to_string(),
+            "the answer to PullLogs cannot be unpacked: the block unpacks to 4 bytes where 5 were claimed"
+        );
+    }
+}
