@@ -1,1 +1,40 @@
-//! Sandboxed WASM components that edit batches.
+//! Plugins: WebAssembly components that edit batches of logs, and the sandbox they run in.
+//!
+//! **What a plugin may do**: during `process`, read the slice in hand by column and ask for edits (`wit/`). With
+//! a grant, label rows for routing, and add rows. Write a few lines to the log.
+//!
+//! **What it may not**: anything else. There is no file, socket, environment, clock or chance behind its
+//! imports, and a component that imports more than it can have does not load ([`Unfit`]). Memory, time and
+//! output are bounded per call ([`Limits`]), and everything it hands over is checked.
+//!
+//! **What happens when it misbehaves**: whatever it asked for in that call is discarded, its instance is
+//! replaced, the slice is tried again and cut up until the rows that it cannot cope with are alone, and
+//! [`OnError`] decides about exactly those. If they are many, the batch is held ([`Halt`]). Other rows, other
+//! plugins and the process go on.
+//!
+//! An [`Engine`] is shared by the process. [`Plugin::load`] takes a [`Package`] and makes sure that it works;
+//! each compute thread then calls a [`Worker`] of its own.
+
+mod abi;
+mod cache;
+mod call;
+mod capability;
+mod engine;
+mod fault;
+mod guest_log;
+mod instance;
+mod limits;
+pub mod metrics;
+mod package;
+mod plugin;
+mod repair;
+mod wasi;
+mod worker;
+
+pub use capability::{Imports, Unfit};
+pub use engine::{Engine, EngineError, EngineOptions, MIN_THREAD_STACK, TICK};
+pub use fault::Fault;
+pub use limits::Limits;
+pub use package::{Digest, MAX_COMPONENT_BYTES, Package, PackageError};
+pub use plugin::{Grants, LoadError, OnError, Plugin, PluginOptions};
+pub use worker::{Halt, HaltCause, Outcome, Worker};

@@ -1,0 +1,134 @@
+//! The engine that all plugins of the process share: wasmtime's configuration, in one place, each setting
+//! with its reason, and the clock that interrupts guests.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, WasmFeatures};
+
+use crate::cache::Cache;
+
+/// Time between two ticks of the engine's clock; a guest that must stop does so at the next one.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// Native stack of a guest. The thread that calls it must have several times as much; see
+/// [`MIN_THREAD_STACK`].
+const MAX_WASM_STACK: usize = 512 << 10;
+
+/// The stack that a thread must have to call a [`crate::Worker`]: the guest's share, and the host functions
+/// that it calls from the depth of it.
+pub const MIN_THREAD_STACK: usize = 2 << 20;
+
+/// What the engine needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Where compiled code is kept; without it every start compiles anew (0.2 CPU seconds for a Rust
+    /// plugin, 2 to 11 for JavaScript and Python). The directory is made, for this user alone.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Compiles and runs plugins. Cheap to clone; one per process is enough.
+#[derive(Clone)]
+pub struct Engine {
+    wasm: wasmtime::Engine,
+    cache: Option<Arc<Cache>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+/// The engine could not be set up. Nothing that a plugin did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// wasmtime refused its configuration: this machine lacks something it relies on.
+    #[error("the WebAssembly engine does not run on this machine: {0}")]
+    Unsupported(String),
+    /// The thread that interrupts guests could not be started.
+    #[error("no thread for the plugin clock: {0}")]
+    Clock(#[source] std::io::Error),
+}
+
+impl Engine {
+    /// Sets up the engine and starts its clock, a thread that ends with the last clone of the engine.
+    ///
+    /// A cache directory that cannot be used is reported in the log and done without: it costs time only.
+    ///
+    /// # Errors
+    ///
+    /// The machine does not support the engine, or has no thread left.
+    pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
+        let wasm = wasmtime::Engine::new(&config())
+            .map_err(|error| EngineError::Unsupported(format!("{error:#}")))?;
+        start_clock(&wasm).map_err(EngineError::Clock)?;
+        let cache = options.cache_dir.as_deref().and_then(|dir| match Cache::open(dir) {
+            Ok(cache) => Some(Arc::new(cache)),
+            Err(error) => {
+                tracing::warn!(%error, "compiled plugins are not cached; every start compiles them again");
+                None
+            }
+        });
+        Ok(Self { wasm, cache })
+    }
+
+    pub(crate) const fn wasm(&self) -> &wasmtime::Engine {
+        &self.wasm
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_deref()
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // Guests stop at loop heads and function entries once the clock has ticked. Costs some guests a
+        // fifth of their compute; fuel, the alternative, up to half.
+        .epoch_interruption(true)
+        .max_wasm_stack(MAX_WASM_STACK)
+        // The contract is synchronous; without this a component could bring tasks of its own.
+        .concurrency_support(false)
+        // Memories of a few MiB, one instance per compute thread: each gets 4 GiB of address space and a
+        // guard behind it, so that compiled code needs no bounds checks. Address space is free.
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        // Snapshots of initialised interpreters (Python: 10 MiB) are mapped, and copied page by page when
+        // written to; a fresh instance costs microseconds.
+        .memory_init_cow(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .parallel_compilation(true)
+        // Only backtraces would read it; it is a tenth of the cached file.
+        .generate_address_map(false);
+
+    // Not needed by any toolchain we know (Rust, C, Zig, JavaScript, Python and Go were tried), and every
+    // one of them is attack surface. Threads, GC and exceptions are not even compiled in.
+    let unneeded = WasmFeatures::TAIL_CALL
+        | WasmFeatures::RELAXED_SIMD // its results differ between machines
+        | WasmFeatures::MEMORY64
+        | WasmFeatures::WIDE_ARITHMETIC
+        | WasmFeatures::CUSTOM_PAGE_SIZES;
+    config.wasm_features(unneeded, false);
+    // Left alone on purpose: extended-const and SIMD (guests are built with them), and multi-memory, without
+    // which wasmtime 48 panics on components that contain adapters (QuickJS).
+    config
+}
+
+/// Ticks until the engine is gone.
+fn start_clock(engine: &wasmtime::Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new().name("plugin-clock".into()).spawn(tick).map(drop)
+}

@@ -1,0 +1,146 @@
+//! One store, one instance of a plugin, one call at a time.
+//!
+//! An instance lives from its first call until it is at fault, or holds more memory than it should after a
+//! call. What a guest keeps in between is its own business and may vanish at any time; nothing of a batch is
+//! kept. After a trap the component model forbids entering the instance again, so it is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder_record::{Batch, Edits, Slice};
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::abi::Transform;
+use crate::call::Call;
+use crate::fault::{Fault, shortened};
+use crate::guest_log::GuestLog;
+use crate::limits::{Deadline, Limits, MemoryGauge};
+use crate::plugin::Grants;
+use crate::wasi::Wasi;
+
+/// Longest text of an `err` in bytes.
+const MAX_REFUSAL: usize = 500;
+
+/// What host functions work on.
+pub(crate) struct State {
+    call: Option<Call>,
+    memory: MemoryGauge,
+    deadline: Deadline,
+    pub(crate) grants: Grants,
+    pub(crate) wasi: Wasi,
+    pub(crate) log: Arc<GuestLog>,
+}
+
+impl State {
+    /// The call in progress.
+    pub(crate) fn call(&self) -> Result<&Call, Fault> {
+        self.call.as_ref().ok_or_else(outside_process)
+    }
+
+    /// The call in progress, to be changed.
+    pub(crate) fn call_mut(&mut self) -> Result<&mut Call, Fault> {
+        self.call.as_mut().ok_or_else(outside_process)
+    }
+}
+
+fn outside_process() -> Fault {
+    Fault::BadCall("there is no slice outside of `process`".to_owned())
+}
+
+/// What it takes to make instances of a plugin.
+pub(crate) struct Blueprint {
+    pub(crate) prepared: InstancePre<State>,
+    pub(crate) config: String,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+    pub(crate) log: Arc<GuestLog>,
+}
+
+/// A configured instance.
+pub(crate) struct Instance {
+    store: Store<State>,
+    transform: Transform,
+    limits: Limits,
+}
+
+impl Instance {
+    /// Makes an instance and configures it.
+    pub(crate) fn new(blueprint: &Blueprint) -> Result<Self, Fault> {
+        let limits = blueprint.limits.clone();
+        let state = State {
+            call: None,
+            memory: MemoryGauge::new(limits.memory),
+            deadline: Deadline::start(&limits),
+            grants: blueprint.grants,
+            wasi: Wasi::default(),
+            log: blueprint.log.clone(),
+        };
+        let mut store = Store::new(blueprint.prepared.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.epoch_deadline_callback(|cx| {
+            cx.data().deadline.check()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.set_epoch_deadline(1);
+        store.set_hostcall_fuel(limits.output(0));
+
+        let transform = blueprint
+            .prepared
+            .instantiate(&mut store)
+            .and_then(|instance| Transform::find(&mut store, &instance))
+            .map_err(|error| fault(&mut store, &error, &limits))?;
+        let mut this = Self { store, transform, limits };
+        this.guarded(0, |transform, store| transform.configure(store, &blueprint.config))?;
+        Ok(this)
+    }
+
+    /// Runs `process` on a slice. The batch and the slice come back unchanged, whatever happens. After a fault
+    /// the instance is of no further use.
+    pub(crate) fn process(&mut self, batch: &mut Batch, slice: &mut Slice) -> Result<Edits, Fault> {
+        let rows = u32::try_from(slice.len()).unwrap_or(u32::MAX);
+        let bytes = slice.bytes();
+        let call = Call::new(std::mem::take(batch), std::mem::take(slice), &self.limits);
+        self.store.data_mut().call = Some(call);
+        let result = self.guarded(bytes, |transform, store| transform.process(store, rows));
+        let mut edits = Edits::default();
+        if let Some(call) = self.store.data_mut().call.take() {
+            (*batch, *slice, edits) = call.into_parts();
+        }
+        result.map(|()| edits)
+    }
+
+    /// CPU time since the call in progress, or the last one, began.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.store.data().deadline.cpu()
+    }
+
+    /// Whether the guest holds more memory than it should between calls.
+    pub(crate) fn is_bloated(&self) -> bool {
+        self.store.data().memory.used() > self.limits.memory_high_water
+    }
+
+    /// Calls into the guest with fresh bounds on time and on what one host call may carry.
+    fn guarded(
+        &mut self,
+        slice_bytes: usize,
+        call: impl FnOnce(&Transform, &mut Store<State>) -> wasmtime::Result<Result<(), String>>,
+    ) -> Result<(), Fault> {
+        self.store.data_mut().deadline = Deadline::start(&self.limits);
+        self.store.set_epoch_deadline(1);
+        self.store.set_hostcall_fuel(self.limits.output(slice_bytes));
+        let answer = call(&self.transform, &mut self.store);
+        let State { wasi, log, .. } = self.store.data_mut();
+        wasi.flush(log);
+        match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(text)) => Err(Fault::Refused(shortened(&text, MAX_REFUSAL))),
+            Err(error) => Err(fault(&mut self.store, &error, &self.limits)),
+        }
+    }
+}
+
+fn fault(store: &mut Store<State>, error: &wasmtime::Error, limits: &Limits) -> Fault {
+    let fuel = store.hostcall_fuel();
+    Fault::of_call(error, store.data_mut().memory.take_refusal().map(|_| limits.memory), fuel)
+}

@@ -1,0 +1,206 @@
+//! What a plugin may use up, and how each bound is enforced.
+//!
+//! | bound | enforced by |
+//! |---|---|
+//! | memory, tables, instances | [`MemoryGauge`], asked by wasmtime before anything grows |
+//! | time | [`Deadline`], asked at every tick of the engine's clock while guest code runs |
+//! | output | `call.rs`, summed over all edits and log lines of a call; wasmtime's hostcall fuel for a single one |
+//! | native stack | `Config::max_wasm_stack`, one value for the engine |
+//! | rows and bytes of a slice | [`SliceLimits`], when the batch is cut |
+
+use std::time::{Duration, Instant};
+
+use forwarder_record::SliceLimits;
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::ResourceLimiter;
+
+use crate::fault::Fault;
+
+/// The bounds of one plugin. `Default` gives the documented ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance, in bytes.
+    pub memory: usize,
+    /// An instance that holds more than this after a call is replaced before the next, in bytes: guests
+    /// never give memory back.
+    pub memory_high_water: usize,
+    /// CPU time of one call. Not wall time, so that a busy machine does not convict the innocent.
+    pub cpu_time: Duration,
+    /// Time on the clock of one call, for whatever CPU time does not see.
+    pub wall_time: Duration,
+    /// Bytes of edits and log lines of one call, as a multiple of the bytes of its slice …
+    pub output_factor: usize,
+    /// … plus this.
+    pub output_floor: usize,
+    /// How a batch is cut into calls.
+    pub slice: SliceLimits,
+    /// Faults that one slice may cause while the rows to blame are looked for.
+    pub faults_per_slice: u32,
+    /// CPU time that one slice may cost after its first fault.
+    pub repair_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            memory_high_water: 48 << 20,
+            cpu_time: Duration::from_secs(1),
+            wall_time: Duration::from_secs(10),
+            output_factor: 4,
+            output_floor: 1 << 20,
+            slice: SliceLimits::default(),
+            faults_per_slice: 8,
+            repair_time: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// Most bytes of edits and log lines for a slice of `bytes`.
+    pub(crate) fn output(&self, bytes: usize) -> usize {
+        bytes.saturating_mul(self.output_factor).saturating_add(self.output_floor)
+    }
+}
+
+/// Table elements of one instance. Tables hold functions, eight bytes each in the host; the JavaScript and
+/// Python runtimes need some ten thousand.
+const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+/// Core instances, tables and memories of one component. componentize-py links every C extension as an
+/// instance of its own: 17 for an empty plugin.
+const MAX_PARTS: usize = 1_000;
+
+/// Counts what an instance holds, and says no.
+#[derive(Debug)]
+pub(crate) struct MemoryGauge {
+    limit: usize,
+    used: usize,
+    table_elements: usize,
+    refused: bool,
+}
+
+impl MemoryGauge {
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self { limit, used: 0, table_elements: 0, refused: false }
+    }
+
+    /// Bytes of linear memory that the instance holds.
+    pub(crate) const fn used(&self) -> usize {
+        self.used
+    }
+
+    /// The limit, if growth was refused since the last call of this function.
+    pub(crate) fn take_refusal(&mut self) -> Option<usize> {
+        std::mem::take(&mut self.refused).then_some(self.limit)
+    }
+}
+
+impl ResourceLimiter for MemoryGauge {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // All memories of the component together: a component can bring many.
+        let after = self.used.saturating_sub(current).saturating_add(desired);
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false); // its own bound, not ours
+        }
+        if after > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = after;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let after = self.table_elements.saturating_sub(current).saturating_add(desired);
+        if maximum.is_some_and(|maximum| desired > maximum) || after > MAX_TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.table_elements = after;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_PARTS
+    }
+
+    fn tables(&self) -> usize {
+        MAX_PARTS
+    }
+
+    fn memories(&self) -> usize {
+        MAX_PARTS
+    }
+}
+
+/// When a call began, and when it is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    cpu_start: Duration,
+    wall_start: Instant,
+    cpu_limit: Duration,
+    wall_limit: Duration,
+}
+
+impl Deadline {
+    /// A call that begins now, on this thread.
+    pub(crate) fn start(limits: &Limits) -> Self {
+        Self {
+            cpu_start: thread_cpu_time(),
+            wall_start: Instant::now(),
+            cpu_limit: limits.cpu_time,
+            wall_limit: limits.wall_time,
+        }
+    }
+
+    /// CPU time of this thread since the start.
+    pub(crate) fn cpu(&self) -> Duration {
+        thread_cpu_time().saturating_sub(self.cpu_start)
+    }
+
+    /// Whether the call may go on.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let (cpu, wall) = (self.cpu(), self.wall_start.elapsed());
+        if cpu > self.cpu_limit || wall > self.wall_limit {
+            return Err(Fault::OutOfTime { cpu, wall });
+        }
+        Ok(())
+    }
+}
+
+/// CPU time that this thread has used.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_counted_together() {
+        let mut gauge = MemoryGauge::new(100);
+        assert!(gauge.memory_growing(0, 60, None).unwrap());
+        assert!(!gauge.memory_growing(0, 60, None).unwrap());
+        assert_eq!((gauge.take_refusal(), gauge.take_refusal()), (Some(100), None));
+        assert!(gauge.memory_growing(60, 100, None).unwrap());
+        assert_eq!(gauge.used(), 100);
+    }
+
+    #[test]
+    fn a_memory_that_meets_its_own_maximum_is_not_out_of_memory() {
+        let mut gauge = MemoryGauge::new(100);
+        assert!(!gauge.memory_growing(0, 60, Some(50)).unwrap());
+        assert_eq!(gauge.take_refusal(), None);
+    }
+}

@@ -1,0 +1,257 @@
+//! A loaded plugin: checked, compiled, linked, and configured once, so that whatever is wrong with it shows at
+//! the start and not at the first log.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wasmtime::component::{Component, InstancePre};
+
+use crate::abi;
+use crate::capability::{self, Imports, Unfit};
+use crate::engine::Engine;
+use crate::fault::{Fault, shortened};
+use crate::guest_log::GuestLog;
+use crate::instance::{Blueprint, Instance, State};
+use crate::limits::Limits;
+use crate::package::{Digest, Package};
+use crate::wasi;
+use crate::worker::Worker;
+
+/// Powers that the configuration gives a plugin beyond editing the rows it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// May give rows a route label.
+    pub route: bool,
+    /// May add rows.
+    pub emit: bool,
+}
+
+impl Grants {
+    pub(crate) const fn check(
+        self,
+        granted: bool,
+        power: &'static str,
+        grant: &'static str,
+    ) -> Result<(), Fault> {
+        if granted { Ok(()) } else { Err(Fault::NotGranted { power, grant }) }
+    }
+}
+
+/// What becomes of exactly the row that a plugin cannot cope with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// It goes to the dead letters, to be replayed.
+    #[default]
+    DeadLetter,
+    /// It goes on as it was before this plugin.
+    Pass,
+    /// It is discarded.
+    Drop,
+    /// Nothing of its shard goes on until a person has seen to it.
+    Halt,
+}
+
+/// How to run a plugin.
+#[derive(Debug, Clone, Default)]
+pub struct PluginOptions {
+    /// The plugin's own configuration: JSON text. Empty is the same as `{}`.
+    pub config: String,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What it may do beyond editing.
+    pub grants: Grants,
+    /// What a row at fault costs.
+    pub on_error: OnError,
+}
+
+/// A plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The bytes are not a component that we can compile.
+    #[error(
+        "plugin `{plugin}` is not a usable WebAssembly component: {reason}{}",
+        malformed_hint(reason)
+    )]
+    Malformed {
+        /// Name of the plugin.
+        plugin: String,
+        /// The compiler's words.
+        reason: String,
+    },
+    /// It wants or lacks something that rules it out.
+    #[error("plugin `{plugin}` cannot run here: {source}")]
+    Unfit {
+        /// Name of the plugin.
+        plugin: String,
+        /// What.
+        source: Unfit,
+    },
+    /// Its interfaces have the right names and the wrong types.
+    #[error(
+        "plugin `{plugin}` does not match the contract: {reason}; it may have been built for a newer forwarder"
+    )]
+    Mismatch {
+        /// Name of the plugin.
+        plugin: String,
+        /// The linker's words.
+        reason: String,
+    },
+    /// It refused its configuration, or failed before its first slice.
+    #[error("plugin `{plugin}` did not accept its configuration: {fault}")]
+    NotConfigured {
+        /// Name of the plugin.
+        plugin: String,
+        /// What happened.
+        fault: Fault,
+    },
+}
+
+fn malformed_hint(reason: &str) -> &'static str {
+    if reason.contains("wasm module") || reason.contains("core module") {
+        "; this is a core module, build for `wasm32-wasip2` or run `wasm-tools component new` on it"
+    } else {
+        ""
+    }
+}
+
+/// A plugin, ready to run. Cheap to clone; each compute thread takes a [`Worker`] of its own.
+#[derive(Clone)]
+pub struct Plugin {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) on_error: OnError,
+    digest: Digest,
+    imports: Imports,
+    /// The instance that was made to try out the configuration; the first worker takes it.
+    first: Mutex<Option<Instance>>,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.shared.name)
+            .field("digest", &self.shared.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Plugin {
+    /// Compiles a component or takes its code from the engine's cache, checks what it imports and exports,
+    /// and configures a first instance. Blocks, for seconds if a large component is new.
+    ///
+    /// `name` is what logs, metrics and errors call the plugin.
+    ///
+    /// # Errors
+    ///
+    /// The component is not one, asks for what no plugin is given, or refuses its configuration.
+    pub fn load(
+        engine: &Engine,
+        name: &str,
+        package: &Package,
+        options: PluginOptions,
+    ) -> Result<Self, LoadError> {
+        let began = Instant::now();
+        let (component, cached) = compile(engine, name, package)?;
+        let (imports, prepared) = link(engine, name, &component)?;
+        let config = if options.config.is_empty() { "{}".to_owned() } else { options.config };
+        let blueprint = Blueprint {
+            prepared,
+            config,
+            limits: options.limits,
+            grants: options.grants,
+            log: Arc::new(GuestLog::new(name)),
+        };
+        let first = Instance::new(&blueprint)
+            .map_err(|fault| LoadError::NotConfigured { plugin: name.to_owned(), fault })?;
+        tracing::info!(
+            plugin = name,
+            digest = %package.digest(),
+            contract = imports.contract,
+            cached,
+            took = ?began.elapsed(),
+            "plugin loaded"
+        );
+        let shared = Shared {
+            name: name.to_owned(),
+            blueprint,
+            on_error: options.on_error,
+            digest: package.digest(),
+            imports,
+            first: Mutex::new(Some(first)),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A worker for one thread. Its instance is made when it is first needed.
+    pub fn worker(&self) -> Worker {
+        Worker::new(self.shared.clone())
+    }
+
+    /// What the plugin is called.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Identity of the component.
+    pub fn digest(&self) -> Digest {
+        self.shared.digest
+    }
+
+    /// What the component imports, and the contract it was built for.
+    pub fn imports(&self) -> &Imports {
+        &self.shared.imports
+    }
+}
+
+impl Shared {
+    /// A configured instance.
+    pub(crate) fn instance(&self) -> Result<Instance, Fault> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.map_or_else(|| Instance::new(&self.blueprint), Ok)
+    }
+}
+
+fn compile(engine: &Engine, name: &str, package: &Package) -> Result<(Component, bool), LoadError> {
+    let digest = package.digest();
+    if let Some(component) = engine.cache().and_then(|cache| cache.load(engine.wasm(), digest)) {
+        return Ok((component, true));
+    }
+    let component = guarded(|| Component::from_binary(engine.wasm(), package.bytes()))
+        .map_err(|reason| LoadError::Malformed { plugin: name.to_owned(), reason })?;
+    if let Some(cache) = engine.cache() {
+        cache.store(engine.wasm(), digest, &component);
+    }
+    Ok((component, false))
+}
+
+fn link(
+    engine: &Engine,
+    name: &str,
+    component: &Component,
+) -> Result<(Imports, InstancePre<State>), LoadError> {
+    let imports = capability::inspect(engine.wasm(), component)
+        .map_err(|source| LoadError::Unfit { plugin: name.to_owned(), source })?;
+    let prepared = guarded(|| {
+        let mut linker = abi::linker(engine.wasm())?;
+        wasi::define(&mut linker, component)?;
+        linker.instantiate_pre(component)
+    })
+    .map_err(|reason| LoadError::Mismatch { plugin: name.to_owned(), reason })?;
+    Ok((imports, prepared))
+}
+
+/// Runs wasmtime on a component that nobody has vouched for. There are components on which its compiler has
+/// panicked; that is no reason to fall over.
+fn guarded<T>(work: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(shortened(&format!("{error:#}"), 500)),
+        Err(_) => Err("the compiler panicked on it".to_owned()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Finding the rows that a plugin cannot cope with.
+//!
+//! A slice that failed is tried once more on a fresh instance: the state of the old one may have been to
+//! blame. If it fails again it is cut into many parts rather than two, because it is faults that are
+//! scarce: a row among 1,024 is found in two rounds of 32 calls, that is by four faults in all, where
+//! halving would take twelve, each of them perhaps a second of CPU.
+
+use std::time::Duration;
+
+use forwarder_record::{Batch, Edits, RowIx, Slice};
+
+use crate::fault::Fault;
+use crate::limits::thread_cpu_time;
+use crate::plugin::OnError;
+use crate::worker::{HaltCause, Worker};
+
+/// Rounds of halving per cut: 2^5 = 32 parts.
+const HALVINGS: u32 = 5;
+
+/// A slice, or part of one, that is done with.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// The plugin succeeded.
+    Edited(Slice, Edits),
+    /// The plugin fails on this row alone.
+    AtFault(RowIx, Fault),
+}
+
+/// Runs a plugin on a slice and adds what it came to, in the order of rows. Returns the number of faults.
+pub(crate) fn process(
+    worker: &mut Worker,
+    batch: &mut Batch,
+    mut slice: Slice,
+    parts: &mut Vec<Part>,
+) -> Result<u32, HaltCause> {
+    match worker.attempt(batch, &mut slice)? {
+        Ok(edits) => {
+            parts.push(Part::Edited(slice, edits));
+            Ok(0)
+        }
+        Err(fault) => {
+            let mut search = Search::new(worker, fault)?;
+            search.run(batch, slice, parts)?;
+            Ok(search.faults)
+        }
+    }
+}
+
+/// The search for rows at fault in one slice.
+struct Search<'a> {
+    worker: &'a mut Worker,
+    faults: u32,
+    began: Duration,
+}
+
+impl<'a> Search<'a> {
+    fn new(worker: &'a mut Worker, first: Fault) -> Result<Self, HaltCause> {
+        let mut search = Self { worker, faults: 0, began: thread_cpu_time() };
+        search.note(first)?;
+        Ok(search)
+    }
+
+    fn run(
+        &mut self,
+        batch: &mut Batch,
+        slice: Slice,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), HaltCause> {
+        // A stack, the next part on top. The slice itself comes first: the second try.
+        let mut todo = vec![slice];
+        while let Some(mut part) = todo.pop() {
+            match self.worker.attempt(batch, &mut part)? {
+                Ok(edits) => parts.push(Part::Edited(part, edits)),
+                Err(fault) => {
+                    self.note(fault.clone())?;
+                    match (part.rows(), part.halves(batch)) {
+                        ([_], _) if self.worker.plugin().on_error == OnError::Halt => {
+                            return Err(HaltCause::Policy(fault));
+                        }
+                        ([row], _) => parts.push(Part::AtFault(*row, fault)),
+                        (_, None) => {}
+                        (_, Some((first, second))) => cut(batch, first, second, &mut todo),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a fault, and gives up once there were too many or they cost too much.
+    fn note(&mut self, fault: Fault) -> Result<(), HaltCause> {
+        self.faults += 1;
+        let limits = &self.worker.plugin().blueprint.limits;
+        let spent = thread_cpu_time().saturating_sub(self.began);
+        if self.faults > limits.faults_per_slice || spent > limits.repair_time {
+            return Err(HaltCause::TooManyFaults { faults: self.faults, last: fault });
+        }
+        Ok(())
+    }
+}
+
+/// Cuts two halves further, and puts the pieces on the stack so that the first row comes off first.
+fn cut(batch: &Batch, first: Slice, second: Slice, todo: &mut Vec<Slice>) {
+    let mut pieces = vec![first, second];
+    for _ in 1..HALVINGS {
+        pieces = pieces
+            .into_iter()
+            .flat_map(|piece| match piece.halves(batch) {
+                Some((first, second)) => vec![first, second],
+                None => vec![piece],
+            })
+            .collect();
+    }
+    todo.extend(pieces.into_iter().rev());
+}

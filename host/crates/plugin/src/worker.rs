@@ -1,0 +1,192 @@
+//! What a compute thread holds of a plugin: one instance, made when it is first needed, replaced after a fault
+//! or when it holds too much memory.
+
+use std::sync::Arc;
+
+use forwarder_record::{Batch, Condition, Edits, RowIx, RowState, Slice, TextFull};
+
+use crate::fault::Fault;
+use crate::instance::Instance;
+use crate::metrics;
+use crate::plugin::{OnError, Shared};
+use crate::repair::{self, Part};
+
+/// Runs one plugin on one thread. Dropping it drops the instance.
+///
+/// The thread needs a stack of at least [`crate::MIN_THREAD_STACK`].
+pub struct Worker {
+    plugin: Arc<Shared>,
+    instance: Option<Instance>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("plugin", &self.plugin.name).finish_non_exhaustive()
+    }
+}
+
+/// What a plugin did to a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Rows to be dead-lettered, each with the reason: refused by the plugin, or at fault.
+    pub rejected: Vec<(RowIx, String)>,
+    /// Rows discarded on purpose, by the plugin or because `on_error` says so for a row at fault.
+    pub dropped: usize,
+    /// Rows added.
+    pub emitted: usize,
+    /// Values that were to be treated as JSON and are not; they stayed as they were.
+    pub not_json: usize,
+    /// Rows at fault that go on as they were, because `on_error` says so.
+    pub passed: usize,
+    /// Faults of the plugin while it worked on the batch.
+    pub faults: u32,
+}
+
+/// The plugin cannot go on, and the batch must not go on without it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plugin `{plugin}` {cause}")]
+pub struct Halt {
+    /// Name of the plugin.
+    pub plugin: String,
+    /// Why.
+    pub cause: HaltCause,
+}
+
+/// Why a plugin cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HaltCause {
+    /// One slice caused so many faults, or cost so much time, that looking for the rows to blame was given up.
+    #[error(
+        "failed {faults} times on one slice, last: {last}; fix the plugin or take it out, nothing was lost"
+    )]
+    TooManyFaults {
+        /// How often.
+        faults: u32,
+        /// The last one.
+        last: Fault,
+    },
+    /// A row is at fault and `on_error` is `halt`.
+    #[error("failed on one row and on_error is \"halt\": {0}")]
+    Policy(Fault),
+    /// A new instance could not be made, although one could at the start.
+    #[error("could not be started again: {0}")]
+    NotRestarted(Fault),
+    /// The batch cannot hold what plugins added to it.
+    #[error("added too much: {0}")]
+    BatchFull(#[source] TextFull),
+}
+
+impl Worker {
+    pub(crate) const fn new(plugin: Arc<Shared>) -> Self {
+        Self { plugin, instance: None }
+    }
+
+    /// Runs the plugin over the live rows of a batch that fulfil `when`, slice by slice; the others never
+    /// enter the sandbox. Emitted rows are put in order, so that the next plugin sees them.
+    ///
+    /// # Errors
+    ///
+    /// The batch must be held back. It is as it was before the call, unless the cause is
+    /// [`HaltCause::BatchFull`]: then it must be decoded anew.
+    pub fn apply(&mut self, batch: &mut Batch, when: Option<&Condition>) -> Result<Outcome, Halt> {
+        let limits = &self.plugin.blueprint.limits;
+        let slices = batch.slices(limits.slice, |row| when.is_none_or(|when| when.matches(row)));
+        // Collected first and applied afterwards: a batch that is held must be processed again as a whole.
+        let mut parts = Vec::with_capacity(slices.len());
+        let mut faults = 0;
+        for slice in slices {
+            faults += repair::process(self, batch, slice, &mut parts)
+                .map_err(|cause| self.halted(cause))?;
+        }
+        let mut outcome = Outcome { faults, ..Outcome::default() };
+        for part in parts {
+            self.settle(batch, part, &mut outcome).map_err(|cause| self.halted(cause))?;
+        }
+        batch.end_pass();
+        self.count(&outcome);
+        Ok(outcome)
+    }
+
+    /// One attempt at a slice, on the instance there is or a new one.
+    pub(crate) fn attempt(
+        &mut self,
+        batch: &mut Batch,
+        slice: &mut Slice,
+    ) -> Result<Result<Edits, Fault>, HaltCause> {
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.plugin.instance().map_err(HaltCause::NotRestarted)?,
+        };
+        let result = instance.process(batch, slice);
+        metrics::call(&self.plugin.name, result.as_ref().map(|_| ()), instance.cpu());
+        match &result {
+            Err(fault) => {
+                tracing::debug!(plugin = self.plugin.name, rows = slice.len(), %fault, "fault");
+                metrics::instance_retired(&self.plugin.name, "fault");
+            }
+            Ok(_) if instance.is_bloated() => {
+                metrics::instance_retired(&self.plugin.name, "memory");
+            }
+            Ok(_) => self.instance = Some(instance),
+        }
+        Ok(result)
+    }
+
+    pub(crate) fn plugin(&self) -> &Shared {
+        &self.plugin
+    }
+
+    fn settle(
+        &self,
+        batch: &mut Batch,
+        part: Part,
+        outcome: &mut Outcome,
+    ) -> Result<(), HaltCause> {
+        let (row, fault) = match part {
+            Part::Edited(slice, edits) => {
+                let applied = batch.apply(&slice, &edits).map_err(HaltCause::BatchFull)?;
+                outcome.rejected.extend(applied.rejected);
+                outcome.dropped += applied.dropped;
+                outcome.emitted += applied.emitted;
+                outcome.not_json += applied.not_json;
+                return Ok(());
+            }
+            Part::AtFault(row, fault) => (row, fault),
+        };
+        let plugin = self.plugin.name.as_str();
+        match self.plugin.on_error {
+            // A halt has been raised when the row was found.
+            OnError::DeadLetter | OnError::Halt => {
+                batch.set_state(row, RowState::Rejected);
+                outcome.rejected.push((row, fault.to_string()));
+            }
+            OnError::Pass => {
+                outcome.passed += 1;
+                metrics::rows_at_fault(plugin, "pass");
+            }
+            OnError::Drop => {
+                batch.set_state(row, RowState::Dropped);
+                outcome.dropped += 1;
+                metrics::rows_at_fault(plugin, "drop");
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let plugin = self.plugin.name.as_str();
+        metrics::rows(metrics::ROWS_REJECTED, plugin, outcome.rejected.len());
+        metrics::rows(metrics::ROWS_DROPPED, plugin, outcome.dropped);
+        metrics::rows(metrics::ROWS_EMITTED, plugin, outcome.emitted);
+        metrics::rows(metrics::NOT_JSON, plugin, outcome.not_json);
+        if outcome.faults > 0 {
+            let (faults, rejected) = (outcome.faults, outcome.rejected.len());
+            tracing::warn!(plugin, faults, rejected, "plugin failed; its instance was replaced");
+        }
+    }
+
+    fn halted(&self, cause: HaltCause) -> Halt {
+        Halt { plugin: self.plugin.name.clone(), cause }
+    }
+}
