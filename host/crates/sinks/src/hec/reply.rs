@@ -1,0 +1,406 @@
+//! Splunk's answer to a posted body, and the one table that says what each answer means for the rows.
+//!
+//! Splunk answers with a JSON object that holds a `code`; proxies, load balancers and wrong addresses
+//! answer with whatever they like, and then the HTTP status decides. Codes 0 to 27 are those of Splunk's
+//! own reference. What nobody foresaw is held, never dropped.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::outcome::{Cause, MAX_RETRY_AFTER, Outcome, excerpt};
+
+/// How much of a reply's text is worth repeating to a person.
+const TEXT_BYTES: usize = 200;
+
+/// What Splunk, or whoever answered in its place, said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Splunk's own code, if the body was a HEC reply.
+    pub code: Option<u16>,
+    /// The first words of the reply: Splunk's `text`, or of a foreign body.
+    pub text: String,
+    /// Position from 0 of the event at which Splunk stopped. Whether those before it were kept is not
+    /// dependable, so it is only ever used to single that event out.
+    pub invalid_event: Option<usize>,
+    /// How long the answering side asks us to wait, at most [`MAX_RETRY_AFTER`].
+    pub retry_after: Option<Duration>,
+    /// Number under which an indexer would acknowledge the request, for tokens that have that on.
+    pub ack_id: Option<u64>,
+    /// The body was a web page: this is not an event collector.
+    pub web_page: bool,
+}
+
+impl Reply {
+    /// Reads a reply. `retry_after` is the header as it came; `now` is what an HTTP date in it is
+    /// measured from. Any bytes are acceptable as a body.
+    pub fn parse(
+        status: u16,
+        retry_after: Option<&str>,
+        body: &[u8],
+        now: jiff::Timestamp,
+    ) -> Self {
+        let retry_after = retry_after.and_then(|value| parse_retry_after(value, now));
+        let text = String::from_utf8_lossy(body);
+        let reply = Self { status, retry_after, ..Self::default() };
+        match serde_json::from_slice::<Value>(body) {
+            Ok(Value::Object(said)) if said.contains_key("code") => {
+                let number = |key| said.get(key).and_then(Value::as_u64);
+                Self {
+                    code: number("code").and_then(|code| u16::try_from(code).ok()),
+                    text: excerpt(
+                        said.get("text").and_then(Value::as_str).unwrap_or(""),
+                        TEXT_BYTES,
+                    ),
+                    invalid_event: number("invalid-event-number")
+                        .and_then(|index| usize::try_from(index).ok()),
+                    ack_id: number("ackId"),
+                    ..reply
+                }
+            }
+            _ => Self {
+                web_page: text.trim_start().starts_with('<'),
+                text: excerpt(&text, TEXT_BYTES),
+                ..reply
+            },
+        }
+    }
+
+    /// Splunk took the data and says that it cannot take much more at this rate (codes 24 and 25).
+    pub fn nearly_full(&self) -> bool {
+        self.is_success() && matches!(self.code, Some(24 | 25))
+    }
+
+    /// What the reply means for a body of `rows` rows that was posted to `endpoint`.
+    pub fn outcome(&self, endpoint: &str, rows: usize) -> Outcome {
+        let Rule { action, reason, help } = self.rule();
+        let cause = || Cause::new(reason, self.sentence(endpoint, rows, action, help));
+        match (action, self.invalid_event) {
+            (Action::Accept, _) => Outcome::Delivered,
+            (Action::Retry, _) => Outcome::Retry { after: self.retry_after, cause: cause() },
+            (Action::Hold, _) => Outcome::Hold { cause: cause() },
+            (Action::Isolate, Some(row)) if row < rows => Outcome::Reject { row, cause: cause() },
+            (Action::Isolate, None) if rows == 1 => Outcome::Reject { row: 0, cause: cause() },
+            (Action::Isolate | Action::Halve, _) => Outcome::Divide { cause: cause() },
+        }
+    }
+
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The whole policy. Splunk's code is more precise than the status (codes 21 and 22 come as 400), so
+    /// it is asked first; a body that was too large is so whatever else was said.
+    fn rule(&self) -> Rule {
+        use Action::{Accept, Halve, Hold, Isolate, Retry};
+        match (self.status, self.code) {
+            (413, _) => Rule::new(
+                Halve,
+                "too_large",
+                "lower `max_body` or raise max_content_length in limits.conf",
+            ),
+            (200..=299, _) if self.web_page => Rule::new(Hold, "not_hec", NOT_HEC),
+            (200..=299, _) => Rule::new(Accept, "accepted", ""),
+            (_, Some(1 | 22)) => Rule::new(
+                Hold,
+                "token_disabled",
+                "enable the token in Splunk under Settings > Data inputs > HTTP Event Collector",
+            ),
+            (_, Some(2 | 3)) => Rule::new(
+                Hold,
+                "token_malformed",
+                "check that a proxy passes the Authorization header on and that `token` is the bare token",
+            ),
+            (_, Some(4 | 21)) => Rule::new(
+                Hold,
+                "token_refused",
+                "put a token that exists in Splunk into the sink's `token`",
+            ),
+            (_, Some(5)) => Rule::new(
+                Hold,
+                "no_data",
+                "Splunk saw an empty request: something between us and it drops bodies; `gzip = false` may help",
+            ),
+            (_, Some(7)) => Rule::new(
+                Hold,
+                "incorrect_index",
+                "create the index in Splunk, allow it for this token, or change the sink's `index`",
+            ),
+            (_, Some(10)) => Rule::new(
+                Hold,
+                "acknowledgement_on",
+                "the token wants indexer acknowledgement, which this sink does not do: turn it off for the token or use another token",
+            ),
+            (_, Some(11)) => Rule::new(
+                Hold,
+                "invalid_channel",
+                "a proxy seems to add a data channel; remove X-Splunk-Request-Channel there",
+            ),
+            (_, Some(14)) => Rule::new(
+                Hold,
+                "acknowledgement_off",
+                "this answers an acknowledgement query, which we never send: check the `url`",
+            ),
+            (_, Some(16)) => Rule::new(
+                Hold,
+                "query_token",
+                "a proxy seems to move the token into the address; pass the Authorization header on instead",
+            ),
+            (_, Some(6)) => Rule::new(
+                Isolate,
+                "invalid_format",
+                "the event may be larger than Splunk's maxEventSize",
+            ),
+            (_, Some(12 | 13)) => Rule::new(Isolate, "blank_event", "look at the dead letter"),
+            (_, Some(15)) => Rule::new(
+                Isolate,
+                "invalid_fields",
+                "look at the dead letter, or set `event_id = false`",
+            ),
+            (_, Some(8)) => Rule::new(Retry, "server_error", "see splunkd.log"),
+            (_, Some(9)) => Rule::new(Retry, "server_busy", BUSY),
+            (_, Some(18..=20)) => Rule::new(Retry, "unhealthy", BUSY),
+            (_, Some(23)) => Rule::new(Retry, "shutting_down", "Splunk is restarting"),
+            (_, Some(26 | 27)) => Rule::new(Retry, "at_capacity", BUSY),
+            (429, _) => Rule::new(Retry, "throttled", BUSY),
+            (408 | 425 | 500..=599, _) => {
+                Rule::new(Retry, "unavailable", "see the logs of Splunk or of the proxy before it")
+            }
+            (300..=399 | 404 | 405, _) => Rule::new(Hold, "not_hec", NOT_HEC),
+            (401 | 403 | 407 | 451, _) => Rule::new(
+                Hold,
+                "forbidden",
+                "whoever answered is not Splunk: ask for access through the proxy",
+            ),
+            (400..=499, _) => Rule::new(
+                Isolate,
+                "refused",
+                "look at the dead letter and at the proxy before Splunk",
+            ),
+            _ => Rule::new(Hold, "unknown_reply", NOT_HEC),
+        }
+    }
+
+    fn sentence(&self, endpoint: &str, rows: usize, action: Action, help: &str) -> String {
+        let Self { status, text, .. } = self;
+        let code =
+            self.code.map_or_else(|| "no HEC code".to_owned(), |code| format!("code {code}"));
+        let said = if self.web_page { "a web page" } else { text.as_str() };
+        let place = self
+            .invalid_event
+            .map_or_else(String::new, |index| format!(" at event {index} of {rows}"));
+        let fate = match action {
+            Action::Accept => "accepted",
+            Action::Retry => "nothing was lost, will send it again",
+            Action::Hold => "nothing was lost, the records are held",
+            Action::Isolate => "only the event at fault is set aside, the others are sent again",
+            Action::Halve => "nothing was lost, will send it in halves",
+        };
+        format!("{endpoint} answered HTTP {status}, {code}: {said}{place}; {help}; {fate}")
+    }
+}
+
+const BUSY: &str = "Splunk has no room just now; add indexers or lower the load if this lasts";
+const NOT_HEC: &str =
+    "this is not an event collector: `url` should name its host and port, usually 8088";
+
+/// What an answer means, before it is known which row to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Accept,
+    Retry,
+    Hold,
+    Isolate,
+    Halve,
+}
+
+/// One line of the table.
+struct Rule {
+    action: Action,
+    reason: &'static str,
+    help: &'static str,
+}
+
+impl Rule {
+    const fn new(action: Action, reason: &'static str, help: &'static str) -> Self {
+        Self { action, reason, help }
+    }
+}
+
+/// `Retry-After` as whole seconds or as an HTTP date (RFC 9110 §10.2.3), capped.
+fn parse_retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+            Duration::from_secs(u64::try_from(at.as_second() - now.as_second()).unwrap_or(0))
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: &str = "https://splunk:8088/services/collector/event";
+    const ROWS: usize = 10;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply::parse(status, None, body.as_bytes(), jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    /// Status, code, text, number of the event at fault if one is given, verdict, metric label.
+    type Case = (u16, u16, &'static str, Option<usize>, &'static str, &'static str);
+
+    /// What Splunk documents for each code, and what it means here.
+    #[rustfmt::skip]
+    const TABLE: &[Case] = &[
+        (200, 0, "Success", None, "delivered", ""),
+        (403, 1, "Token disabled", None, "hold", "token_disabled"),
+        (401, 2, "Token is required", None, "hold", "token_malformed"),
+        (401, 3, "Invalid authorization", None, "hold", "token_malformed"),
+        (403, 4, "Invalid token", None, "hold", "token_refused"),
+        (400, 5, "No data", None, "hold", "no_data"),
+        (400, 6, "Invalid data format", Some(3), "reject", "invalid_format"),
+        (400, 6, "Invalid data format", None, "divide", "invalid_format"),
+        (400, 6, "Invalid data format", Some(10), "divide", "invalid_format"),
+        (400, 7, "Incorrect index", Some(0), "hold", "incorrect_index"),
+        (500, 8, "Internal server error", None, "retry", "server_error"),
+        (503, 9, "Server is busy", None, "retry", "server_busy"),
+        (503, 9, "Server is busy", Some(4), "retry", "server_busy"),
+        (400, 10, "Data channel is missing", None, "hold", "acknowledgement_on"),
+        (400, 11, "Invalid data channel", None, "hold", "invalid_channel"),
+        (400, 12, "Event field is required", Some(0), "reject", "blank_event"),
+        (400, 13, "Event field cannot be blank", Some(9), "reject", "blank_event"),
+        (400, 14, "ACK is disabled", None, "hold", "acknowledgement_off"),
+        (400, 15, "Error in handling indexed fields", Some(1), "reject", "invalid_fields"),
+        (400, 15, "Error in handling indexed fields", None, "divide", "invalid_fields"),
+        (400, 16, "Query string authorization is not enabled", None, "hold", "query_token"),
+        (200, 17, "HEC is healthy", None, "delivered", ""),
+        (503, 18, "HEC is unhealthy, queues are full", None, "retry", "unhealthy"),
+        (503, 19, "HEC is unhealthy, ack service unavailable", None, "retry", "unhealthy"),
+        (503, 20, "HEC is unhealthy, queues are full, ack service unavailable", None, "retry", "unhealthy"),
+        (400, 21, "Invalid token", None, "hold", "token_refused"),
+        (400, 22, "Token disabled", None, "hold", "token_disabled"),
+        (503, 23, "Server is shutting down", None, "retry", "shutting_down"),
+        (200, 24, "Queue is approaching its capacity limit", None, "delivered", ""),
+        (200, 25, "ACK is approaching its capacity limit", None, "delivered", ""),
+        (429, 26, "Queue is at capacity", None, "retry", "at_capacity"),
+        (429, 27, "ACK channel is at capacity", None, "retry", "at_capacity"),
+        (413, 6, "too large", Some(3), "divide", "too_large"),
+    ];
+
+    #[test]
+    fn every_code_that_splunk_documents_has_its_verdict() {
+        for &(status, code, text, number, verdict, reason) in TABLE {
+            let mut body = serde_json::json!({ "text": text, "code": code });
+            if let Some(number) = number {
+                body["invalid-event-number"] = number.into();
+            }
+            let reply = reply(status, &body.to_string());
+            let outcome = reply.outcome(ENDPOINT, ROWS);
+            assert_eq!(outcome.label(), verdict, "{status} {body}");
+            assert_eq!(outcome.cause().map_or("", Cause::reason), reason, "{status} {body}");
+            if let Outcome::Reject { row, .. } = outcome {
+                assert_eq!(Some(row), number, "{status} {body}");
+            }
+        }
+        let listed: std::collections::BTreeSet<_> = TABLE.iter().map(|row| row.1).collect();
+        assert!(listed.into_iter().eq(0..=27), "the table leaves a code out");
+    }
+
+    #[test]
+    fn without_a_code_the_status_decides() {
+        #[rustfmt::skip]
+        let table = [
+            (200, "delivered"), (201, "delivered"), (204, "delivered"),
+            (301, "hold"), (303, "hold"), (307, "hold"), (404, "hold"), (405, "hold"),
+            (401, "hold"), (403, "hold"), (407, "hold"),
+            (408, "retry"), (425, "retry"), (429, "retry"),
+            (500, "retry"), (502, "retry"), (503, "retry"), (504, "retry"), (599, "retry"),
+            (413, "divide"), (400, "divide"), (418, "divide"), (422, "divide"),
+            (199, "hold"), (600, "hold"),
+        ];
+        for (status, verdict) in table {
+            for body in ["", "upstream unavailable", "[1]", "{\"error\":1}"] {
+                assert_eq!(
+                    reply(status, body).outcome(ENDPOINT, ROWS).label(),
+                    verdict,
+                    "{status}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_row_refused_alone_is_the_row_at_fault() {
+        let outcome = reply(400, r#"{"text":"Invalid data format","code":6}"#).outcome(ENDPOINT, 1);
+        assert!(matches!(outcome, Outcome::Reject { row: 0, .. }), "{outcome:?}");
+        // A number that cannot be is no verdict on the row.
+        let odd = r#"{"text":"Invalid data format","code":6,"invalid-event-number":7}"#;
+        assert_eq!(reply(400, odd).outcome(ENDPOINT, 1).label(), "divide");
+    }
+
+    #[test]
+    fn a_friendly_web_page_is_not_a_delivery() {
+        let outcome = reply(200, "<!doctype html><title>Splunk</title>").outcome(ENDPOINT, ROWS);
+        assert_eq!(outcome.label(), "hold");
+        assert!(outcome.cause().unwrap().to_string().contains("8088"));
+    }
+
+    #[test]
+    fn a_cause_says_where_what_and_what_next() {
+        let outcome = reply(403, r#"{"text":"Invalid token","code":4}"#).outcome(ENDPOINT, ROWS);
+        assert_eq!(
+            outcome.cause().unwrap().to_string(),
+            "https://splunk:8088/services/collector/event answered HTTP 403, code 4: Invalid token; \
+             put a token that exists in Splunk into the sink's `token`; nothing was lost, the records \
+             are held"
+        );
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_date_and_capped() {
+        let now: jiff::Timestamp = "1994-11-06T08:49:00Z".parse().unwrap();
+        let seconds = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds("7"), Some(7));
+        assert_eq!(seconds(" 0 "), Some(0));
+        assert_eq!(seconds("86400"), Some(300));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(37));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(seconds("Mon, 07 Nov 1994 08:49:37 GMT"), Some(300));
+        assert_eq!(seconds("soon"), None);
+    }
+
+    #[test]
+    fn a_busy_receiver_passes_on_how_long_to_wait() {
+        let busy = Reply::parse(503, Some("2"), b"", jiff::Timestamp::UNIX_EPOCH);
+        let Outcome::Retry { after, .. } = busy.outcome(ENDPOINT, ROWS) else { panic!("{busy:?}") };
+        assert_eq!(after, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_queue_that_is_nearly_full_is_noticed() {
+        assert!(reply(200, r#"{"text":"x","code":24}"#).nearly_full());
+        assert!(!reply(200, r#"{"text":"Success","code":0}"#).nearly_full());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_can_be_a_reply(
+            status in 100u16..700,
+            body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            header in ".{0,40}",
+        ) {
+            let reply = Reply::parse(status, Some(&header), &body, jiff::Timestamp::UNIX_EPOCH);
+            proptest::prop_assert!(reply.text.len() <= TEXT_BYTES + 3);
+            if let Outcome::Reject { row, .. } = reply.outcome(ENDPOINT, ROWS) {
+                proptest::prop_assert!(row < ROWS);
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What an encoder left out of its bytes, or could only write with a change.
+
+use forwarder_record::RowIx;
+
+/// The encoder's account of the rows it was given: each is in the encoded bytes or in one of these lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "rows named here were not written and are still to be accounted for"]
+pub struct Notes {
+    /// Rows with nothing left to send: no field, or only the time. Not written; receivers refuse blank
+    /// events. To be counted, and settled as dropped on purpose.
+    pub empty: Vec<RowIx>,
+    /// Rows larger than the sink may send. Not written; to be rejected.
+    pub oversize: Vec<Oversize>,
+    /// Rows that were written with their end cut off, as configured.
+    pub truncated: usize,
+    /// Rows that were written although a reader cannot take them apart for certain: a value holds the
+    /// separator in the sample's unescaped form.
+    pub ambiguous: usize,
+}
+
+/// A row that is too large for its sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the message has {bytes} bytes and `max_message_bytes` is {limit}; raise it as far as the receiver allows, or set `oversize = \"truncate\"`"
+)]
+pub struct Oversize {
+    /// The row.
+    pub row: RowIx,
+    /// What it would have taken.
+    pub bytes: usize,
+    /// What it may take.
+    pub limit: usize,
+}
