@@ -6,7 +6,7 @@
 //! 2. **pack** bytes of several batches into a [`Body`], on a compute thread;
 //! 3. **send** the body, on the network's runtime, and say what became of it ([`Outcome`]).
 //!
-//! What "delivered" means differs, and each module says so first: [`hec`]. Nothing here
+//! What "delivered" means differs, and each module says so first: [`hec`], [`syslog`]. Nothing here
 //! retries, queues or counts attempts; that is the pipeline's, which this crate does not know.
 
 mod body;
@@ -15,6 +15,7 @@ mod notes;
 mod object;
 mod outcome;
 mod stamp;
+pub mod syslog;
 mod tls;
 
 pub use body::Body;

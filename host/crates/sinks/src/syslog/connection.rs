@@ -1,0 +1,256 @@
+//! One connection to a receiver: made with every option that helps to notice its end, written under a
+//! progress limit, and always being read, because a receiver that leaves says so nowhere else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ProtocolVersion;
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::acked::{Counted, Gauge};
+use super::target::{Security, Target};
+use crate::body::Body;
+use crate::outcome::{Cause, Outcome, chain};
+use crate::tls::{self, TlsError, TlsSettings};
+
+/// A silent peer is asked for a sign of life after 30 s, then every 10 s, and given up after three.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Keepalive is silent while data is unacknowledged; this bounds that time.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a fresh TLS 1.3 connection may take to show that the receiver liked our certificate.
+const TLS_SETTLE: Duration = Duration::from_millis(250);
+
+/// Why there is no connection, or no more.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) cause: Cause,
+    /// A person must mend this; trying again will not.
+    permanent: bool,
+}
+
+impl Failure {
+    fn new(target: &Target, doing: &str, error: &io::Error) -> Self {
+        let permanent = tls::is_trust_failure(error);
+        let (reason, help) = if permanent {
+            (
+                "tls_refused",
+                "check `ca_file`, `server_name` and the client certificate; nothing was lost, the records \
+                 are held",
+            )
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            ("timeout", "nothing was lost, will send it again")
+        } else if doing == CONNECTING {
+            ("connect", "is the receiver up and the port open? nothing was lost, will try again")
+        } else {
+            ("broken_connection", "nothing that was not reported is lost, will send it again")
+        };
+        let text = format!("{doing} {target}: {}; {help}", chain(error));
+        Self { cause: Cause::new(reason, text), permanent }
+    }
+
+    /// What it means for a body that was not delivered because of it.
+    pub(super) fn outcome(&self, after: Option<Duration>) -> Outcome {
+        let cause = self.cause.clone();
+        if self.permanent { Outcome::Hold { cause } } else { Outcome::Retry { after, cause } }
+    }
+}
+
+const CONNECTING: &str = "connecting to";
+const WRITING: &str = "writing to";
+
+/// Makes connections to one receiver.
+pub(super) struct Dialer {
+    target: Target,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    connect_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Dialer {
+    /// `server_name` is the name that the receiver's certificate must hold, if not the host's.
+    pub(super) fn new(
+        target: Target,
+        settings: &TlsSettings,
+        server_name: Option<&str>,
+        connect_timeout: Duration,
+        write_timeout: Duration,
+    ) -> Result<Self, TlsError> {
+        let tls = match target.security {
+            Security::Plain => None,
+            Security::Tls => {
+                let name = server_name.unwrap_or(&target.host);
+                let name = ServerName::try_from(name.to_owned())
+                    .map_err(|_invalid| TlsError::ServerName { given: name.to_owned() })?;
+                Some((TlsConnector::from(Arc::new(settings.client_config()?)), name))
+            }
+        };
+        Ok(Self { target, tls, connect_timeout, write_timeout })
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Connects, once, TLS included.
+    pub(super) async fn dial(&self) -> Result<Connection, Failure> {
+        let dialed = timeout(self.connect_timeout, self.open()).await;
+        let (stream, gauge) = dialed
+            .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| Failure::new(&self.target, CONNECTING, &error))?;
+        let (reader, writer) = tokio::io::split(stream);
+        Ok(Connection {
+            target: self.target.clone(),
+            reader,
+            writer,
+            gauge,
+            write_timeout: self.write_timeout,
+        })
+    }
+
+    async fn open(&self) -> io::Result<(Box<dyn Duplex>, Gauge)> {
+        let Target { host, port, .. } = &self.target;
+        let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+        set_options(&tcp)?;
+        let (counted, gauge) = Counted::new(tcp)?;
+        let Some((connector, name)) = &self.tls else { return Ok((Box::new(counted), gauge)) };
+        let mut stream = connector.connect(name.clone(), counted).await?;
+        settle(&mut stream).await?;
+        Ok((Box::new(stream), gauge))
+    }
+}
+
+fn set_options(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+/// In TLS 1.3 a client has finished its handshake before the server has looked at its certificate. Waits
+/// until the server has sent a session ticket, which it does only once it is content, or has refused, or
+/// has stayed silent for [`TLS_SETTLE`].
+async fn settle(stream: &mut TlsStream<Counted>) -> io::Result<()> {
+    if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let mut byte = [0u8; 1];
+    let verdict = std::future::poll_fn(|cx| {
+        let mut buf = tokio::io::ReadBuf::new(&mut byte);
+        let read = std::pin::Pin::new(&mut *stream).poll_read(cx, &mut buf);
+        match read {
+            std::task::Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                std::task::Poll::Ready(Err(gone_silently()))
+            }
+            std::task::Poll::Pending if stream.get_ref().1.tls13_tickets_received() == 0 => {
+                std::task::Poll::Pending
+            }
+            std::task::Poll::Pending => std::task::Poll::Ready(Ok(())),
+            ready => ready,
+        }
+    });
+    timeout(TLS_SETTLE, verdict).await.unwrap_or(Ok(()))
+}
+
+/// The peer has closed its side.
+fn gone_silently() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the receiver closed the connection")
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection that stands, as far as we know.
+pub(super) struct Connection {
+    target: Target,
+    reader: ReadHalf<Box<dyn Duplex>>,
+    writer: WriteHalf<Box<dyn Duplex>>,
+    gauge: Gauge,
+    write_timeout: Duration,
+}
+
+impl Connection {
+    /// Writes a body; returns the mark that [`Connection::acknowledged`] must reach before it has arrived.
+    /// If this is given up halfway, the connection is of no more use.
+    pub(super) async fn write(&mut self, body: &Body) -> Result<u64, Failure> {
+        self.write_segments(body)
+            .await
+            .map_err(|error| Failure::new(&self.target, WRITING, &error))?;
+        Ok(self.gauge.accepted())
+    }
+
+    async fn write_segments(&mut self, body: &Body) -> io::Result<()> {
+        for segment in body.segments() {
+            let mut rest: &[u8] = segment;
+            while !rest.is_empty() {
+                let written = tokio::select! {
+                    biased;
+                    error = closed(&mut self.reader) => return Err(error),
+                    written = timeout(self.write_timeout, self.writer.write(rest)) => stalled(written)?,
+                };
+                rest = rest.get(written..).unwrap_or_default();
+            }
+        }
+        stalled(timeout(self.write_timeout, self.writer.flush()).await)
+    }
+
+    /// Waits for the connection to end. May be given up and asked again.
+    pub(super) async fn gone(&mut self) -> Failure {
+        let error = closed(&mut self.reader).await;
+        Failure::new(&self.target, "connected to", &error)
+    }
+
+    /// How far the receiver's kernel has acknowledged what was written.
+    pub(super) fn acknowledged(&self) -> Result<u64, Failure> {
+        let acknowledged = self.gauge.acknowledged();
+        // Asked second: a connection that was reset before the count was taken must not count.
+        match self.gauge.error() {
+            None => Ok(acknowledged),
+            Some(error) => Err(Failure::new(&self.target, WRITING, &error)),
+        }
+    }
+
+    /// Says goodbye (TLS first, then TCP) and waits until the receiver does, which it does once it has read
+    /// everything. `false` if it broke off instead.
+    pub(super) async fn close(mut self) -> bool {
+        if self.writer.shutdown().await.is_err() {
+            return false;
+        }
+        closed(&mut self.reader).await.kind() == io::ErrorKind::UnexpectedEof
+    }
+}
+
+/// Reads and discards until the end, which is returned as an error. Receivers have nothing to say.
+async fn closed(reader: &mut ReadHalf<Box<dyn Duplex>>) -> io::Error {
+    let mut scratch = [0u8; 256];
+    loop {
+        match reader.read(&mut scratch).await {
+            Ok(0) => return gone_silently(),
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+/// A write that makes no progress in time has failed.
+fn stalled<T>(written: Result<io::Result<T>, tokio::time::error::Elapsed>) -> io::Result<T> {
+    written.unwrap_or_else(|_elapsed| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the receiver has stopped reading"))
+    })
+}
