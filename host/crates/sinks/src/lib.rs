@@ -6,10 +6,11 @@
 //! 2. **pack** bytes of several batches into a [`Body`], on a compute thread;
 //! 3. **send** the body, on the network's runtime, and say what became of it ([`Outcome`]).
 //!
-//! What "delivered" means differs, and each module says so first: [`hec`], [`syslog`]. Nothing here
+//! What "delivered" means differs, and each module says so first: [`hec`], [`syslog`], [`file`]. Nothing here
 //! retries, queues or counts attempts; that is the pipeline's, which this crate does not know.
 
 mod body;
+pub mod file;
 pub mod hec;
 mod notes;
 mod object;

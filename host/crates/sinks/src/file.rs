@@ -1,0 +1,242 @@
+//! JSON lines to a file or to standard output, for archives, trials and debugging.
+//!
+//! *Delivered* means: for a file, that the lines are on the disk (or, without [`Durability::Synced`], with the
+//! operating system); for standard output, that the pipe or terminal has taken them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use forwarder_record::{Batch, Encoded, RowIx};
+
+use crate::body::Body;
+use crate::notes::Notes;
+use crate::object::{EventCells, Lines, Objects};
+use crate::outcome::{Cause, Outcome, chain};
+
+/// Writes rows as lines, each one JSON object with every field of the row, the time included.
+#[derive(Debug, Default)]
+pub struct Encoder;
+
+impl Encoder {
+    /// Appends the rows' lines to `out`. Rows without any field are left out and named.
+    pub fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> Notes {
+        let mut objects = Objects::new(batch, EventCells::all(), Lines::Single);
+        let mut notes = Notes::default();
+        for &ix in rows {
+            if objects.push(&mut out.bytes, &batch.row(ix)) {
+                out.bytes.push(b'\n');
+                out.end_row(ix);
+            } else {
+                notes.empty.push(ix);
+            }
+        }
+        notes
+    }
+
+    /// Makes a body of encoded rows; `rows` is how many the segments hold together. Copies nothing.
+    pub fn pack(&self, segments: &[Bytes], rows: usize) -> Body {
+        Body::plain(segments.to_vec(), rows)
+    }
+}
+
+/// When lines count as delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When they are on the disk: `fdatasync` after each body.
+    #[default]
+    Synced,
+    /// When the operating system has them; a power cut may lose the last seconds.
+    Buffered,
+}
+
+/// Appends to a file. Follows a rotation: when the path no longer leads to the file that is open, it is
+/// opened, and made, anew. One process per file.
+#[derive(Debug, Clone)]
+pub struct FileSink {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    durability: Durability,
+    open: Mutex<Option<File>>,
+}
+
+impl FileSink {
+    /// A sink for one file; opens nothing yet.
+    pub fn new(path: impl Into<PathBuf>, durability: Durability) -> Self {
+        let shared = Shared { path: path.into(), durability, open: Mutex::new(None) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Appends a body, all of it or nothing. Once begun, it is completed even if this is dropped.
+    pub async fn send(&self, body: &Body) -> Outcome {
+        let (shared, body) = (Arc::clone(&self.shared), body.clone());
+        let place = self.shared.path.display().to_string();
+        on_blocking_thread(&place, move || shared.append(&body)).await
+    }
+
+    /// Makes sure that the file can be opened for writing, and makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and what to do.
+    pub async fn probe(&self) -> Result<(), Cause> {
+        let outcome = self.send(&Body::plain(Vec::new(), 0)).await;
+        outcome.cause().map_or(Ok(()), |cause| Err(cause.clone()))
+    }
+}
+
+impl Shared {
+    fn append(&self, body: &Body) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.as_ref().is_some_and(|file| !is_at(file, &self.path)) {
+            *open = None;
+        }
+        let file = match &mut *open {
+            Some(file) => file,
+            slot => slot.insert(open_for_append(&self.path)?),
+        };
+        let before = file.metadata()?.len();
+        let written = write_all(file, body).and_then(|()| match self.durability {
+            Durability::Synced => file.sync_data(),
+            Durability::Buffered => Ok(()),
+        });
+        if written.is_err() {
+            // Half a body would come again as a whole, after half a line. What cannot be taken back (a pipe)
+            // is at least not written to again.
+            if let Err(error) = file.set_len(before) {
+                tracing::warn!(path = %self.path.display(), %error, "cannot take back a partial write");
+            }
+            *open = None;
+        }
+        written
+    }
+}
+
+fn open_for_append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    // Audit logs are not for everyone on the machine.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Whether the path still leads to this file.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// Writes to standard output. Lines of one body stand together; the handle is locked while they are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StdoutSink;
+
+impl StdoutSink {
+    /// Writes a body and flushes. Once begun, it is completed even if this is dropped.
+    pub async fn send(&self, body: &Body) -> Outcome {
+        let body = body.clone();
+        on_blocking_thread("standard output", move || {
+            let mut out = io::stdout().lock();
+            write_all(&mut out, &body)?;
+            out.flush()
+        })
+        .await
+    }
+}
+
+fn write_all(out: &mut impl Write, body: &Body) -> io::Result<()> {
+    body.segments().iter().try_for_each(|segment| out.write_all(segment))
+}
+
+/// Disks and pipes may keep a writer waiting, which the network's threads must not.
+async fn on_blocking_thread(
+    place: &str,
+    write: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Outcome {
+    let written = tokio::task::spawn_blocking(write).await;
+    match written.unwrap_or_else(|stopped| Err(io::Error::other(stopped))) {
+        Ok(()) => Outcome::Delivered,
+        Err(error) => refused(place, &error),
+    }
+}
+
+fn refused(place: &str, error: &io::Error) -> Outcome {
+    let (reason, help) = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ("disk_full", "make room"),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            ("not_permitted", "let us write there")
+        }
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            ("no_such_place", "the folder must exist and the path must name a file")
+        }
+        ErrorKind::BrokenPipe => {
+            ("broken_pipe", "whoever read our output has left; start us again")
+        }
+        _ => {
+            let text = format!("cannot write to {place}: {}; will try again", chain(error));
+            return Outcome::Retry { after: None, cause: Cause::new("write_failed", text) };
+        }
+    };
+    let text = format!(
+        "cannot write to {place}: {}; {help}; nothing was lost, the records are held",
+        chain(error)
+    );
+    Outcome::Hold { cause: Cause::new(reason, text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(text: &'static str) -> Body {
+        Body::plain(vec![Bytes::from_static(text.as_bytes())], 1)
+    }
+
+    #[tokio::test]
+    async fn bodies_are_appended_and_survive_a_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let sink = FileSink::new(&path, Durability::Synced);
+        assert_eq!(sink.probe().await, Ok(()));
+        assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
+        assert_eq!(sink.send(&body("2\n")).await, Outcome::Delivered);
+        let rotated = folder.path().join("out.jsonl.1");
+        std::fs::rename(&path, &rotated).unwrap();
+        assert_eq!(sink.send(&body("3\n")).await, Outcome::Delivered);
+        assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "1\n2\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_held_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = FileSink::new(folder.path().join("no/out"), Durability::Buffered);
+        let outcome = sink.send(&body("1\n")).await;
+        assert_eq!(outcome.label(), "hold");
+        let text = outcome.cause().unwrap().to_string();
+        assert!(text.contains("no/out") && text.contains("nothing was lost"), "{text}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_full_disk_is_held() {
+        let sink = FileSink::new("/dev/full", Durability::Buffered);
+        let outcome = sink.send(&body("1\n")).await;
+        assert_eq!(outcome.cause().map(Cause::reason), Some("disk_full"), "{outcome:?}");
+    }
+}
