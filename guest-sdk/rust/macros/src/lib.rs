@@ -1,1 +1,0 @@
-//! The macro that exports a forwarder plugin.
