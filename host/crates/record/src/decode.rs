@@ -215,7 +215,7 @@ impl<'l> Decoder<'l> {
         if self.batch.rows.len() >= self.limits.max_rows {
             return Err(self.too_large("logs", self.limits.max_rows));
         }
-        let ascii = self.batch.text.is_ascii(log);
+        let mut ascii = None;
         let first = self.batch.cells.len();
         self.begin_row();
         let (mut seconds, mut nanos, mut nth) = (0u32, 0u32, 0usize);
@@ -224,6 +224,11 @@ impl<'l> Decoder<'l> {
             match (field.number, field.value) {
                 (1, Value::Varint(value)) => seconds = value as u32, // the low 32 bits, as every SDK
                 (2, Value::Bytes(range)) => {
+                    if nth == 0 {
+                        // From here on, since the time before it is written in bytes above 127.
+                        let rest = Range { start: range.start, len: log.end() - range.start };
+                        ascii = self.batch.text.is_ascii(rest);
+                    }
                     self.content(block, range, ascii.as_ref(), first, nth)?;
                     nth += 1;
                 }

@@ -2,9 +2,6 @@
 
 use std::borrow::Cow;
 
-/// Bytes looked at together. With a fixed width the compiler turns the test into a few vector instructions.
-const LANE: usize = 16;
-
 /// Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and control characters are escaped,
 /// everything else is copied in runs as long as possible.
 #[inline]
@@ -50,22 +47,34 @@ pub fn text_of(raw: &str) -> Cow<'_, str> {
 }
 
 const fn must_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 /// How many bytes from the start need no escape.
 #[inline]
 fn clean_prefix(bytes: &[u8]) -> usize {
-    let (lanes, tail) = bytes.as_chunks::<LANE>();
-    for (nth, lane) in lanes.iter().enumerate() {
-        // Without a branch per byte, so that it can be done for all of them at once.
-        if lane.iter().fold(false, |found, &byte| found | must_escape(byte)) {
-            let at = lane.iter().position(|&byte| must_escape(byte)).unwrap_or(0);
-            return nth * LANE + at;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let found = bytes_to_escape(u64::from_le_bytes(*word));
+        if found != 0 {
+            return nth * 8 + found.trailing_zeros() as usize / 8;
         }
     }
     let at = tail.iter().position(|&byte| must_escape(byte)).unwrap_or(tail.len());
-    lanes.len() * LANE + at
+    words.len() * 8 + at
+}
+
+/// The top bit of each byte of `word` that must be escaped, looked for in all eight at once.
+///
+/// Subtracting borrows across bytes only above one that is found, so the lowest bit set is always right.
+const fn bytes_to_escape(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let below_space = word.wrapping_sub(EACH * 0x20) & !word;
+    let quote = word ^ (EACH * b'"' as u64);
+    let backslash = word ^ (EACH * b'\\' as u64);
+    let is_quote = quote.wrapping_sub(EACH) & !quote;
+    let is_backslash = backslash.wrapping_sub(EACH) & !backslash;
+    (below_space | is_quote | is_backslash) & (EACH * 0x80)
 }
 
 #[cold]
