@@ -1,0 +1,35 @@
+//! Signals. The first SIGTERM or SIGINT asks for an orderly end: stop pulling, deliver what is in
+//! flight while the heartbeat goes on, save the checkpoints, leave. The second one ends at once, which
+//! loses nothing either: the checkpoints stay behind and the logs come again.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that end the process.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen; from now on the signals no longer kill the process by themselves.
+    ///
+    /// # Errors
+    /// The system refuses to tell us of signals.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one and names it. May be dropped halfway: no signal is missed.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
