@@ -1,1 +1,21 @@
-//! End-to-end, interop and command-line tests of the built program.
+//! The world outside in a box: an SLS, a HEC receiver and a folder, for tests of the built program.
+//!
+//! A test puts logs into the emulator, starts the real `forwarder` as a process, waits for a condition, and
+//! compares sets. Nothing here sleeps for luck, and nothing leaves loopback.
+//!
+//! Each log carries its number; what arrives is compared by number and by a fingerprint of all its fields, so
+//! that a log that arrives changed is as good as lost.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this crate is used by tests only, which fail by panicking"
+)]
+
+mod forwarder;
+mod logs;
+mod world;
+
+pub use forwarder::{Forwarder, PATIENCE};
+pub use logs::{Fingerprint, Logs};
+pub use world::{GROUP, LOGSTORE, PROJECT, World};

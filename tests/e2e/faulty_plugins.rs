@@ -1,0 +1,65 @@
+//! Plugins that spin, eat memory or trap harm nobody but the rows at fault.
+
+use forwarder_tests::{Forwarder, Logs, World};
+
+/// Runs a chain of one misbehaving plugin and then checks who was harmed.
+async fn harmed_by(poison: &str) {
+    let world = World::new(2).await;
+    let plugin = Forwarder::plugin("misbehave");
+    let config = world.config(
+        "forwarder.toml",
+        &format!(
+            r#"
+[[transform]]
+plugin = "{}"
+on_error = "dead_letter"
+[transform.config]
+poison = "{poison}"
+field = "number"
+value = "777"
+"#,
+            plugin.display()
+        ),
+    );
+    world.put(&Logs(0..5_000), 100);
+    let mut forwarder = world.start(&config, &[]);
+    world.received(4_999, &forwarder).await;
+    world.settled().await;
+    assert!(forwarder.is_running());
+    assert_eq!(forwarder.terminate().await, Some(0));
+
+    let letters = dead_letters(&world);
+    assert_eq!(letters.lines().count(), 1, "{letters}");
+    assert!(letters.contains("\"777\""), "the letter holds the original: {letters}");
+    let received = world.hec.received();
+    assert_eq!(received.tally.distinct_ids, 4_999);
+    let expected = Logs(0..5_000).fingerprints().filter(|id| !id.starts_with("777:"));
+    let missing: Vec<_> = expected.filter(|id| !received.ids.contains(id)).collect();
+    assert!(missing.is_empty(), "neighbours were harmed: {missing:?}");
+}
+
+/// The dead-letter file, which follows the instance's name.
+fn dead_letters(world: &World) -> String {
+    let state = world.folder().join("state");
+    let files = std::fs::read_dir(&state).expect("the state folder exists");
+    let letters = files
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains("dead-letters"));
+    letters.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_makes_it_spin() {
+    harmed_by("spin").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_makes_it_eat_memory() {
+    harmed_by("hog").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_makes_it_trap() {
+    harmed_by("trap").await;
+}
