@@ -1,8 +1,32 @@
 //! A Simple Log Service for development, demos and tests.
+//!
+//! It speaks the service's real protocol over real sockets, well enough that the official Python
+//! consumer works with it unmodified: projects and logstores, shards that split and merge, cursors,
+//! pulls, consumer groups with heartbeats and checkpoints, signatures. A plugin author needs no cloud
+//! account with it.
+//!
+//! * [`state`] is the service as plain data; [`state::assignment`] decides who may hold which shard.
+//! * `server` and `api` put HTTP in front of it; [`sign_check`] verifies what clients sign.
+//! * [`faults`] and the methods of [`Emulator`] let things go wrong on purpose.
+//!
+//! What it is not: durable, bounded in memory, or fit to face a network that is not trusted.
 #![forbid(unsafe_code)]
 
+mod api;
+mod blocks;
 pub mod clock;
+mod emulator;
+pub mod faults;
+mod limits;
 pub mod log_group;
-pub mod refusal;
+mod refusal;
+mod server;
+pub mod sign_check;
 pub mod spl;
 pub mod state;
+
+pub use api::{Api, UnknownApi};
+pub use emulator::{Builder, Emulator, StartError};
+pub use limits::Limits;
+pub use refusal::Refusal;
+pub use server::shared::Traffic;

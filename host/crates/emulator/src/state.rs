@@ -13,6 +13,7 @@ pub mod shard;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use forwarder_sls::{LogstoreName, ProjectName};
 pub use key_range::KeyRange;
 use logstore::Logstore;
 
@@ -63,7 +64,7 @@ impl Service {
     /// # Errors
     /// `ProjectAlreadyExist`, or a bad name.
     pub fn create_project(&mut self, name: &str) -> Result<(), Refusal> {
-        if !valid_group_name(name) {
+        if ProjectName::try_from(name).is_err() {
             return Err(Refusal::parameter(format!("invalid project name {name:?}")));
         }
         match self.projects.entry(name.to_owned()) {
@@ -98,7 +99,7 @@ impl Service {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let max_groups = self.policy.max_groups;
-        if !valid_logstore_name(name) {
+        if LogstoreName::try_from(name).is_err() {
             return Err(Refusal::parameter(format!("invalid logstore name {name:?}")));
         }
         let project = self.project_mut(project)?;
@@ -127,7 +128,7 @@ impl Service {
     pub fn mention(&mut self, project: &str, logstore: &str, now: Timestamp) {
         let Some(shards) = self.policy.create_missing else { return };
         let max_groups = self.policy.max_groups;
-        if valid_group_name(project) && valid_logstore_name(logstore) {
+        if ProjectName::try_from(project).is_ok() && LogstoreName::try_from(logstore).is_ok() {
             let project = self.projects.entry(project.to_owned()).or_default();
             let missing = || Logstore::new(shards, max_groups, now);
             project.logstores.entry(logstore.to_owned()).or_insert_with(missing);
@@ -170,6 +171,12 @@ impl Service {
         })
     }
 
+    /// Forgets the consumers of all groups that have been silent for too long.
+    pub fn expire(&mut self, now: Timestamp) {
+        let projects = self.projects.values_mut();
+        projects.flat_map(|project| project.logstores.values_mut()).for_each(|l| l.expire(now));
+    }
+
     /// Stores a consume processor; an existing one is replaced.
     ///
     /// # Errors
@@ -189,18 +196,4 @@ impl Project {
     pub fn processor(&self, id: &str) -> Option<&str> {
         self.processors.get(id).map(String::as_str)
     }
-}
-
-/// Project and consumer-group names, as the official clients check them: `[0-9a-zA-Z-_]{1,128}`.
-pub(crate) fn valid_group_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=128).contains(&name.len()) && name.bytes().all(plain)
-}
-
-/// Logstore names, as the official clients check them: `[0-9a-z][0-9a-z_-]{0,78}[0-9a-z]`.
-fn valid_logstore_name(name: &str) -> bool {
-    let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let plain = |byte: u8| edge(byte) || matches!(byte, b'-' | b'_');
-    let ends = name.bytes().next().is_some_and(edge) && name.bytes().next_back().is_some_and(edge);
-    (2..=80).contains(&name.len()) && ends && name.bytes().all(plain)
 }

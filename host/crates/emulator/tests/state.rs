@@ -70,14 +70,14 @@ fn consecutive_groups_have_consecutive_cursors_and_come_back_in_order() {
     let first = shard.begin();
 
     let pulled = shard.pull(first, PullBounds { groups: 2, ..UNBOUNDED }, NOON).unwrap();
-    assert_eq!(pulled.entries, [group("0").entry(), group("1").entry()]);
+    assert_eq!(pulled.groups, [group("0"), group("1")]);
     assert_eq!(pulled.next.number(), first.number() + 2);
     assert!(!pulled.at_end);
 
     let pulled = shard.pull(pulled.next, UNBOUNDED, NOON).unwrap();
-    assert_eq!((pulled.entries.len(), pulled.at_end), (1, true));
+    assert_eq!((pulled.groups.len(), pulled.at_end), (1, true));
     let pulled = shard.pull(shard.end(), UNBOUNDED, NOON).unwrap();
-    assert_eq!((pulled.entries.len(), pulled.next), (0, shard.end()));
+    assert_eq!((pulled.groups.len(), pulled.next), (0, shard.end()));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_pull_stops_before_its_end_cursor_and_its_byte_limit_but_yields_one_group() 
     let begin = shard.begin();
     let entry = group("0").entry().len();
 
-    let count = |bounds| shard.pull(begin, bounds, NOON).unwrap().entries.len();
+    let count = |bounds| shard.pull(begin, bounds, NOON).unwrap().groups.len();
     let end = Some(Cursor::from_number(begin.number() + 2));
     assert_eq!(count(PullBounds { end, ..UNBOUNDED }), 2);
     assert_eq!(count(PullBounds { end: Some(begin), ..UNBOUNDED }), 0);
@@ -131,7 +131,7 @@ fn trimmed_and_future_cursors_are_invalid() {
     assert_eq!(refused(old.number()), "InvalidCursor");
     assert_eq!(refused(shard.end().number() + 1), "InvalidCursor");
     assert_eq!(shard.begin().number(), old.number() + 2);
-    assert_eq!(shard.pull(shard.begin(), UNBOUNDED, NOON).unwrap().entries.len(), 1);
+    assert_eq!(shard.pull(shard.begin(), UNBOUNDED, NOON).unwrap().groups.len(), 1);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use forwarder_sls::GroupName;
+
 use super::consumer_group::{ConsumerGroup, GroupOptions, SaveCheckpoint};
 use super::cursor::Cursor;
 use super::shard::{Shard, ShardStatus};
-use super::{KeyRange, ShardId, valid_group_name};
+use super::{KeyRange, ShardId};
 use crate::clock::Timestamp;
 use crate::log_group::EncodedGroup;
 use crate::refusal::Refusal;
@@ -124,7 +126,7 @@ impl Logstore {
     /// `ConsumerGroupAlreadyExist`; a bad name; `ConsumerGroupQuotaExceed` (403, our choice: no source
     /// names the code) at the limit.
     pub fn create_group(&mut self, name: &str, options: GroupOptions) -> Result<(), Refusal> {
-        if !valid_group_name(name) {
+        if GroupName::try_from(name).is_err() {
             return Err(Refusal::parameter(format!("invalid consumer group name {name:?}")));
         }
         let full = self.groups.len() >= self.max_groups;
@@ -164,6 +166,25 @@ impl Logstore {
     ) -> Result<(), Refusal> {
         let found = self.groups.get_mut(group).ok_or_else(|| Refusal::no_group(group))?;
         found.save(save, &self.shards, now)
+    }
+
+    /// Forgets the consumers of all groups that have been silent for too long.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.groups.values_mut().for_each(|group| group.assignment_mut().expire(now));
+    }
+
+    /// How many stored log groups lie behind a group's checkpoints, over all shards.
+    ///
+    /// # Errors
+    /// `ConsumerGroupNotExist`.
+    pub fn backlog(&self, group: &str) -> Result<u64, Refusal> {
+        let saved = self.group(group)?.checkpoints();
+        let behind = |shard: &Shard| {
+            let cursor = saved.get(&shard.id()).and_then(|saved| Cursor::parse(&saved.cursor));
+            let from = cursor.map_or(shard.begin(), |cursor| cursor.max(shard.begin()));
+            shard.end().number().saturating_sub(from.number())
+        };
+        Ok(self.shards().map(behind).sum())
     }
 
     /// A consumer group.

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use bytes::Bytes;
-
 use super::cursor::Cursor;
 use super::{KeyRange, ShardId};
 use crate::clock::Timestamp;
@@ -54,8 +52,8 @@ pub struct PullBounds {
 /// What one pull found.
 #[derive(Debug, Clone)]
 pub struct Pulled {
-    /// The groups, each framed as an element of a LogGroupList, so that they only need to be joined.
-    pub entries: Vec<Bytes>,
+    /// The groups, in order.
+    pub groups: Vec<EncodedGroup>,
     /// The cursor to pull from next.
     pub next: Cursor,
     /// Whether that is the end of what is stored.
@@ -210,20 +208,19 @@ impl Shard {
     ) -> Result<Pulled, Refusal> {
         let start = self.index_of(cursor)?;
         let stop = bounds.end.map_or(self.groups.len(), |end| self.index_below(end));
-        let mut entries = Vec::new();
+        let mut groups = Vec::new();
         let mut bytes = 0;
         for stored in self.groups.range(start..stop.max(start)).take(bounds.groups) {
-            let entry = stored.group.entry();
-            bytes += entry.len();
-            if bytes > bounds.bytes && !entries.is_empty() {
+            bytes += stored.group.entry().len();
+            if bytes > bounds.bytes && !groups.is_empty() {
                 break;
             }
-            entries.push(entry.clone());
+            groups.push(stored.group.clone());
         }
-        let next = start + entries.len();
+        let next = start + groups.len();
         let before = next.checked_sub(1).and_then(|last| self.groups.get(last));
         Ok(Pulled {
-            entries,
+            groups,
             next: Cursor::from_number(self.begin + next as u64),
             at_end: next == self.groups.len(),
             received: before.map_or(now.seconds(), |stored| stored.received),

@@ -1,0 +1,187 @@
+//! The APIs: their names, how a request finds its handler, and one file per family.
+
+mod checkpoints;
+mod consumer_groups;
+mod cursors;
+mod projects;
+pub(crate) mod pull_logs;
+mod put_logs;
+mod shards;
+
+use std::fmt;
+use std::str::FromStr;
+
+use hyper::Method;
+
+use crate::refusal::Refusal;
+use crate::server::reply::Reply;
+use crate::server::request::ApiRequest;
+use crate::server::shared::Shared;
+use crate::state::ShardId;
+
+macro_rules! apis {
+    ($($variant:ident $name:literal $what:literal,)*) => {
+        /// An API of the service, for counting requests and for injecting faults.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Api {
+            $(#[doc = $what] $variant,)*
+        }
+
+        impl Api {
+            /// Every API, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name by which a command line calls it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+apis! {
+    ListShards "list-shards" "`GET /logstores/L/shards`",
+    SplitShard "split-shard" "`POST /logstores/L/shards/S?action=split`",
+    MergeShards "merge-shards" "`POST /logstores/L/shards/S?action=merge`",
+    GetCursor "get-cursor" "`GET /logstores/L/shards/S?type=cursor`",
+    GetCursorTime "get-cursor-time" "`GET /logstores/L/shards/S?type=cursor_time`",
+    PullLogs "pull-logs" "`GET /logstores/L/shards/S?type=log` (or `logs`)",
+    PutLogs "put-logs" "`POST /logstores/L/shards/lb`, `…/shards/route?key=`, or `/logstores/L`",
+    ListConsumerGroup "list-consumer-group" "`GET /logstores/L/consumergroups`",
+    CreateConsumerGroup "create-consumer-group" "`POST /logstores/L/consumergroups`",
+    UpdateConsumerGroup "update-consumer-group" "`PUT /logstores/L/consumergroups/G`",
+    DeleteConsumerGroup "delete-consumer-group" "`DELETE /logstores/L/consumergroups/G`",
+    HeartBeat "heartbeat" "`POST /logstores/L/consumergroups/G?type=heartbeat`",
+    UpdateCheckPoint "update-checkpoint" "`POST /logstores/L/consumergroups/G?type=checkpoint`",
+    GetCheckPoint "get-checkpoint" "`GET /logstores/L/consumergroups/G`",
+    CreateProject "create-project" "`POST /`",
+    DeleteProject "delete-project" "`DELETE /`",
+    CreateLogstore "create-logstore" "`POST /logstores`",
+    DeleteLogstore "delete-logstore" "`DELETE /logstores/L`",
+    PutConsumeProcessor "put-consume-processor" "`PUT /consumeprocessors/ID`",
+    GetConsumeProcessor "get-consume-processor" "`GET /consumeprocessors/ID`",
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that [`Api::name`] does not give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no API is called `{0}`; try `pull-logs`, `heartbeat` or `update-checkpoint`")]
+pub struct UnknownApi(String);
+
+impl FromStr for Api {
+    type Err = UnknownApi;
+
+    fn from_str(name: &str) -> Result<Self, UnknownApi> {
+        let found = Self::ALL.iter().find(|api| api.name() == name);
+        found.copied().ok_or_else(|| UnknownApi(name.to_owned()))
+    }
+}
+
+/// What a request is about: the parts of its path that are names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Target<'a> {
+    pub(crate) logstore: &'a str,
+    /// Shard id, consumer group or processor id.
+    pub(crate) item: &'a str,
+}
+
+impl Target<'_> {
+    /// The shard in the path.
+    pub(crate) fn shard(&self) -> Result<ShardId, Refusal> {
+        self.item.parse().map_err(|_| Refusal::parameter("invalid shard id"))
+    }
+}
+
+/// Finds the API a request calls.
+pub(crate) fn route(request: &ApiRequest) -> Result<(Api, Target<'_>), Refusal> {
+    let segments: Vec<&str> = request.segments().collect();
+    let (get, post) = (request.method == Method::GET, request.method == Method::POST);
+    let (put, delete) = (request.method == Method::PUT, request.method == Method::DELETE);
+    let kind = request.params.get("type").or_else(|| request.params.get("action"));
+    let (api, logstore, item) = match (segments.as_slice(), kind) {
+        ([], _) if post => (Api::CreateProject, "", ""),
+        ([], _) if delete => (Api::DeleteProject, "", ""),
+        (["consumeprocessors", id], _) if put => (Api::PutConsumeProcessor, "", *id),
+        (["consumeprocessors", id], _) if get => (Api::GetConsumeProcessor, "", *id),
+        (["logstores"], _) if post => (Api::CreateLogstore, "", ""),
+        (["logstores", logstore], _) if delete => (Api::DeleteLogstore, *logstore, ""),
+        (["logstores", logstore], _) if post => (Api::PutLogs, *logstore, "lb"),
+        (["logstores", logstore, "shards"], _) if get => (Api::ListShards, *logstore, ""),
+        (["logstores", logstore, "shards", item], kind) => {
+            let api = match kind {
+                Some("cursor") if get => Api::GetCursor,
+                Some("cursor_time") if get => Api::GetCursorTime,
+                Some("log" | "logs") if get => Api::PullLogs,
+                Some("split") if post => Api::SplitShard,
+                Some("merge") if post => Api::MergeShards,
+                _ if post && matches!(*item, "lb" | "route") => Api::PutLogs,
+                _ => return Err(unknown(request)),
+            };
+            (api, *logstore, *item)
+        }
+        (["logstores", logstore, "consumergroups"], _) if get => {
+            (Api::ListConsumerGroup, *logstore, "")
+        }
+        (["logstores", logstore, "consumergroups"], _) if post => {
+            (Api::CreateConsumerGroup, *logstore, "")
+        }
+        (["logstores", logstore, "consumergroups", group], kind) => {
+            let api = match kind {
+                Some("heartbeat") if post => Api::HeartBeat,
+                Some("checkpoint") if post => Api::UpdateCheckPoint,
+                _ if get => Api::GetCheckPoint,
+                _ if put => Api::UpdateConsumerGroup,
+                _ if delete => Api::DeleteConsumerGroup,
+                _ => return Err(unknown(request)),
+            };
+            (api, *logstore, *group)
+        }
+        _ => return Err(unknown(request)),
+    };
+    Ok((api, Target { logstore, item }))
+}
+
+/// Runs the handler of `api`.
+pub(crate) async fn handle(
+    api: Api,
+    target: Target<'_>,
+    request: &ApiRequest,
+    shared: &Shared,
+) -> Result<Reply, Refusal> {
+    if !target.logstore.is_empty() {
+        let now = shared.clock.now();
+        shared.service().mention(&request.project, target.logstore, now);
+    }
+    match api {
+        Api::ListShards => shards::list(target, request, shared),
+        Api::SplitShard => shards::split(target, request, shared),
+        Api::MergeShards => shards::merge(target, request, shared),
+        Api::GetCursor => cursors::get_cursor(target, request, shared),
+        Api::GetCursorTime => cursors::get_cursor_time(target, request, shared),
+        Api::PullLogs => pull_logs::pull(target, request, shared).await,
+        Api::PutLogs => put_logs::put(target, request, shared),
+        Api::ListConsumerGroup => consumer_groups::list(target, request, shared),
+        Api::CreateConsumerGroup => consumer_groups::create(target, request, shared),
+        Api::UpdateConsumerGroup => consumer_groups::update(target, request, shared),
+        Api::DeleteConsumerGroup => consumer_groups::delete(target, request, shared),
+        Api::HeartBeat => consumer_groups::heartbeat(target, request, shared),
+        Api::UpdateCheckPoint => checkpoints::update(target, request, shared),
+        Api::GetCheckPoint => checkpoints::get(target, request, shared),
+        Api::CreateProject => projects::create_project(request, shared),
+        Api::DeleteProject => projects::delete_project(request, shared),
+        Api::CreateLogstore => projects::create_logstore(request, shared),
+        Api::DeleteLogstore => projects::delete_logstore(target, request, shared),
+        Api::PutConsumeProcessor => projects::put_processor(target, request, shared),
+        Api::GetConsumeProcessor => projects::get_processor(target, request, shared),
+    }
+}
+
+fn unknown(request: &ApiRequest) -> Refusal {
+    Refusal::method(format!("{} {} is no API served here", request.method, request.path))
+}

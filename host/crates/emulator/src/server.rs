@@ -1,0 +1,92 @@
+//! HTTP/1.1 in front of the state: accept, read, check, answer.
+
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod shared;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::sign_check;
+use reply::{Reply, ReplyBody};
+use request::ApiRequest;
+use shared::Shared;
+
+/// How long to wait when the system has no room for another connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+
+/// Serves until `stop`; then every connection is closed, whatever it is doing.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&shared)))),
+                // Out of file descriptors, most likely: connections that close will mend it.
+                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+            }
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // Without it, small replies wait for the acknowledgement of the ones before.
+    let _ = stream.set_nodelay(true);
+    let answer = service_fn(|request| answer(request, Arc::clone(&shared)));
+    // An error here is the client's doing, or a fault we were asked for; both end the connection.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+}
+
+/// Answers one request. An error closes the connection without an answer.
+async fn answer(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+) -> Result<Response<ReplyBody>, io::Error> {
+    let id = shared.request_id();
+    let outcome = match ApiRequest::read(request).await {
+        Ok(request) => respond(&request, &shared).await,
+        Err(refusal) => Ok(refusal.into()),
+    };
+    shared.changed.notify_waiters();
+    outcome.map(|reply: Reply| reply.into_response(&id))
+}
+
+async fn respond(request: &ApiRequest, shared: &Shared) -> Result<Reply, io::Error> {
+    let (api, target) = match api::route(request) {
+        Ok(found) => found,
+        Err(refusal) => return Ok(refusal.into()),
+    };
+    shared.count_request(api);
+    let fault = shared.faults.take(api);
+    if let Some(fault) = &fault
+        && let ControlFlow::Break(instead) = fault.before().await
+    {
+        return instead;
+    }
+    let accepted = shared.signatures().clone();
+    let reply = match sign_check::check(&accepted, request, shared.clock.now()) {
+        Ok(()) => api::handle(api, target, request, shared).await,
+        Err(refusal) => Err(refusal),
+    };
+    let reply = reply.unwrap_or_else(Reply::from);
+    match fault {
+        Some(fault) => fault.after(reply),
+        None => Ok(reply),
+    }
+}
