@@ -18,7 +18,7 @@ const JSON_FACTOR: usize = 32;
 const JSON_FLOOR: usize = 1 << 20;
 
 /// What a cell that an edit makes is charged, on top of its text: about what it takes in the table.
-const CELL_BYTES: usize = 48;
+const CELL_BYTES: usize = 16;
 
 /// Edits that one call may record, emitted rows not counted: each is applied row by row.
 const MAX_EDITS: usize = 4_096;
