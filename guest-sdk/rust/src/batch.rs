@@ -11,7 +11,7 @@ use crate::slice::{Column, Slice};
 /// Columns are fetched when first asked for and kept until the slice is done. Each edit is one call into
 /// the forwarder, takes effect once the plugin returns without an error, in the order of the calls, and
 /// does not show in what is read. Rows are given in ascending order, each once; a row that does not exist
-/// is a fault of the plugin. An empty list of rows makes no call.
+/// is a fault of the plugin. An empty list of rows makes no call, of reads and edits alike.
 ///
 /// ```
 /// # use forwarder_guest::Batch;
@@ -169,7 +169,7 @@ impl<'s> Batch<'s> {
     pub fn column_at(&self, key: &str, rows: &[u32]) -> Vec<Option<String>> {
         match self.slice.cached(key, None) {
             Some(column) => pick(column, rows),
-            None => host::column_at(key, rows),
+            None => column_at(key, rows),
         }
     }
 
@@ -184,7 +184,7 @@ impl<'s> Batch<'s> {
     pub fn json_at(&self, key: &str, path: &[&str], rows: &[u32]) -> Vec<Option<String>> {
         match self.slice.cached(key, Some(path)) {
             Some(column) => pick(column, rows),
-            None => host::json_at(key, path, rows),
+            None => json_at(key, path, rows),
         }
     }
 
@@ -203,6 +203,35 @@ impl<'s> Batch<'s> {
         test: impl FnMut(Option<&str>) -> bool,
     ) -> Vec<u32> {
         passing(self.json(key, path), test)
+    }
+
+    /// Of these rows, those whose field passes a test. Only they cross, unless the whole column is here.
+    #[must_use]
+    pub fn select_at(
+        &self,
+        key: &str,
+        rows: &[u32],
+        test: impl FnMut(Option<&str>) -> bool,
+    ) -> Vec<u32> {
+        match self.slice.cached(key, None) {
+            Some(column) => passing_of(column, rows, test),
+            None => passing_at(&column_at(key, rows), rows, test),
+        }
+    }
+
+    /// Of these rows, those in which the value at `path` inside a JSON field passes a test.
+    #[must_use]
+    pub fn select_json_at(
+        &self,
+        key: &str,
+        path: &[&str],
+        rows: &[u32],
+        test: impl FnMut(Option<&str>) -> bool,
+    ) -> Vec<u32> {
+        match self.slice.cached(key, Some(path)) {
+            Some(column) => passing_of(column, rows, test),
+            None => passing_at(&json_at(key, path, rows), rows, test),
+        }
     }
 
     /// One field of one row.
@@ -236,10 +265,40 @@ impl<'s> Batch<'s> {
     }
 }
 
+/// Nothing crosses to read nothing.
+fn column_at(key: &str, rows: &[u32]) -> Vec<Option<String>> {
+    if rows.is_empty() { Vec::new() } else { host::column_at(key, rows) }
+}
+
+fn json_at(key: &str, path: &[&str], rows: &[u32]) -> Vec<Option<String>> {
+    if rows.is_empty() { Vec::new() } else { host::json_at(key, path, rows) }
+}
+
 fn pick(column: &Column, rows: &[u32]) -> Vec<Option<String>> {
     rows.iter().map(|&row| column.get(row as usize).cloned().flatten()).collect()
 }
 
+/// The rows of a whole column that pass.
 fn passing(column: &Column, mut test: impl FnMut(Option<&str>) -> bool) -> Vec<u32> {
     (0u32..).zip(column).filter(|(_, value)| test(value.as_deref())).map(|(row, _)| row).collect()
+}
+
+/// The given rows of a whole column that pass.
+fn passing_of(
+    column: &Column,
+    rows: &[u32],
+    mut test: impl FnMut(Option<&str>) -> bool,
+) -> Vec<u32> {
+    let value = |row: u32| column.get(row as usize).and_then(Option::as_deref);
+    rows.iter().copied().filter(|&row| test(value(row))).collect()
+}
+
+/// The rows that pass, their values given row for row.
+fn passing_at(
+    values: &Column,
+    rows: &[u32],
+    mut test: impl FnMut(Option<&str>) -> bool,
+) -> Vec<u32> {
+    let passing = rows.iter().zip(values).filter(|(_, value)| test(value.as_deref()));
+    passing.map(|(&row, _)| row).collect()
 }

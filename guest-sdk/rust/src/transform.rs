@@ -1,6 +1,8 @@
 //! From an author's function to something that can be configured and run.
 
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::batch::Batch;
 use crate::outcome::Outcome;
@@ -120,7 +122,7 @@ fn read_config<C: DeserializeOwned>(config: &str) -> Result<C, String> {
 }
 
 fn no_config(config: &str) -> Result<(), String> {
-    let members: serde_json::Map<String, serde_json::Value> = read_config(config)?;
+    let members: BTreeMap<String, IgnoredAny> = read_config(config)?;
     match members.keys().next() {
         None => Ok(()),
         Some(key) => Err(format!("config: unknown key `{key}`; this plugin takes no config")),
