@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::ledger::sealed::Settlement;
+use crate::metrics::ShardMeters;
 use crate::position::{Position, ShardId};
 
 /// The batches of one shard from pull to settle.
@@ -34,9 +35,19 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger for one run over one shard.
     pub fn new(shard: ShardId) -> Self {
+        let meters = ShardMeters::new(&shard);
         let standing = watch::Sender::new(Standing::default());
-        let home = Home { shard, book: Mutex::default(), standing, tally: Counts::default() };
-        Self { home: Arc::new(home) }
+        let (book, tally) = (Mutex::default(), Counts::default());
+        Self { home: Arc::new(Home { shard, book, standing, tally, meters }) }
+    }
+
+    /// The shard whose batches these are.
+    pub fn shard(&self) -> &ShardId {
+        &self.home.shard
+    }
+
+    pub(crate) fn meters(&self) -> &ShardMeters {
+        &self.home.meters
     }
 
     /// Enters a batch that was just pulled. `next` is the position after it: where to pull from once this
@@ -193,13 +204,14 @@ impl Share {
     /// Gives the responsibility up to whoever wrote the receipt.
     pub fn settle(mut self, receipt: impl Receipt) {
         let rows = std::mem::take(&mut self.rows) as u64;
-        let tally = &self.entry.home.tally;
-        let count = match receipt.settlement() {
-            Settlement::Delivered => &tally.delivered,
-            Settlement::DeadLettered => &tally.dead_lettered,
-            Settlement::Filtered => &tally.filtered,
+        let Home { tally, meters, .. } = &*self.entry.home;
+        let (count, meter) = match receipt.settlement() {
+            Settlement::Delivered => (&tally.delivered, &meters.delivered),
+            Settlement::DeadLettered => (&tally.dead_lettered, &meters.dead_lettered),
+            Settlement::Filtered => (&tally.filtered, &meters.filtered),
         };
         count.fetch_add(rows, Ordering::Relaxed);
+        meter.increment(rows);
     }
 }
 
@@ -243,6 +255,7 @@ struct Home {
     book: Mutex<Book>,
     standing: watch::Sender<Standing>,
     tally: Counts,
+    meters: ShardMeters,
 }
 
 #[derive(Debug, Default)]

@@ -1,13 +1,77 @@
 //! The heart: ledger, routing, delivery, settlement, checkpoint.
+//!
+//! # The flow
+//!
+//! ```text
+//!  Source ──pull──▶ Ledger::open ──▶ Compute: load, Transform, route, encode ──▶ Plan
+//!                        │ Ticket                                                  │ in shard order
+//!                        ▼                                                         ▼
+//!                     Shares ◀── one per sink, one for dead letters, one for drops ┘
+//!                        │
+//!    Sink queue ──▶ lanes per shard ──▶ Parcel ──▶ Sink::deliver ──▶ Verdict
+//!                                                                       │ Delivered
+//!   CheckpointStore ◀── SafePoint ◀── longest settled prefix ◀── Share::settle
+//! ```
+//!
+//! A [`Pipeline`] is started once, with its sinks. For each lease on a shard the program spawns
+//! [`Runner::run_shard`], which pulls, plans, hands out, and saves checkpoints until the lease, the source or
+//! the process ends. [`Pipeline::drain`] is the orderly end.
+//!
+//! # What holds, always
+//!
+//! * A checkpoint is saved only for a position before which every row was delivered to every sink it was
+//!   routed to, or is durable as a dead letter, or was dropped on purpose. Nothing but the [`ledger`] can make
+//!   a [`SafePoint`], and a store accepts nothing else.
+//! * Whoever drops rows without a verdict has not delivered them: the checkpoint stays before them.
+//! * Batches settle in any order; checkpoints move only forward.
+//! * Bytes are counted from pull to settle ([`Budget`]). When they are used up, pulling stops. Every queue is
+//!   bounded.
+//! * A retry is never given up and a rejection is never repeated. A retry goes to no sink that has delivered.
+//! * When the lease is lost, no new request carries rows of the shard and nothing is saved.
+//! * What must not go on stands still, loudly, and loses nothing: a sink that refuses us, dead letters that
+//!   cannot be written, a block that cannot be read, a plugin that refuses too much.
+//!
+//! # What is not here
+//!
+//! No sockets, no files, no environment, no protocol, no sandbox. They are on the other side of five traits:
+//! [`Source`], [`Transform`], [`Sink`], [`CheckpointStore`], [`DeadLetters`].
 
 #![forbid(unsafe_code)]
 
-pub mod budget;
+mod alarm;
+mod budget;
+mod checkpoint;
+mod compute;
+mod dead_letter;
+mod deliver;
+#[cfg(test)]
+mod fixture;
+mod lease;
 pub mod ledger;
 mod metrics;
+mod plan;
 mod position;
 mod retry;
+mod route;
+mod seams;
+mod shard;
+mod supervise;
 
+pub use crate::budget::{Budget, Permit};
+pub use crate::compute::Compute;
+pub use crate::dead_letter::{DeadLettered, Letter, RefusedBy, RejectLimit};
+pub use crate::deliver::{Delivered, DeliverySettings, Parcel};
+pub use crate::lease::LeaseState;
+pub use crate::ledger::SafePoint;
 pub use crate::metrics::describe as describe_metrics;
+pub use crate::plan::Filtered;
 pub use crate::position::{Position, ShardId};
 pub use crate::retry::RetryPolicy;
+pub use crate::route::{RouteError, Rule};
+pub use crate::seams::{
+    Block, BodyLimits, BoxError, CheckpointStore, DeadLetters, EncodeReport, Halt, Load, Outcome,
+    Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform, TransformFactory, Unreadable,
+    Verdict,
+};
+pub use crate::shard::{ShardEnd, ShardRun, ShardSettings};
+pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};

@@ -1,0 +1,132 @@
+//! Saves safe points: at most every so often, never the same twice, never backwards, never by force.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::ledger::{Ledger, SafePoint};
+use crate::metrics::ShardMeters;
+use crate::position::{Position, ShardId};
+use crate::retry::RetryPolicy;
+use crate::seams::{BoxError, CheckpointStore, SaveError};
+
+/// Keeps the stored checkpoint of one shard close behind its ledger.
+pub(crate) struct Saver {
+    shard: ShardId,
+    meters: ShardMeters,
+    store: Arc<dyn CheckpointStore>,
+    /// Newest safe point that is not saved.
+    pending: Option<SafePoint>,
+    /// What the store holds, as far as we know.
+    saved: Option<Position>,
+    /// Sequence number of the newest safe point we were given.
+    reached: u64,
+    /// When the stored checkpoint was last known to be all there is to save.
+    up_to_date: Instant,
+}
+
+/// The store says that the shard is somebody else's.
+#[derive(Debug)]
+pub(crate) struct LeaseGone(pub(crate) BoxError);
+
+/// How the last save of a run went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// The store holds all there is to save.
+    All,
+    /// The store did not answer in time; a restart repeats some rows.
+    NotYet,
+}
+
+impl Saver {
+    /// `stored` is the checkpoint that the run starts from, if there is one.
+    pub(crate) fn new(
+        ledger: &Ledger,
+        store: Arc<dyn CheckpointStore>,
+        stored: Option<Position>,
+    ) -> Self {
+        let (shard, meters) = (ledger.shard().clone(), ledger.meters().clone());
+        let up_to_date = Instant::now();
+        Self { shard, meters, store, pending: None, saved: stored, reached: 0, up_to_date }
+    }
+
+    /// Follows the ledger, saving every `interval`. Ends only with the lease; may be dropped at any time,
+    /// then a save may or may not have happened.
+    pub(crate) async fn follow(&mut self, ledger: &Ledger, interval: Duration) -> LeaseGone {
+        loop {
+            sleep(interval).await;
+            self.note(ledger);
+            if let Err(gone) = self.save().await {
+                return gone;
+            }
+            let age = if ledger.standing().borrow().open == 0 && self.pending.is_none() {
+                self.up_to_date = Instant::now();
+                Duration::ZERO
+            } else {
+                self.up_to_date.elapsed()
+            };
+            self.meters.checkpoint_age.set(age.as_secs_f64());
+        }
+    }
+
+    /// Saves what is settled at the end of a run, repeating it for at most `limit`.
+    pub(crate) async fn finish(
+        &mut self,
+        ledger: &Ledger,
+        limit: Duration,
+    ) -> Result<Saved, LeaseGone> {
+        self.note(ledger);
+        let mut backoff = RetryPolicy::default().retries();
+        let saving = async {
+            loop {
+                self.save().await?;
+                if self.pending.is_none() {
+                    return Ok(Saved::All);
+                }
+                sleep(backoff.wait(None)).await;
+            }
+        };
+        timeout(limit, saving).await.unwrap_or(Ok(Saved::NotYet))
+    }
+
+    fn note(&mut self, ledger: &Ledger) {
+        let Some(point) = ledger.safe_point() else { return };
+        if point.seq() < self.reached {
+            // A ledger never moves backwards, and a checkpoint least of all.
+            return;
+        }
+        self.reached = point.seq();
+        let stored = self.saved.as_ref() == Some(point.next());
+        self.pending = (!stored).then_some(point);
+    }
+
+    /// Saves the pending point, if there is one. It stays pending if the store is out of order.
+    async fn save(&mut self) -> Result<(), LeaseGone> {
+        let Some(point) = &self.pending else { return Ok(()) };
+        match self.store.save(point).await {
+            Ok(()) => {
+                debug!(shard = %self.shard, position = %point.next(), "checkpoint saved");
+                self.meters.checkpoints_saved.increment(1);
+                self.saved = Some(point.next().clone());
+                self.pending = None;
+                self.up_to_date = Instant::now();
+                Ok(())
+            }
+            Err(SaveError::LeaseLost(cause)) => {
+                self.meters.checkpoints_refused.increment(1);
+                Err(LeaseGone(cause))
+            }
+            Err(SaveError::Unavailable(cause)) => {
+                self.meters.checkpoints_refused.increment(1);
+                warn!(
+                    shard = %self.shard,
+                    error = %cause,
+                    "checkpoint not saved, trying again; a restart now would repeat some rows"
+                );
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Per sink: a queue, a dispatcher that packs bodies, and a bounded number of requests in flight.
+//!
+//! Delivery state is per sink and per row: what one sink has delivered is never sent to it again because
+//! another sink refused it. The dispatcher is one task; each request is a task of its own, which it joins.
+
+mod attempt;
+mod lanes;
+mod parcel;
+mod piece;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+pub use self::attempt::Delivered;
+use self::lanes::{LaneId, Lanes, Urgency};
+pub use self::parcel::Parcel;
+pub(crate) use self::piece::{Piece, Written};
+use crate::alarm::Alarm;
+use crate::compute::Compute;
+use crate::dead_letter::{Office, RejectLimit, RejectWatch};
+use crate::lease::Bell;
+use crate::metrics::{self as meters, SinkMeters};
+use crate::retry::RetryPolicy;
+use crate::seams::Sink;
+
+/// How one sink is served.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    /// Requests in flight at most. With acknowledged delivery this is also the window of unacknowledged
+    /// requests.
+    pub concurrency: usize,
+    /// Whether the far side sees the rows of a shard in order: one request in flight per shard, retries
+    /// included.
+    pub ordered: bool,
+    /// How long a row waits for a body to fill while other requests are in flight.
+    pub linger: Duration,
+    /// The waits between attempts.
+    pub retry: RetryPolicy,
+    /// How many refusals by this sink are believed.
+    pub refusals: RejectLimit,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 8,
+            ordered: false,
+            linger: Duration::from_millis(20),
+            retry: RetryPolicy::default(),
+            refusals: RejectLimit::default(),
+        }
+    }
+}
+
+/// Pieces on the way to the dispatcher. They smooth, they do not store.
+const QUEUED_PIECES: usize = 64;
+
+/// Pieces that the dispatcher takes over at most. Their bytes are bounded by the budget; this bounds the rest
+/// when shards with tiny blocks wait for a sink that is down.
+const WAITING_PIECES: usize = 4_096;
+
+/// What the requests to one sink have in common.
+pub(crate) struct Desk {
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: DeliverySettings,
+    pub(crate) compute: Compute,
+    pub(crate) office: Arc<Office>,
+    pub(crate) refusals: RejectWatch,
+    pub(crate) alarm: Arc<Alarm>,
+    pub(crate) meters: SinkMeters,
+    pub(crate) bell: Bell,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        sink: Arc<dyn Sink>,
+        settings: DeliverySettings,
+        compute: Compute,
+        office: Arc<Office>,
+        bell: Bell,
+    ) -> Arc<Self> {
+        let name: Arc<str> = Arc::from(sink.name());
+        let meters = SinkMeters::new(&name);
+        let alarm = Alarm::new(meters.holding.clone());
+        let refusals = RejectWatch::new(settings.refusals);
+        Arc::new(Self { sink, name, settings, compute, office, refusals, alarm, meters, bell })
+    }
+}
+
+/// The way to one sink.
+pub(crate) struct SinkQueue {
+    desk: Arc<Desk>,
+    pieces: mpsc::Sender<Piece>,
+}
+
+impl SinkQueue {
+    /// The queue, and the dispatcher that empties it. It runs until `closing` says so, then sends what it
+    /// has left and closes the sink.
+    pub(crate) fn new(
+        desk: Arc<Desk>,
+        closing: watch::Receiver<bool>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (pieces, queue) = mpsc::channel(QUEUED_PIECES);
+        let dispatcher = Dispatcher::new(Arc::clone(&desk), queue, closing);
+        (Self { desk, pieces }, dispatcher.run())
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.desk.name
+    }
+
+    pub(crate) fn sink(&self) -> &dyn Sink {
+        &*self.desk.sink
+    }
+
+    pub(crate) fn refusals(&self) -> &RejectWatch {
+        &self.desk.refusals
+    }
+
+    pub(crate) fn meters(&self) -> &SinkMeters {
+        &self.desk.meters
+    }
+
+    /// Waits for a place in the queue. A piece that cannot be queued, because the dispatcher is gone, is
+    /// dropped: its shard hears of that through the ledger.
+    pub(crate) async fn put(&self, piece: Piece) {
+        if let Err(mpsc::error::TrySendError::Full(piece)) = self.pieces.try_send(piece) {
+            let _waiting = meters::Waiting::since(Instant::now(), meters::STAGE_SINK);
+            let _ = self.pieces.send(piece).await;
+        }
+    }
+}
+
+/// Packs bodies and keeps requests in flight.
+struct Dispatcher {
+    desk: Arc<Desk>,
+    queue: mpsc::Receiver<Piece>,
+    closing: watch::Receiver<bool>,
+    lanes: Lanes,
+    in_flight: JoinSet<()>,
+    /// The lanes that each request keeps busy.
+    busy: HashMap<Id, Vec<LaneId>>,
+}
+
+impl Dispatcher {
+    fn new(desk: Arc<Desk>, queue: mpsc::Receiver<Piece>, closing: watch::Receiver<bool>) -> Self {
+        let lanes = Lanes::new(desk.settings.ordered);
+        Self { desk, queue, closing, lanes, in_flight: JoinSet::new(), busy: HashMap::new() }
+    }
+
+    async fn run(mut self) {
+        let mut moved = self.desk.bell.listen();
+        let mut open = true;
+        loop {
+            self.take_in();
+            self.send_out(open);
+            if !open && self.in_flight.is_empty() && self.lanes.len() == 0 {
+                break;
+            }
+            let due = self.next_due();
+            tokio::select! {
+                piece = self.queue.recv(), if self.has_room() && !self.queue.is_closed() => {
+                    if let Some(piece) = piece {
+                        self.lanes.push(piece, Instant::now());
+                    }
+                }
+                Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
+                Ok(()) = moved.changed() => self.lanes.drop_closed(),
+                () = at(due), if due.is_some() => {}
+                () = closed(&mut self.closing), if open => {
+                    open = false;
+                    self.queue.close();
+                }
+            }
+        }
+        self.desk.sink.close().await;
+    }
+
+    fn has_room(&self) -> bool {
+        self.lanes.len() < WAITING_PIECES
+    }
+
+    fn take_in(&mut self) {
+        while self.has_room() {
+            let Ok(piece) = self.queue.try_recv() else { return };
+            self.lanes.push(piece, Instant::now());
+        }
+    }
+
+    fn send_out(&mut self, open: bool) {
+        while self.in_flight.len() < self.desk.settings.concurrency.max(1) {
+            let urgency = if self.in_flight.is_empty() || !open {
+                Urgency::Now
+            } else {
+                Urgency::Within(self.desk.settings.linger)
+            };
+            let limits = self.desk.sink.limits();
+            let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
+            let parcel = Parcel::new(body.pieces);
+            let task = self.in_flight.spawn(attempt::deliver(Arc::clone(&self.desk), parcel));
+            self.busy.insert(task.id(), body.lanes);
+        }
+    }
+
+    /// When a body must go though it is not full; `None` if that is not for the clock to say.
+    fn next_due(&self) -> Option<Instant> {
+        let may_send = self.in_flight.len() < self.desk.settings.concurrency.max(1);
+        may_send.then(|| self.lanes.due(self.desk.settings.linger)).flatten()
+    }
+
+    fn finish(&mut self, done: Result<(Id, ()), JoinError>) {
+        let id = match done {
+            Ok((id, ())) => id,
+            Err(error) => {
+                // Its shares are dropped with it, so the shards know that they must start again.
+                error!(
+                    sink = %self.desk.name,
+                    %error,
+                    "a delivery died (a bug in the forwarder); nothing was lost, its rows come again"
+                );
+                error.id()
+            }
+        };
+        for lane in self.busy.remove(&id).unwrap_or_default() {
+            self.lanes.release(lane);
+        }
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves once it is time to close, or nobody is left to say so.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}

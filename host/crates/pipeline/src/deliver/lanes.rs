@@ -1,0 +1,349 @@
+//! The rows that wait for one sink, in a lane per shard, and how bodies are filled from them.
+//!
+//! A lane keeps the shard's order. Bodies are filled lane by lane, starting at another one each time, and may
+//! mix batches and shards: many quiet shards make full requests together.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::deliver::piece::Piece;
+use crate::lease::{Gate, Passage};
+use crate::seams::BodyLimits;
+
+/// Number of a lane: that of the gate its rows have to pass.
+pub(crate) type LaneId = u64;
+
+/// All lanes in front of one sink.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// One request in flight per lane, so that a retry cannot let later rows overtake.
+    ordered: bool,
+    lanes: HashMap<LaneId, Lane>,
+    /// Lanes with waiting rows, the next one to be served first.
+    turns: VecDeque<LaneId>,
+    pieces: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    gate: Arc<Gate>,
+    waiting: VecDeque<(Instant, Piece)>,
+    bytes: usize,
+    rows: usize,
+    /// In flight and ordered: nothing may follow yet.
+    busy: bool,
+}
+
+/// How urgently a body is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Send what there is.
+    Now,
+    /// Wait for a full body, but no row longer than this.
+    Within(Duration),
+}
+
+impl Lanes {
+    pub(crate) fn new(ordered: bool) -> Self {
+        let (lanes, turns) = (HashMap::new(), VecDeque::new());
+        Self { ordered, lanes, turns, pieces: 0 }
+    }
+
+    /// Puts a piece at the end of its shard's lane.
+    pub(crate) fn push(&mut self, piece: Piece, now: Instant) {
+        if piece.is_empty() || piece.passage() == Passage::Closed {
+            return;
+        }
+        let gate = piece.gate();
+        let id = gate.id();
+        let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(Arc::clone(gate)));
+        if lane.waiting.is_empty() {
+            self.turns.push_back(id);
+        }
+        self.pieces += 1;
+        lane.push(piece, now);
+    }
+
+    /// Lets go of the rows of shards that are no longer ours.
+    pub(crate) fn drop_closed(&mut self) {
+        let closed = |lane: &Lane| lane.gate.passage() == Passage::Closed;
+        for lane in self.lanes.values_mut().filter(|lane| closed(lane)) {
+            self.pieces -= lane.clear();
+        }
+        self.lanes.retain(|_, lane| lane.busy || !lane.waiting.is_empty());
+        let lanes = &self.lanes;
+        self.turns.retain(|id| lanes.get(id).is_some_and(|lane| !lane.waiting.is_empty()));
+    }
+
+    /// Takes the next body, if there is one to be sent with this urgency, and marks its lanes busy if order
+    /// matters.
+    pub(crate) fn take(
+        &mut self,
+        limits: BodyLimits,
+        now: Instant,
+        urgency: Urgency,
+    ) -> Option<Body> {
+        let due = match urgency {
+            Urgency::Now => true,
+            Urgency::Within(linger) => {
+                self.has_full(limits) || self.due(linger).is_some_and(|at| at <= now)
+            }
+        };
+        if !due {
+            return None;
+        }
+        let body = self.fill(limits);
+        (!body.pieces.is_empty()).then_some(body)
+    }
+
+    /// When the oldest row that may be sent has waited for `linger`.
+    pub(crate) fn due(&self, linger: Duration) -> Option<Instant> {
+        let oldest = self.available().filter_map(|lane| lane.waiting.front());
+        oldest.map(|(since, _)| *since + linger).min()
+    }
+
+    /// Lets a lane go on, after its request.
+    pub(crate) fn release(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.busy = false;
+            if lane.waiting.is_empty() {
+                self.lanes.remove(&id);
+            }
+        }
+    }
+
+    /// Waiting pieces.
+    pub(crate) const fn len(&self) -> usize {
+        self.pieces
+    }
+
+    fn available(&self) -> impl Iterator<Item = &Lane> {
+        let waiting = self.turns.iter().filter_map(|id| self.lanes.get(id));
+        waiting.filter(|lane| lane.is_available())
+    }
+
+    fn has_full(&self, limits: BodyLimits) -> bool {
+        let (mut bytes, mut rows) = (0, 0);
+        self.available().any(|lane| {
+            bytes += lane.bytes;
+            rows += lane.rows;
+            bytes >= limits.max_bytes || rows >= limits.max_rows
+        })
+    }
+
+    fn fill(&mut self, mut room: BodyLimits) -> Body {
+        let mut body = Body::default();
+        for _ in 0..self.turns.len() {
+            let Some(id) = self.turns.pop_front() else { break };
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let mut full = false;
+            if lane.is_available() {
+                let (before, waited) = (body.pieces.len(), lane.waiting.len());
+                full = lane.fill(&mut body.pieces, &mut room);
+                self.pieces -= waited - lane.waiting.len();
+                if body.pieces.len() > before {
+                    lane.busy = self.ordered;
+                    body.lanes.push(id);
+                }
+            }
+            if !lane.waiting.is_empty() {
+                self.turns.push_back(id);
+            } else if !lane.busy {
+                self.lanes.remove(&id);
+            }
+            if full {
+                break;
+            }
+        }
+        body
+    }
+}
+
+/// The pieces of one request, and the lanes that they come from.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) lanes: Vec<LaneId>,
+}
+
+impl Lane {
+    const fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, waiting: VecDeque::new(), bytes: 0, rows: 0, busy: false }
+    }
+
+    fn is_available(&self) -> bool {
+        !self.busy && self.gate.passage() == Passage::Open
+    }
+
+    fn push(&mut self, piece: Piece, now: Instant) {
+        self.bytes += piece.byte_len();
+        self.rows += piece.rows();
+        self.waiting.push_back((now, piece));
+    }
+
+    fn clear(&mut self) -> usize {
+        (self.bytes, self.rows) = (0, 0);
+        let pieces = self.waiting.len();
+        self.waiting.clear();
+        pieces
+    }
+
+    /// Moves what fits from the lane into a body; true if the body is full.
+    fn fill(&mut self, into: &mut Vec<Piece>, room: &mut BodyLimits) -> bool {
+        while let Some((_, front)) = self.waiting.front_mut() {
+            let mut rows = front.fitting(room.max_bytes, room.max_rows);
+            if rows == 0 && into.is_empty() {
+                // Larger than any body: sent alone, for the sink to judge.
+                rows = 1;
+            }
+            if rows == 0 {
+                return true;
+            }
+            let taken = front.split_front(rows);
+            let left_over = !front.is_empty();
+            if !left_over {
+                self.waiting.pop_front();
+            }
+            self.bytes -= taken.byte_len();
+            self.rows -= taken.rows();
+            room.max_bytes = room.max_bytes.saturating_sub(taken.byte_len());
+            room.max_rows = room.max_rows.saturating_sub(taken.rows());
+            into.push(taken);
+            if left_over || room.max_bytes == 0 || room.max_rows == 0 {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::Shard;
+
+    const NO_LIMIT: BodyLimits = BodyLimits { max_bytes: usize::MAX, max_rows: usize::MAX };
+
+    fn texts(body: Body) -> Vec<String> {
+        let rows = body.pieces.iter().flat_map(Piece::messages);
+        rows.map(|row| String::from_utf8(row.to_vec()).unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_goes_when_it_is_full_or_when_a_row_has_waited_long_enough() {
+        let (now, linger) = (Instant::now(), Duration::from_millis(20));
+        let within = Urgency::Within(linger);
+        let three_rows = BodyLimits { max_rows: 3, ..NO_LIMIT };
+        let shard = Shard::new();
+        let mut lanes = Lanes::new(false);
+        lanes.push(shard.piece(&["a", "b"]), now);
+        assert!(lanes.take(three_rows, now, within).is_none());
+        assert_eq!(lanes.due(linger), Some(now + linger));
+
+        lanes.push(shard.piece(&["c", "d"]), now + linger / 2);
+        let body = lanes.take(three_rows, now, within).unwrap();
+        assert_eq!(texts(body), ["a", "b", "c"]);
+        assert!(lanes.take(three_rows, now + linger, within).is_none());
+        let body = lanes.take(three_rows, now + linger * 3 / 2, within).unwrap();
+        assert_eq!(texts(body), ["d"]);
+        assert_eq!(lanes.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn quiet_shards_fill_a_body_together_and_take_turns() {
+        let now = Instant::now();
+        let (one, other) = (Shard::new(), Shard::new());
+        let mut lanes = Lanes::new(false);
+        lanes.push(one.piece(&["1a", "1b", "1c"]), now);
+        lanes.push(other.piece(&["2a"]), now);
+        let two_rows = BodyLimits { max_rows: 2, ..NO_LIMIT };
+        let mut next = || lanes.take(two_rows, now, Urgency::Now).map(texts);
+        assert_eq!(next().unwrap(), ["1a", "1b"]);
+        assert_eq!(next().unwrap(), ["2a", "1c"], "the other one's turn");
+        assert!(next().is_none());
+    }
+
+    #[tokio::test]
+    async fn in_order_a_shard_has_one_request_in_flight() {
+        let now = Instant::now();
+        let (one, other) = (Shard::new(), Shard::new());
+        let mut lanes = Lanes::new(true);
+        lanes.push(one.piece(&["1a"]), now);
+        let first = lanes.take(NO_LIMIT, now, Urgency::Now).unwrap();
+        lanes.push(one.piece(&["1b"]), now);
+        lanes.push(other.piece(&["2a"]), now);
+        let second = lanes.take(NO_LIMIT, now, Urgency::Now).unwrap();
+        assert_eq!(texts(second), ["2a"]);
+        assert_eq!(lanes.due(Duration::ZERO), None, "no clock can hurry it");
+        for lane in first.lanes {
+            lanes.release(lane);
+        }
+        assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["1b"]);
+    }
+
+    #[tokio::test]
+    async fn a_shard_in_doubt_waits_and_one_that_is_lost_is_forgotten() {
+        let now = Instant::now();
+        let (ours, doubtful, lost) = (Shard::new(), Shard::new(), Shard::new());
+        let mut lanes = Lanes::new(false);
+        for (shard, row) in [(&ours, "ours"), (&doubtful, "doubtful"), (&lost, "lost")] {
+            lanes.push(shard.piece(&[row]), now);
+        }
+        doubtful.gate.set(Passage::Paused);
+        lost.gate.set(Passage::Closed);
+        assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["ours"]);
+        assert!(lanes.take(NO_LIMIT, now, Urgency::Now).is_none());
+        lanes.drop_closed();
+        assert_eq!(lanes.len(), 1);
+        assert_eq!(lost.abandoned(), 1, "its ledger knows that the row was not delivered");
+        doubtful.gate.set(Passage::Open);
+        assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["doubtful"]);
+    }
+
+    proptest! {
+        #[test]
+        fn packing_loses_nothing_keeps_order_and_respects_the_limits(
+            pieces in proptest::collection::vec(
+                (0..3_usize, proptest::collection::vec(0..12_usize, 0..8)), 0..12),
+            max_bytes in 1..30_usize,
+            max_rows in 1..6_usize,
+            ordered in any::<bool>(),
+        ) {
+            let limits = BodyLimits { max_bytes, max_rows };
+            let shards = [Shard::new(), Shard::new(), Shard::new()];
+            let mut lanes = Lanes::new(ordered);
+            let mut given: [Vec<String>; 3] = Default::default();
+            let now = Instant::now();
+            for (shard, sizes) in pieces {
+                let rows: Vec<_> = sizes
+                    .iter()
+                    .enumerate()
+                    .map(|(n, size)| format!("{shard}{:0size$}", given[shard].len() + n))
+                    .collect();
+                lanes.push(shards[shard].piece(&rows), now);
+                given[shard].extend(rows);
+            }
+            let mut got: [Vec<String>; 3] = Default::default();
+            while let Some(body) = lanes.take(limits, now, Urgency::Now) {
+                let (rows, bytes) = body.pieces.iter().fold((0, 0), |(rows, bytes), piece| {
+                    (rows + piece.rows(), bytes + piece.byte_len())
+                });
+                prop_assert!(rows == 1 || (rows <= max_rows && bytes <= max_bytes));
+                for &lane in &body.lanes {
+                    lanes.release(lane);
+                }
+                for row in texts(body) {
+                    got[row[..1].parse::<usize>().unwrap()].push(row);
+                }
+            }
+            prop_assert_eq!(got, given);
+            prop_assert_eq!(lanes.len(), 0);
+            prop_assert!(lanes.lanes.is_empty() && lanes.turns.is_empty());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One request body: rows of any number of batches and shards, with the responsibility for them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::deliver::piece::Piece;
+use crate::lease::Passage;
+
+/// What a [`Sink`](crate::Sink) is asked to deliver.
+#[derive(Debug)]
+pub struct Parcel {
+    pieces: Vec<Piece>,
+    /// What [`Sink::pack`](crate::Sink::pack) made of the pieces; `None` until it has, and after a change.
+    body: Option<Vec<Bytes>>,
+}
+
+impl Parcel {
+    pub(crate) const fn new(pieces: Vec<Piece>) -> Self {
+        Self { pieces, body: None }
+    }
+
+    /// The packed body, in parts to be sent one after the other.
+    pub fn body(&self) -> &[Bytes] {
+        self.body.as_deref().unwrap_or_default()
+    }
+
+    /// Each row's encoded bytes, before packing: for sinks that send rows one by one.
+    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().flat_map(Piece::messages)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.pieces.iter().map(Piece::rows).sum()
+    }
+
+    /// Encoded bytes of all rows, before packing.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(Piece::byte_len).sum()
+    }
+
+    /// What is to be packed, unless it is packed already.
+    pub(crate) fn unpacked(&self) -> Option<Vec<Bytes>> {
+        self.body.is_none().then(|| self.pieces.iter().map(Piece::bytes).collect())
+    }
+
+    pub(crate) fn set_body(&mut self, body: Vec<Bytes>) {
+        self.body = Some(body);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    pub(crate) fn into_pieces(self) -> Vec<Piece> {
+        self.pieces
+    }
+
+    /// Lets go of the rows that are no longer ours to deliver.
+    pub(crate) fn drop_closed(&mut self) {
+        if self.pieces.iter().any(|piece| piece.passage() == Passage::Closed) {
+            self.pieces.retain(|piece| piece.passage() != Passage::Closed);
+            self.body = None;
+        }
+    }
+
+    /// Whether some of its rows must wait for news of their lease.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.passage() == Passage::Paused)
+    }
+
+    /// Two parcels of half the rows each, in order.
+    pub(crate) fn halves(self) -> (Self, Self) {
+        let half = self.rows().div_ceil(2);
+        let mut rest = VecDeque::from(self.pieces);
+        let front = take(&mut rest, half);
+        (Self::new(front), Self::new(rest.into()))
+    }
+
+    /// The given rows (ascending, unique) as one parcel, all others as another, each in order.
+    pub(crate) fn part(self, rows: &[usize]) -> (Self, Self) {
+        let mut rest = VecDeque::from(self.pieces);
+        let (mut chosen, mut others) = (Vec::new(), Vec::new());
+        let mut passed = 0;
+        for &row in rows {
+            others.extend(take(&mut rest, row.saturating_sub(passed)));
+            chosen.extend(take(&mut rest, 1));
+            passed = row + 1;
+        }
+        others.extend(rest);
+        (Self::new(chosen), Self::new(others))
+    }
+}
+
+/// Takes the first `rows` rows out of a queue of pieces.
+fn take(from: &mut VecDeque<Piece>, mut rows: usize) -> Vec<Piece> {
+    let mut taken = Vec::new();
+    while rows > 0 {
+        let Some(front) = from.front_mut() else { break };
+        let piece = if front.rows() > rows {
+            front.split_front(rows)
+        } else {
+            let Some(whole) = from.pop_front() else { break };
+            whole
+        };
+        rows -= piece.rows();
+        taken.push(piece);
+    }
+    taken
+}

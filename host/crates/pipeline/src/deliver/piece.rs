@@ -1,0 +1,132 @@
+//! A run of encoded rows of one batch, on its way to one sink.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use forwarder_record::RowIx;
+
+use crate::dead_letter::Letter;
+use crate::lease::{Gate, Passage};
+use crate::ledger::{Receipt, Share};
+use crate::plan::Cargo;
+
+/// What a sink's encoder made of a batch: the rows back to back, and where each ends.
+#[derive(Debug)]
+pub(crate) struct Written {
+    bytes: Bytes,
+    ends: Vec<u32>,
+    rows: Vec<RowIx>,
+}
+
+impl Written {
+    pub(crate) const fn new(bytes: Bytes, ends: Vec<u32>, rows: Vec<RowIx>) -> Self {
+        Self { bytes, ends, rows }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Memory it takes, approximately.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.rows.len() * (size_of::<u32>() + size_of::<RowIx>())
+    }
+
+    /// Where row `n` starts, or where the last one ends.
+    fn start(&self, n: usize) -> usize {
+        n.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as usize)
+    }
+}
+
+/// Some consecutive rows of a [`Written`], with the responsibility for them. Cut and regrouped without
+/// touching the bytes.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    cargo: Arc<Cargo>,
+    written: Arc<Written>,
+    range: Range<usize>,
+    share: Share,
+    gate: Arc<Gate>,
+}
+
+impl Piece {
+    /// All rows of a batch for one sink.
+    pub(crate) fn whole(
+        cargo: Arc<Cargo>,
+        written: Arc<Written>,
+        share: Share,
+        gate: Arc<Gate>,
+    ) -> Self {
+        let range = 0..written.len();
+        Self { cargo, written, range, share, gate }
+    }
+
+    /// Cuts the first `rows` rows off; the rest stays.
+    pub(crate) fn split_front(&mut self, rows: usize) -> Self {
+        let cut = self.range.start + rows.min(self.rows());
+        let front = self.range.start..cut;
+        self.range.start = cut;
+        Self {
+            cargo: Arc::clone(&self.cargo),
+            written: Arc::clone(&self.written),
+            share: self.share.split(front.len()),
+            gate: Arc::clone(&self.gate),
+            range: front,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.range.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    pub(crate) fn byte_len(&self) -> usize {
+        self.written.start(self.range.end) - self.written.start(self.range.start)
+    }
+
+    /// The rows' bytes, as a view.
+    pub(crate) fn bytes(&self) -> Bytes {
+        let (start, end) =
+            (self.written.start(self.range.start), self.written.start(self.range.end));
+        self.written.bytes.slice(start..end)
+    }
+
+    /// Each row's bytes.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        self.range.clone().filter_map(|n| {
+            self.written.bytes.get(self.written.start(n)..self.written.start(n + 1))
+        })
+    }
+
+    /// How many of the first rows fit into `max_bytes` and `max_rows`.
+    pub(crate) fn fitting(&self, max_bytes: usize, max_rows: usize) -> usize {
+        let start = self.written.start(self.range.start);
+        let ends = self.written.ends.get(self.range.clone()).unwrap_or_default();
+        ends.partition_point(|&end| end as usize - start <= max_bytes).min(max_rows)
+    }
+
+    /// Whether its shard may be delivered now.
+    pub(crate) fn passage(&self) -> Passage {
+        self.gate.passage()
+    }
+
+    pub(crate) const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Gives the responsibility for all its rows up.
+    pub(crate) fn settle(self, receipt: impl Receipt) {
+        self.share.settle(receipt);
+    }
+
+    /// A letter about each of its rows, and the share that they settle.
+    pub(crate) fn into_letters(self, sink: &Arc<str>, reason: &str) -> (Vec<Letter>, Share) {
+        let rows = self.written.rows.get(self.range.clone()).unwrap_or_default();
+        let letter = |&row| Letter::from_sink(sink, &self.cargo.batch, row, reason.to_owned());
+        (rows.iter().map(letter).collect(), self.share)
+    }
+}

@@ -1,0 +1,271 @@
+//! What becomes of each row of a batch: decided on a compute thread, carried out by the shard.
+//!
+//! Load, transform, route, encode, in one job, so that the bytes stay in one core's cache and the batch
+//! crosses threads once. The plan accounts for every row, and refuses to exist if it cannot: a row that no
+//! side knows of would be lost without a word.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use forwarder_record::{Batch, Encoded, RowIx};
+use futures_util::future::join_all;
+use thiserror::Error;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::budget::Permit;
+use crate::compute::Died;
+use crate::dead_letter::{Burial, Letter, Office, RejectLimit, RejectWatch, TooManyRefused};
+use crate::deliver::{Piece, SinkQueue, Written};
+use crate::lease::Gate;
+use crate::ledger::Ticket;
+use crate::ledger::sealed::{Proof, Settlement};
+use crate::metrics as meters;
+use crate::route::Routes;
+use crate::seams::{Halt, Load, Outcome, Rejected, Transform, Unreadable};
+
+/// Receipt for rows that were dropped on purpose. Made in this file only.
+#[derive(Debug)]
+pub struct Filtered(());
+
+impl Proof for Filtered {
+    fn settlement(&self) -> Settlement {
+        Settlement::Filtered
+    }
+}
+
+/// A batch from decode to settle, and what is charged for it. Shared by all pieces of it; the last one gives
+/// the bytes back.
+#[derive(Debug)]
+pub(crate) struct Cargo {
+    pub(crate) batch: Batch,
+    _permit: Permit,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Cargo {
+    pub(crate) fn new(batch: Batch, permit: Permit, slot: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self { batch, _permit: permit, _slot: slot })
+    }
+}
+
+/// Where rows can go: the table, the sinks in its order, and the dead letters.
+pub(crate) struct Destinations {
+    pub(crate) routes: Routes,
+    pub(crate) sinks: Vec<SinkQueue>,
+    pub(crate) office: Arc<Office>,
+    pub(crate) plugins: PluginWatches,
+}
+
+/// The refusals of each plugin, over all shards.
+pub(crate) struct PluginWatches {
+    limit: RejectLimit,
+    by_name: Mutex<HashMap<Arc<str>, Arc<RejectWatch>>>,
+}
+
+impl PluginWatches {
+    pub(crate) fn new(limit: RejectLimit) -> Self {
+        Self { limit, by_name: Mutex::default() }
+    }
+
+    fn of(&self, plugin: &Arc<str>) -> Arc<RejectWatch> {
+        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = || Arc::new(RejectWatch::new(self.limit));
+        Arc::clone(by_name.entry(Arc::clone(plugin)).or_insert_with(watch))
+    }
+}
+
+/// A pulled block with what was admitted for it, ready for the compute stage.
+pub(crate) struct Intake {
+    pub(crate) load: Load,
+    pub(crate) permit: Permit,
+    pub(crate) slot: OwnedSemaphorePermit,
+}
+
+/// Every row of a batch with its destination.
+pub(crate) struct Plan {
+    cargo: Arc<Cargo>,
+    /// Per sink that gets any: its number and its encoded rows.
+    written: Vec<(usize, Arc<Written>)>,
+    /// Rows dropped on purpose: by plugins, by rules, or because nothing is left in them.
+    filtered: usize,
+    letters: Vec<Letter>,
+    /// Rows that each plugin was given and refused.
+    by_plugin: Vec<(Arc<str>, usize, usize)>,
+    /// Rows that each sink cannot send.
+    unfit: Vec<(usize, usize)>,
+}
+
+/// Why a shard must stand still at a batch.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    Halted(#[from] Halt),
+    #[error("plugin `{plugin}`: {cause}")]
+    PluginRefuses { plugin: Arc<str>, cause: TooManyRefused },
+    #[error("sink `{sink}`: {cause}")]
+    SinkRefuses { sink: Arc<str>, cause: TooManyRefused },
+    #[error(
+        "{gone} rows left the batch but the plugins account for {told} (a bug in the forwarder)"
+    )]
+    Miscounted { gone: usize, told: usize },
+    #[error(
+        "sink `{sink}` was given {given} rows and accounts for {told} (a bug in the forwarder)"
+    )]
+    MiscountedBySink { sink: Arc<str>, given: usize, told: usize },
+    #[error(transparent)]
+    Died(#[from] Died),
+}
+
+impl Plan {
+    /// The compute job: makes a batch of the block and a plan for the batch.
+    pub(crate) fn make(
+        intake: Intake,
+        transform: &mut dyn Transform,
+        to: &Destinations,
+    ) -> Result<Self, Fault> {
+        let Intake { load, mut permit, slot } = intake;
+        let mut batch = load()?;
+        let outcome = transform.apply(&mut batch)?;
+        batch.end_pass();
+        check(&batch, &outcome)?;
+        let by_plugin = per_plugin(&outcome);
+        let refused = outcome.rejected.into_iter();
+        let mut letters: Vec<_> = refused
+            .map(|Rejected { row, plugin, reason }| {
+                Letter::from_plugin(&plugin, &batch, row, reason)
+            })
+            .collect();
+
+        let assigned = to.routes.assign(&batch);
+        let mut filtered = outcome.dropped + assigned.nowhere;
+        let (mut written, mut unfit) = (Vec::new(), Vec::new());
+        let mut held = batch.held_bytes();
+        for (number, (rows, queue)) in assigned.per_sink.into_iter().zip(&to.sinks).enumerate() {
+            if rows.is_empty() {
+                continue;
+            }
+            let encoded = encode(queue, &batch, &rows, &mut letters)?;
+            filtered += encoded.blank;
+            held += encoded.rows.held_bytes();
+            unfit.push((number, encoded.unfit));
+            written.push((number, Arc::new(encoded.rows)));
+        }
+        permit.holds(held as u64);
+        let cargo = Cargo::new(batch, permit, slot);
+        Ok(Self { cargo, written, filtered, letters, by_plugin, unfit })
+    }
+
+    /// Logs that the block held.
+    pub(crate) fn pulled_rows(&self) -> usize {
+        self.cargo.batch.pulled_rows()
+    }
+
+    /// Size of the block, decompressed.
+    pub(crate) fn raw_bytes(&self) -> usize {
+        self.cargo.batch.raw_bytes()
+    }
+
+    /// Splits the ticket, queues each sink's rows and writes the dead letters. Returns when all of it is
+    /// handed over. The future may be dropped: what was not handed over is then not settled.
+    ///
+    /// # Errors
+    ///
+    /// Too many rows were refused. Nothing was handed over, and the ticket is gone: the shard holds.
+    pub(crate) async fn carry_out(
+        self,
+        ticket: Ticket,
+        gate: &Arc<Gate>,
+        to: &Destinations,
+    ) -> Result<(), Fault> {
+        self.admit_refusals(to)?;
+        let Self { cargo, written, filtered, letters, .. } = self;
+        ticket.share(filtered).settle(Filtered(()));
+        let share = ticket.share(letters.len());
+        let burial = Burial { letters, share, gate: Arc::clone(gate) };
+        let queued: Vec<_> = written
+            .into_iter()
+            .filter_map(|(number, rows)| Some((to.sinks.get(number)?, rows)))
+            .map(|(queue, rows)| {
+                let share = ticket.share(rows.len());
+                queue.put(Piece::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate)))
+            })
+            .collect();
+        ticket.seal();
+        drop(cargo);
+        // Side by side, so that a sink that takes nothing does not keep this batch from the others.
+        join_all(queued).await;
+        to.office.bury(vec![burial]).await;
+        Ok(())
+    }
+
+    fn admit_refusals(&self, to: &Destinations) -> Result<(), Fault> {
+        for (plugin, seen, refused) in &self.by_plugin {
+            let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
+            to.plugins.of(plugin).admit(*seen, *refused).map_err(refuses)?;
+        }
+        for &(number, unfit) in &self.unfit {
+            if let Some(queue) = to.sinks.get(number) {
+                let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
+                queue.refusals().admit(unfit, unfit).map_err(refuses)?;
+            }
+        }
+        for (plugin, _, refused) in self.by_plugin.iter().filter(|(.., refused)| *refused > 0) {
+            meters::plugin_dead_letters(plugin).increment(*refused as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Compares what plugins said with what they did.
+fn check(batch: &Batch, outcome: &Outcome) -> Result<(), Fault> {
+    let gone = (batch.pulled_rows() + outcome.emitted).saturating_sub(batch.live_rows());
+    let told = outcome.dropped + outcome.rejected.len();
+    if gone == told { Ok(()) } else { Err(Fault::Miscounted { gone, told }) }
+}
+
+/// Rows given to and refused by each plugin. One that refuses rows without having been given any is taken at
+/// its word about the refusals only.
+fn per_plugin(outcome: &Outcome) -> Vec<(Arc<str>, usize, usize)> {
+    let seen = outcome.seen.iter();
+    let mut counts: Vec<_> = seen.map(|(plugin, rows)| (Arc::clone(plugin), *rows, 0)).collect();
+    for Rejected { plugin, .. } in &outcome.rejected {
+        match counts.iter_mut().find(|(name, ..)| name == plugin) {
+            Some((.., refused)) => *refused += 1,
+            None => counts.push((Arc::clone(plugin), 0, 1)),
+        }
+    }
+    counts
+}
+
+struct Encoding {
+    rows: Written,
+    blank: usize,
+    unfit: usize,
+}
+
+fn encode(
+    queue: &SinkQueue,
+    batch: &Batch,
+    rows: &[RowIx],
+    letters: &mut Vec<Letter>,
+) -> Result<Encoding, Fault> {
+    let mut out = Encoded::default();
+    // Bodies repeat most of what was pulled: one allocation for the rows at hand.
+    out.bytes.reserve(batch.raw_bytes() / batch.pulled_rows().max(1) * rows.len());
+    let report = queue.sink().encode(batch, rows, &mut out);
+    let (bytes, ends, encoded) = out.into_parts();
+    let (given, unfit, blank) = (rows.len(), report.rejected.len(), report.blank);
+    let told = encoded.len() + unfit + blank;
+    if told != given {
+        return Err(Fault::MiscountedBySink { sink: Arc::clone(queue.name()), given, told });
+    }
+    let sink = queue.name();
+    let refused = report.rejected.into_iter();
+    letters.extend(refused.map(|(row, reason)| Letter::from_sink(sink, batch, row, reason)));
+    queue.meters().blank.increment(blank as u64);
+    queue.meters().unfit_letters.increment(unfit as u64);
+    Ok(Encoding { rows: Written::new(Bytes::from(bytes), ends, encoded), blank, unfit })
+}

@@ -1,0 +1,240 @@
+//! Where the core meets the world: five small traits, owned by the core, implemented by the program's wiring.
+//!
+//! They speak of batches, rows, positions and verdicts; what a cursor, a component or a HEC reply is stays on
+//! the other side. The futures are boxed, so that a program can have mixed sinks in one list: that is one
+//! allocation per request, none per row.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forwarder_record::{Batch, Encoded, RowIx};
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+
+use crate::budget::Permit;
+use crate::dead_letter::Letter;
+use crate::deliver::Parcel;
+use crate::ledger::SafePoint;
+use crate::position::Position;
+
+/// An error of the other side of a seam: to be shown to a person, never to be looked into.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Where batches come from. One per lease on a shard.
+pub trait Source: Send {
+    /// Waits for the next block and the position after it. Abandoning the wait moves nothing.
+    ///
+    /// Pacing, retries and the wait for the byte budget are the source's own affair: it asks
+    /// [`Budget::admit`](crate::Budget::admit) before it asks the server.
+    fn pull(&mut self) -> BoxFuture<'_, Result<Pulled, SourceLost>>;
+}
+
+/// What a pull brought.
+#[derive(Debug)]
+pub enum Pulled {
+    /// Rows, perhaps.
+    Block(Block),
+    /// Nothing up to `next`, because nothing was written or a query left nothing over. It is progress all
+    /// the same, and will be saved as such.
+    Empty {
+        /// Where to pull from next.
+        next: Position,
+    },
+    /// The shard has no more to give, now and for ever.
+    End,
+}
+
+/// A pulled block that has not been looked into.
+pub struct Block {
+    /// Decompresses and decodes; called once, on a compute thread.
+    pub load: Load,
+    /// Where to pull from once this block is settled.
+    pub next: Position,
+    /// Size when decompressed, as the server declared it.
+    pub raw_bytes: u64,
+    /// The bytes of the budget that it was admitted with.
+    pub permit: Permit,
+}
+
+/// The work that makes a batch of a block.
+pub type Load = Box<dyn FnOnce() -> Result<Batch, Unreadable> + Send>;
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { next, raw_bytes, permit, load: _ } = self;
+        let mut shown = f.debug_struct("Block");
+        shown.field("next", next).field("raw_bytes", raw_bytes).field("permit", permit);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// A block that does not decompress, does not decode, or exceeds a limit. The shard holds: going on would
+/// lose what is in it.
+#[derive(Debug, Error)]
+#[error("block could not be read: {0}")]
+pub struct Unreadable(#[source] pub BoxError);
+
+/// The source will give nothing more under this lease.
+#[derive(Debug, Error)]
+#[error("source cannot go on: {0}")]
+pub struct SourceLost(#[source] pub BoxError);
+
+/// Edits a batch in place. One per compute thread, never called from two places at once.
+pub trait Transform: Send {
+    /// Runs the whole chain over the batch. Rows at fault are for the implementation to isolate; what it
+    /// cannot handle halts the shard.
+    ///
+    /// # Errors
+    ///
+    /// [`Halt`] when the shard must not go on, not even without this batch.
+    fn apply(&mut self, batch: &mut Batch) -> Result<Outcome, Halt>;
+}
+
+/// Makes the transform of one compute thread, on that thread; called again if a job panicked with it.
+pub type TransformFactory = Arc<dyn Fn() -> Box<dyn Transform> + Send + Sync>;
+
+/// What a chain did to a batch. The numbers are checked against the batch, because a row that neither side
+/// knows of would be lost without a word.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Rows dropped on purpose, emitted ones included.
+    pub dropped: usize,
+    /// Rows that plugins added.
+    pub emitted: usize,
+    /// Rows for the dead letters.
+    pub rejected: Vec<Rejected>,
+    /// How many rows each plugin was given, for `max_reject_ratio`.
+    pub seen: Vec<(Arc<str>, usize)>,
+}
+
+/// A row that a plugin refused, or that no instance of it survived.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Which row.
+    pub row: RowIx,
+    /// Which plugin.
+    pub plugin: Arc<str>,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// The shard must not go on until a person has acted; nothing of the batch was delivered.
+#[derive(Debug, Error)]
+#[error("plugin `{plugin}` halted the shard: {reason}")]
+pub struct Halt {
+    /// Which plugin.
+    pub plugin: Arc<str>,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// Takes responsibility for rows, or says why not.
+pub trait Sink: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// Encodes rows of a batch, each separable from the next. Runs on a compute thread.
+    ///
+    /// Every row is either encoded, or named in the report, or counted there as blank.
+    fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> EncodeReport;
+
+    /// Whether [`Sink::pack`] does work that belongs on a compute thread, such as compression.
+    fn packs(&self) -> bool {
+        false
+    }
+
+    /// Makes a request body of encoded rows. As it stands, a body is its parts one after the other.
+    fn pack(&self, parts: &[Bytes]) -> Vec<Bytes> {
+        parts.to_vec()
+    }
+
+    /// The most that may go into one body. Asked for every body, so that a sink can learn from refusals.
+    fn limits(&self) -> BodyLimits;
+
+    /// Sends one body and waits for the answer, with a time limit of its own.
+    ///
+    /// One attempt: repeating it is for the pipeline. The future may be dropped when the process stops; then
+    /// nobody knows whether the far side has the rows, and they are sent again after the restart.
+    fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict>;
+
+    /// Ends connections in an orderly way, after the last delivery.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// What became of rows that were not encoded.
+#[derive(Debug, Default)]
+pub struct EncodeReport {
+    /// Rows that this sink can never send, such as oversize ones, each with the reason.
+    pub rejected: Vec<(RowIx, String)>,
+    /// Rows in which nothing was left to send.
+    pub blank: usize,
+}
+
+/// The most that may go into one body, before packing. A single row that exceeds it is sent alone.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Encoded bytes.
+    pub max_bytes: usize,
+    /// Rows.
+    pub max_rows: usize,
+}
+
+/// A sink's answer. The core never retries a rejection and never drops a retry.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The far side has taken responsibility for the rows.
+    Delivered,
+    /// Not now; the same bytes may succeed later.
+    Retry {
+        /// What the far side asked us to wait, if it did.
+        after: Option<Duration>,
+        /// For the log.
+        cause: BoxError,
+    },
+    /// Never, for these rows; the rest of the parcel is worth sending.
+    Reject {
+        /// Rows of the parcel, counted from zero.
+        rows: Vec<usize>,
+        /// For the dead letter.
+        cause: BoxError,
+    },
+    /// Too large, or one row is bad and the far side does not say which: send the halves one by one. A
+    /// single row so refused is rejected.
+    Divide {
+        /// For the log, or for the dead letter.
+        cause: BoxError,
+    },
+    /// Nothing from us will be taken until a person acts: keep the rows, ask again slowly.
+    Hold {
+        /// For the person.
+        cause: BoxError,
+    },
+}
+
+/// Remembers how far a shard is. Accepts nothing weaker than a safe point.
+pub trait CheckpointStore: Send + Sync {
+    /// Saves it, by no force: a store that another consumer owns by now must refuse.
+    fn save<'a>(&'a self, point: &'a SafePoint) -> BoxFuture<'a, Result<(), SaveError>>;
+}
+
+/// A checkpoint that was not saved.
+#[derive(Debug, Error)]
+pub enum SaveError {
+    /// Another consumer owns the shard. Nothing more is delivered or saved.
+    #[error("lease is gone: {0}")]
+    LeaseLost(#[source] BoxError),
+    /// Not now; asked again with the next safe point.
+    #[error("checkpoint could not be saved: {0}")]
+    Unavailable(#[source] BoxError),
+}
+
+/// Keeps what can never be delivered.
+pub trait DeadLetters: Send + Sync {
+    /// Writes the letters; `Ok` means that they survive a loss of power. Written twice is better than not:
+    /// after an error all of them are offered again.
+    fn write<'a>(&'a self, letters: &'a [Letter]) -> BoxFuture<'a, Result<(), BoxError>>;
+}

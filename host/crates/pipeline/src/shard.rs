@@ -1,0 +1,403 @@
+//! One run over one shard, from lease to hand-over: pull, plan, hand out, settle, save.
+//!
+//! Three loops run side by side in one task and one place decides. *Pulling* opens a ticket per block and
+//! submits the work; *forwarding* takes the plans in shard order and carries them out; *saving* follows the
+//! ledger. [`Line::decide`] hears what they come to, the lease, and the stop of the process.
+//!
+//! Only a pull may be abandoned, since abandoning it moves nothing. What was pulled is finished, within the
+//! drain limit. What is not settled then stays before the checkpoint and comes again, here or elsewhere.
+
+mod orders;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+pub(crate) use self::orders::Stop;
+use self::orders::{Order, Orders};
+use crate::checkpoint::{LeaseGone, Saved, Saver};
+use crate::compute::{Compute, Pending};
+use crate::lease::{Bell, Gate, LeaseState, Passage};
+use crate::ledger::{Ledger, Standing, Ticket};
+use crate::plan::{Destinations, Fault, Intake, Plan};
+use crate::position::{Position, ShardId};
+use crate::seams::{Block, BoxError, CheckpointStore, Pulled, Source, SourceLost, Transform};
+
+/// How shards are run.
+#[derive(Debug, Clone)]
+pub struct ShardSettings {
+    /// Blocks of one shard between pull and settle at most; the byte budget usually binds first.
+    pub max_open_batches: usize,
+    /// Blocks of one shard that are pulled ahead of the compute stage at most.
+    pub prefetch: usize,
+    /// A checkpoint is saved at most this often, at hand-over, and at the stop.
+    pub checkpoint_interval: Duration,
+    /// How long a shard that another consumer waits for may take to finish what is in flight.
+    pub hand_over_limit: Duration,
+    /// How long the last save of a run is repeated while the store does not answer.
+    pub save_limit: Duration,
+    /// How long a shard that holds waits before it tries again from the checkpoint: the delay that a person
+    /// sees after having repaired things.
+    pub hold_recheck: Duration,
+    /// How long a run of which something was abandoned goes on delivering before it starts again: fewer
+    /// repetitions, and no racing round in circles.
+    pub restart_pause: Duration,
+}
+
+impl Default for ShardSettings {
+    fn default() -> Self {
+        Self {
+            max_open_batches: 64,
+            prefetch: 4,
+            checkpoint_interval: Duration::from_secs(5),
+            hand_over_limit: Duration::from_secs(30),
+            save_limit: Duration::from_secs(5),
+            hold_recheck: Duration::from_secs(60),
+            restart_pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the program brings for one run over a shard.
+pub struct ShardRun {
+    /// Which shard, for metrics, log lines and safe points.
+    pub shard: ShardId,
+    /// Where its blocks come from.
+    pub source: Box<dyn Source>,
+    /// Where its checkpoint is kept.
+    pub store: Arc<dyn CheckpointStore>,
+    /// The checkpoint that the source starts from, if there is one; it is not saved again.
+    pub stored: Option<Position>,
+    /// What the lease allows. If the sender is gone, so is the lease.
+    pub lease: watch::Receiver<LeaseState>,
+}
+
+/// Why a run over a shard ended. In every case the checkpoint is behind everything that is not settled.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ShardEnd {
+    /// The source has no more to give, and all of it is settled and saved.
+    #[error("shard is consumed to its end")]
+    Finished,
+    /// Another consumer waits; the lease can be released now.
+    #[error("shard handed over with {unsettled} batches unsettled")]
+    HandedOver {
+        /// Batches that the next owner will see again.
+        unsettled: usize,
+    },
+    /// The process stops.
+    #[error("shard stopped with {unsettled} batches unsettled")]
+    Stopped {
+        /// Batches that will come again after a restart.
+        unsettled: usize,
+    },
+    /// The lease is gone. Nothing was saved.
+    #[error("lease was lost")]
+    LeaseLost,
+    /// The source cannot go on under this lease.
+    #[error(transparent)]
+    SourceLost(SourceLost),
+    /// Start again from the checkpoint, with a new source: something was abandoned on the way, or the shard
+    /// has held for a while and it is time to look whether the cause was repaired.
+    #[error("shard starts again from its checkpoint")]
+    Restart,
+}
+
+/// The process's part of a run.
+#[derive(Clone)]
+pub(crate) struct Station {
+    pub(crate) destinations: Arc<Destinations>,
+    pub(crate) compute: Compute,
+    pub(crate) settings: ShardSettings,
+    pub(crate) bell: Bell,
+    pub(crate) stop: Stop,
+}
+
+/// Runs over a shard until its end, see [`ShardEnd`].
+pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
+    let ShardRun { shard, mut source, store, stored, lease } = run;
+    let ledger = Ledger::new(shard);
+    let mut saver = Saver::new(&ledger, store, stored);
+    let mut orders = Orders::new(lease, station.stop.clone());
+    let line = Line {
+        gate: Gate::new(station.bell.clone()),
+        room: Arc::new(Semaphore::new(station.settings.max_open_batches.max(1))),
+        ledger,
+        station,
+    };
+    let goal = line.decide(&mut *source, &mut saver, &mut orders).await;
+    // Whatever is left in the queues of the sinks comes again, so it must not be sent from here as well.
+    line.gate.set(Passage::Closed);
+    let end = match goal {
+        Ok(goal) => line.end(goal, &mut saver, &mut orders).await,
+        Err(LeaseGone(cause)) => line.lost(&cause),
+    };
+    line.ledger.meters().holding.set(0.0);
+    info!(shard = %line.ledger.shard(), tally = ?line.ledger.tally(), "{end}");
+    end
+}
+
+/// What the loops of one run share.
+struct Line {
+    station: Station,
+    ledger: Ledger,
+    gate: Arc<Gate>,
+    /// A permit per open batch.
+    room: Arc<Semaphore>,
+}
+
+/// A block at the compute stage, and its claim.
+struct Planned {
+    ticket: Ticket,
+    plan: Pending<Result<Plan, Fault>>,
+}
+
+/// What a run is heading for once it no longer pulls.
+#[derive(Debug)]
+enum Goal {
+    /// The source has no more to give.
+    Finish,
+    /// The source broke off.
+    SourceLost(SourceLost),
+    /// Stand still until somebody has acted, then start again.
+    Hold,
+    HandOver,
+    Stop,
+    /// Something was abandoned: let the rest finish, then start again.
+    Restart,
+}
+
+impl Goal {
+    /// Whether it is reached once nothing is in flight. The others take their time.
+    const fn is_reached_when_quiet(&self) -> bool {
+        !matches!(self, Self::Hold | Self::Restart)
+    }
+
+    /// Whether the run ends because somebody else wants it to.
+    const fn is_ordered(&self) -> bool {
+        matches!(self, Self::HandOver | Self::Stop)
+    }
+}
+
+impl Line {
+    /// The one place that decides. Returns what the run came to, or nothing if the lease is gone.
+    async fn decide(
+        &self,
+        source: &mut dyn Source,
+        saver: &mut Saver,
+        orders: &mut Orders,
+    ) -> Result<Goal, LeaseGone> {
+        let limits = &self.station.settings;
+        let mut goal: Option<Goal> = None;
+        let mut loops = self.start(source, saver, orders);
+        loop {
+            let quiet = loops.is_quiet();
+            if let Some(reached) = goal.take_if(|goal| quiet && goal.is_reached_when_quiet()) {
+                return Ok(reached);
+            }
+            let ordered = goal.as_ref().is_some_and(Goal::is_ordered);
+            match loops.next().await {
+                Event::Order(Order::Lost) => return Err(LeaseGone("heard of by heartbeat".into())),
+                Event::LeaseGone(gone) => return Err(gone),
+                Event::Order(Order::Pass(passage)) => self.gate.set(passage),
+                Event::Order(Order::HandOver) => {
+                    // Whoever tells us to hand over has heard from us: the lease is not in doubt.
+                    self.gate.set(Passage::Open);
+                    loops.wind_up(limits.hand_over_limit, ordered);
+                    goal = Some(goal.filter(Goal::is_ordered).unwrap_or(Goal::HandOver));
+                }
+                Event::Order(Order::Stop { by }) => {
+                    loops.wind_up(by.saturating_duration_since(Instant::now()), ordered);
+                    goal = Some(goal.filter(Goal::is_ordered).unwrap_or(Goal::Stop));
+                }
+                Event::PullingEnded(Ok(())) => goal = goal.or(Some(Goal::Finish)),
+                Event::PullingEnded(Err(lost)) => goal = goal.or(Some(Goal::SourceLost(lost))),
+                Event::Forwarded(Ok(())) => {}
+                Event::Forwarded(Err(fault)) => {
+                    self.hold(&fault);
+                    // A hand-over or a stop that is under way ends when its time comes.
+                    if !ordered {
+                        loops.wind_up(limits.hold_recheck, false);
+                        goal = Some(Goal::Hold);
+                    }
+                }
+                Event::Standing(Standing { open, abandoned }) => {
+                    self.ledger.meters().open_batches.set((open + abandoned) as f64);
+                    let already = matches!(goal, Some(Goal::Hold | Goal::Restart));
+                    if abandoned > 0 && !ordered && !already {
+                        loops.wind_up(limits.restart_pause, false);
+                        goal = Some(Goal::Restart);
+                    }
+                }
+                Event::TimeIsUp => return Ok(goal.unwrap_or(Goal::Restart)),
+            }
+        }
+    }
+
+    fn start<'a>(
+        &'a self,
+        source: &'a mut dyn Source,
+        saver: &'a mut Saver,
+        orders: &'a mut Orders,
+    ) -> Loops<'a> {
+        let (planned, plans) = mpsc::channel(self.station.settings.prefetch.max(1));
+        let interval = self.station.settings.checkpoint_interval;
+        Loops {
+            pulling: Some(Box::pin(self.pull(source, planned))),
+            forwarding: Some(Box::pin(self.forward(plans))),
+            saving: Box::pin(saver.follow(&self.ledger, interval)),
+            orders,
+            standing: self.ledger.standing(),
+            deadline: None,
+        }
+    }
+
+    /// Pulls, opens tickets and submits the work, until the source ends.
+    async fn pull(
+        &self,
+        source: &mut dyn Source,
+        planned: mpsc::Sender<Planned>,
+    ) -> Result<(), SourceLost> {
+        loop {
+            let Ok(slot) = Arc::clone(&self.room).acquire_owned().await else { return Ok(()) };
+            match source.pull().await? {
+                Pulled::End => return Ok(()),
+                Pulled::Empty { next } => self.ledger.skip_to(next),
+                Pulled::Block(Block { load, next, raw_bytes, permit }) => {
+                    debug!(shard = %self.ledger.shard(), raw_bytes, %next, "pulled");
+                    let ticket = self.ledger.open(next);
+                    let intake = Intake { load, permit, slot };
+                    let to = Arc::clone(&self.station.destinations);
+                    let job =
+                        move |transform: &mut dyn Transform| Plan::make(intake, transform, &to);
+                    let plan = self.station.compute.submit(job).await;
+                    if planned.send(Planned { ticket, plan }).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries plans out in the order of their blocks.
+    async fn forward(&self, mut plans: mpsc::Receiver<Planned>) -> Result<(), Fault> {
+        while let Some(Planned { ticket, plan }) = plans.recv().await {
+            let plan = plan.result().await??;
+            self.ledger.meters().pulled_records.increment(plan.pulled_rows() as u64);
+            self.ledger.meters().pulled_bytes.increment(plan.raw_bytes() as u64);
+            plan.carry_out(ticket, &self.gate, &self.station.destinations).await?;
+        }
+        Ok(())
+    }
+
+    fn hold(&self, fault: &Fault) {
+        self.ledger.meters().holding.set(1.0);
+        error!(
+            shard = %self.ledger.shard(),
+            error = %fault,
+            recheck_in = ?self.station.settings.hold_recheck,
+            "shard stands still until somebody acts; nothing was lost, other shards go on"
+        );
+    }
+
+    /// Saves what is settled and says how the run ended.
+    async fn end(&self, goal: Goal, saver: &mut Saver, orders: &mut Orders) -> ShardEnd {
+        let Standing { open, abandoned } = *self.ledger.standing().borrow();
+        let unsettled = open + abandoned;
+        let saved = tokio::select! {
+            biased;
+            () = orders.lost() => return ShardEnd::LeaseLost,
+            saved = saver.finish(&self.ledger, self.station.settings.save_limit) => saved,
+        };
+        match (goal, saved) {
+            (_, Err(LeaseGone(cause))) => self.lost(&cause),
+            (Goal::Finish, Ok(Saved::All)) => ShardEnd::Finished,
+            (Goal::Finish | Goal::Hold | Goal::Restart, Ok(_)) => ShardEnd::Restart,
+            (Goal::SourceLost(cause), Ok(_)) => ShardEnd::SourceLost(cause),
+            (Goal::HandOver, Ok(_)) => ShardEnd::HandedOver { unsettled },
+            (Goal::Stop, Ok(_)) => ShardEnd::Stopped { unsettled },
+        }
+    }
+
+    fn lost(&self, cause: &BoxError) -> ShardEnd {
+        warn!(
+            shard = %self.ledger.shard(),
+            %cause,
+            "lease is gone; stopped without saving, the new owner repeats what was in flight"
+        );
+        ShardEnd::LeaseLost
+    }
+}
+
+/// The loops of a run, and what else it listens to.
+struct Loops<'a> {
+    pulling: Option<BoxFuture<'a, Result<(), SourceLost>>>,
+    forwarding: Option<BoxFuture<'a, Result<(), Fault>>>,
+    saving: BoxFuture<'a, LeaseGone>,
+    orders: &'a mut Orders,
+    standing: watch::Receiver<Standing>,
+    deadline: Option<Instant>,
+}
+
+/// Something to decide about.
+enum Event {
+    Order(Order),
+    LeaseGone(LeaseGone),
+    PullingEnded(Result<(), SourceLost>),
+    Forwarded(Result<(), Fault>),
+    Standing(Standing),
+    TimeIsUp,
+}
+
+impl Loops<'_> {
+    /// The next event. Progress of the loops is not lost when an event of another comes first.
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            // Orders first: a lease that is lost must not be outrun by one more delivery.
+            biased;
+            order = self.orders.next() => Event::Order(order),
+            gone = &mut self.saving => Event::LeaseGone(gone),
+            end = ended(&mut self.forwarding) => Event::Forwarded(end),
+            end = ended(&mut self.pulling) => Event::PullingEnded(end),
+            Ok(()) = self.standing.changed() => Event::Standing(*self.standing.borrow_and_update()),
+            () = reached(self.deadline) => Event::TimeIsUp,
+        }
+    }
+
+    /// Stops pulling at once and everything else within `limit`; with `again`, no later than was said before.
+    fn wind_up(&mut self, limit: Duration, again: bool) {
+        self.pulling = None;
+        let by = Instant::now() + limit;
+        let before = self.deadline.filter(|_| again);
+        self.deadline = Some(before.map_or(by, |before| before.min(by)));
+    }
+
+    /// Whether all that was pulled is settled, or can no longer be.
+    fn is_quiet(&self) -> bool {
+        self.pulling.is_none() && self.forwarding.is_none() && self.standing.borrow().open == 0
+    }
+}
+
+/// Waits for a loop to end, and forgets it then.
+async fn ended<T>(running: &mut Option<BoxFuture<'_, T>>) -> T {
+    match running {
+        Some(future) => {
+            let end = future.await;
+            *running = None;
+            end
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

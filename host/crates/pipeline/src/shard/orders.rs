@@ -1,0 +1,67 @@
+//! What a run is told from outside: by the lease, and by the process that wants to stop.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::lease::{LeaseState, Passage};
+
+/// When the process has to be done with draining; `None` while it runs.
+pub(crate) type Stop = watch::Receiver<Option<Instant>>;
+
+/// Hears lease and stop together.
+pub(super) struct Orders {
+    lease: watch::Receiver<LeaseState>,
+    stop: Stop,
+    stopping: bool,
+}
+
+/// One thing to obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Deliver, or keep the rows for now.
+    Pass(Passage),
+    /// Finish and let go.
+    HandOver,
+    /// Finish by then.
+    Stop { by: Instant },
+    /// Stop at once.
+    Lost,
+}
+
+impl Orders {
+    pub(super) fn new(mut lease: watch::Receiver<LeaseState>, stop: Stop) -> Self {
+        // So that the state at the start is an order too.
+        lease.mark_changed();
+        Self { lease, stop, stopping: false }
+    }
+
+    /// Waits for the next order. A lease whose owner is gone is lost. The future may be dropped.
+    pub(super) async fn next(&mut self) -> Order {
+        let Self { lease, stop, stopping } = self;
+        tokio::select! {
+            biased;
+            changed = lease.changed() => match changed.map(|()| *lease.borrow_and_update()) {
+                Ok(LeaseState::Held) => Order::Pass(Passage::Open),
+                Ok(LeaseState::Suspended) => Order::Pass(Passage::Paused),
+                Ok(LeaseState::HandOver) => Order::HandOver,
+                Ok(LeaseState::Lost) | Err(_) => Order::Lost,
+            },
+            by = stop_time(stop), if !*stopping => {
+                *stopping = true;
+                Order::Stop { by }
+            }
+        }
+    }
+
+    /// Waits until the lease is lost.
+    pub(super) async fn lost(&mut self) {
+        // An error means that the owner of the lease is gone, and with it the lease.
+        let _ = self.lease.wait_for(|state| *state == LeaseState::Lost).await;
+    }
+}
+
+/// A process that is gone without a word gives no time to drain.
+async fn stop_time(stop: &mut Stop) -> Instant {
+    let told = stop.wait_for(Option::is_some).await.ok().and_then(|by| *by);
+    told.unwrap_or_else(Instant::now)
+}

@@ -1,0 +1,160 @@
+//! The engine that the program runs: sinks started once, one run per shard lease, one orderly end.
+//!
+//! Every task has an owner that joins it. A sink's dispatcher that ends while nobody asked it to is a bug,
+//! and [`Pipeline::failed`] tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use crate::compute::Compute;
+use crate::dead_letter::{Office, RejectLimit};
+use crate::deliver::{DeliverySettings, Desk, SinkQueue};
+use crate::lease::Bell;
+use crate::plan::{Destinations, PluginWatches};
+use crate::retry::RetryPolicy;
+use crate::route::{RouteError, Routes, Rule};
+use crate::seams::{DeadLetters, Sink};
+use crate::shard::{self, ShardEnd, ShardRun, ShardSettings, Station};
+
+/// What a pipeline is made of.
+pub struct Parts {
+    /// The sinks, each with how it is served. Names must differ.
+    pub sinks: Vec<(Arc<dyn Sink>, DeliverySettings)>,
+    /// The routing table, in file order; empty if every sink gets every row.
+    pub routes: Vec<Rule>,
+    /// Where bytes are worked on.
+    pub compute: Compute,
+    /// Where refused rows go.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// The waits while dead letters cannot be written (those of a hold).
+    pub dead_letter_retry: RetryPolicy,
+    /// How many refusals by each plugin are believed.
+    pub plugin_refusals: RejectLimit,
+    /// How shards are run.
+    pub shards: ShardSettings,
+}
+
+/// A running pipeline.
+pub struct Pipeline {
+    station: Station,
+    dispatchers: JoinSet<()>,
+    stop: watch::Sender<Option<Instant>>,
+    closing: watch::Sender<bool>,
+    /// One receiver per run; the channel is closed when the last run has ended.
+    runs: watch::Sender<()>,
+}
+
+/// How the draining went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Every run ended by itself and every sink was closed in time.
+    pub in_time: bool,
+}
+
+/// After the drain, sinks get this long to finish a request and close their connections.
+const CLOSING_LIMIT: Duration = Duration::from_secs(5);
+
+impl Pipeline {
+    /// Starts the sinks. Must be called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The routing table does not fit the sinks.
+    pub fn start(parts: Parts) -> Result<Self, RouteError> {
+        let names: Vec<Arc<str>> = parts.sinks.iter().map(|(sink, _)| sink.name().into()).collect();
+        let routes = Routes::new(&names, parts.routes)?;
+        let bell = Bell::new();
+        let (stop, closing) = (watch::Sender::new(None), watch::Sender::new(false));
+        let office = Office::new(parts.dead_letters, parts.dead_letter_retry, bell.clone());
+        let office = Arc::new(office);
+        let mut dispatchers = JoinSet::new();
+        let mut sinks = Vec::with_capacity(parts.sinks.len());
+        for (sink, settings) in parts.sinks {
+            let compute = parts.compute.clone();
+            let desk = Desk::new(sink, settings, compute, Arc::clone(&office), bell.clone());
+            let (queue, dispatcher) = SinkQueue::new(desk, closing.subscribe());
+            dispatchers.spawn(dispatcher);
+            sinks.push(queue);
+        }
+        let plugins = PluginWatches::new(parts.plugin_refusals);
+        let station = Station {
+            destinations: Arc::new(Destinations { routes, sinks, office, plugins }),
+            compute: parts.compute,
+            settings: parts.shards,
+            bell,
+            stop: stop.subscribe(),
+        };
+        Ok(Self { station, dispatchers, stop, closing, runs: watch::Sender::new(()) })
+    }
+
+    /// A handle with which shards are run, for the tasks that hold the leases.
+    pub fn runner(&self) -> Runner {
+        Runner { station: self.station.clone(), runs: self.runs.clone() }
+    }
+
+    /// Resolves if a sink's dispatcher dies, which is a bug: the process should end with an error. Nothing
+    /// was lost. The future may be dropped and asked for again.
+    pub async fn failed(&mut self) -> DispatcherDied {
+        match self.dispatchers.join_next().await {
+            Some(Err(error)) => DispatcherDied::Panicked(error),
+            Some(Ok(())) => DispatcherDied::Ended,
+            // A pipeline without sinks has nothing that could die.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops all runs, gives them `grace` to finish what they have pulled and to save their checkpoints,
+    /// then closes the sinks. The heartbeats must go on meanwhile.
+    pub async fn drain(mut self, grace: Duration) -> Drained {
+        let by = Instant::now() + grace;
+        self.stop.send_replace(Some(by));
+        // Runs end at the deadline, plus the last save, plus a little.
+        let patience = grace + self.station.settings.save_limit + Duration::from_secs(1);
+        let ended = timeout(patience, self.runs.closed()).await.is_ok();
+        self.closing.send_replace(true);
+        let closed =
+            timeout(CLOSING_LIMIT, async { while self.dispatchers.join_next().await.is_some() {} });
+        let closed = closed.await.is_ok();
+        if !closed {
+            warn!("a sink did not close in time, ending its requests");
+            self.dispatchers.shutdown().await;
+        }
+        Drained { in_time: ended && closed }
+    }
+}
+
+/// Runs shards. Cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    station: Station,
+    runs: watch::Sender<()>,
+}
+
+impl Runner {
+    /// Runs over one shard for as long as the lease, the source and the process allow; see [`ShardEnd`].
+    ///
+    /// To be spawned into a set that somebody joins. Dropping the future is safe and wasteful: what was in
+    /// flight is not settled and comes again.
+    pub async fn run_shard(&self, run: ShardRun) -> ShardEnd {
+        let _running = self.runs.subscribe();
+        shard::run(self.station.clone(), run).await
+    }
+}
+
+/// A sink's dispatcher ended while the pipeline was running.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DispatcherDied {
+    /// It panicked.
+    #[error("a sink's dispatcher panicked (a bug in the forwarder): {0}")]
+    Panicked(#[source] JoinError),
+    /// It returned.
+    #[error("a sink's dispatcher ended by itself (a bug in the forwarder)")]
+    Ended,
+}
