@@ -8,17 +8,27 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use forwarder_receivers::hec::{HecReceiver, IdFrom, Mode};
+use forwarder_receivers::hec::{self, HecReceiver};
+use forwarder_receivers::syslog::{self, SyslogReceiver};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 /// Events per body; with events of 0.9 KB, a body is about 1 MB.
 const PER_BODY: usize = 1_100;
 const BODIES: usize = 400;
+const EVENTS: u64 = (BODIES * PER_BODY) as u64;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> Outcome {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build()?;
+    hec(&runtime)?;
+    syslog(&runtime)
+}
+
+fn hec(runtime: &Runtime) -> Outcome {
     let bodies = hec_bodies();
     let bytes: usize = bodies.iter().map(Vec::len).sum();
     let started = Instant::now();
@@ -29,24 +39,50 @@ fn main() -> Outcome {
     }
     report("serde_json::Value, no socket", bytes / 10, started.elapsed());
 
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     for (name, mode) in [
-        ("HEC, counts", Mode::Counts),
-        ("HEC, ids from fields", Mode::Ids(IdFrom::Field("event_id".into()))),
-        ("HEC, ids from the event", Mode::Ids(IdFrom::Member("requestId".into()))),
+        ("HEC, counts", hec::Mode::Counts),
+        ("HEC, ids from fields", hec::Mode::Ids(hec::IdFrom::Field("event_id".into()))),
+        ("HEC, ids from the event", hec::Mode::Ids(hec::IdFrom::Member("requestId".into()))),
     ] {
-        let counts = matches!(mode, Mode::Counts);
+        let expected = if matches!(mode, hec::Mode::Counts) { 0 } else { EVENTS };
         let receiver = runtime.block_on(HecReceiver::builder().mode(mode).start())?;
         let started = Instant::now();
         post_all(receiver.addr(), &receiver.token(), &bodies)?;
-        report(name, bytes, started.elapsed());
-        let expected = if counts { 0 } else { (BODIES * PER_BODY) as u64 };
         let tally = runtime.block_on(receiver.wait_for(expected, PATIENCE))?;
+        report(name, bytes, started.elapsed());
         assert_eq!((tally.received, tally.distinct_ids), (expected, expected));
         assert_eq!(tally.bytes, bytes as u64);
     }
     Ok(())
+}
+
+fn syslog(runtime: &Runtime) -> Outcome {
+    let stream = syslog_stream();
+    let from = syslog::IdFrom::Param { sd_id: "sls@32473".into(), name: "id".into() };
+    for (name, mode) in [
+        ("syslog over TCP, counts", syslog::Mode::Counts),
+        ("syslog over TCP, ids", syslog::Mode::Ids(from)),
+    ] {
+        let receiver = runtime.block_on(SyslogReceiver::builder().mode(mode).start())?;
+        let started = Instant::now();
+        TcpStream::connect(receiver.addr())?.write_all(&stream)?;
+        let tally = runtime.block_on(receiver.wait_for(EVENTS, PATIENCE))?;
+        report(name, stream.len(), started.elapsed());
+        assert_eq!((tally.received, tally.malformed), (EVENTS, 0));
+    }
+    Ok(())
+}
+
+/// Octet-counted RFC 5424 messages with the same events as payload.
+fn syslog_stream() -> Vec<u8> {
+    let mut stream = Vec::new();
+    for number in 0..BODIES * PER_BODY {
+        let (id, log) = (event_id(number), access_log(number));
+        let head = "<14>1 2023-11-14T22:13:20.123456Z host.example.com sls 42 access";
+        let message = format!("{head} [sls@32473 id=\"{id}\" project=\"audit\"] {log}");
+        stream.extend_from_slice(format!("{} {message}", message.len()).as_bytes());
+    }
+    stream
 }
 
 /// Bodies of access logs as the forwarder sends them, every event with an id of its own.
@@ -62,23 +98,31 @@ fn hec_bodies() -> Vec<Vec<u8>> {
 }
 
 fn hec_event(number: usize) -> Value {
-    let mut event = json!({
+    json!({
+        "time": 1_700_000_000 + number,
+        "sourcetype": "access",
+        "event": access_log(number),
+        "fields": {"event_id": event_id(number)},
+    })
+}
+
+fn event_id(number: usize) -> String {
+    format!("project/logstore/3/1700000000{number:010}/{}", number % 97)
+}
+
+fn access_log(number: usize) -> Value {
+    let mut log = json!({
         "requestId": format!("5F9C1A2B-{number:012X}"),
         "request_uri": "/api/v1/orders/8127361?expand=items&locale=zh-CN",
         "http_user_agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) \"quoted\" AppleWebKit/537.36",
     });
-    if let Some(fields) = event.as_object_mut() {
+    if let Some(columns) = log.as_object_mut() {
         for column in 0..20 {
-            fields
-                .insert(format!("column_{column:02}"), format!("value-{}", number + column).into());
+            let value = format!("value-{}", number + column);
+            columns.insert(format!("column_{column:02}"), value.into());
         }
     }
-    json!({
-        "time": 1_700_000_000 + number,
-        "sourcetype": "access",
-        "event": event,
-        "fields": {"event_id": format!("project/logstore/3/1700000000{number:010}/{}", number % 97)},
-    })
+    log
 }
 
 /// Posts the bodies one after another on one connection.

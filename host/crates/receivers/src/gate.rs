@@ -59,6 +59,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
 pub(crate) struct Gate<S> {
     addr: SocketAddr,
     tls: Option<TlsAcceptor>,
+    receive_buffer: Option<u32>,
     service: Arc<S>,
     open: Mutex<Option<Open>>,
     _reservation: TcpSocket,
@@ -70,18 +71,21 @@ struct Open {
 }
 
 impl<S: Serve> Gate<S> {
-    /// Starts to listen on `addr`, where port 0 means any free one.
+    /// Starts to listen on `addr`, where port 0 means any free one. `receive_buffer` is the size in
+    /// bytes of the kernel's buffer per connection; the system's own choice if `None`.
     pub(crate) async fn open(
         addr: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
+        receive_buffer: Option<u32>,
         service: Arc<S>,
     ) -> Result<Self, StartError> {
         let unavailable = |source| StartError::Unavailable { addr, source };
-        let reservation = bind(addr).map_err(unavailable)?;
+        let reservation = bind(addr, None).map_err(unavailable)?;
         let addr = reservation.local_addr().map_err(unavailable)?;
         let gate = Self {
             addr,
             tls: tls.map(TlsAcceptor::from),
+            receive_buffer,
             service,
             open: Mutex::new(None),
             _reservation: reservation,
@@ -104,7 +108,7 @@ impl<S: Serve> Gate<S> {
         if open.is_some() {
             return Ok(());
         }
-        let listener = bind(self.addr)
+        let listener = bind(self.addr, self.receive_buffer)
             .and_then(|socket| socket.listen(BACKLOG))
             .map_err(|source| StartError::Unavailable { addr: self.addr, source })?;
 
@@ -125,10 +129,14 @@ impl<S: Serve> Gate<S> {
     }
 }
 
-fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
+fn bind(addr: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Lets the listener share the port with its reservation, and with connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it; set later, it would not shrink the window already offered.
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     socket.bind(addr)?;
     Ok(socket)
 }

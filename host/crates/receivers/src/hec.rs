@@ -143,7 +143,7 @@ impl Builder {
             max_event_bytes: self.max_event_bytes,
         };
         let endpoint = Arc::new(Endpoint::new(rules, self.acks, faults.clone()));
-        let gate = Gate::open(self.addr, self.tls, Arc::clone(&endpoint)).await?;
+        let gate = Gate::open(self.addr, self.tls, None, Arc::clone(&endpoint)).await?;
         Ok(HecReceiver { gate, endpoint, faults })
     }
 }

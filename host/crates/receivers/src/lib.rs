@@ -1,11 +1,12 @@
-//! The far side of the forwarder, small enough to start inside a test. A receiver is a real server on
-//! a real socket, strict where the product it stands for is strict, and can be told to misbehave in a
-//! named way.
+//! The far side of the forwarder, small enough to start inside a test: a Splunk HTTP Event Collector
+//! and a syslog server. Both are real servers on real sockets, strict where the products they stand
+//! for are strict, and both can be told to misbehave in a named way.
 //!
 //! This crate imports nothing of ours. A sink and the receiver it is tested against must not share
 //! code, or a misunderstanding of the protocol would pass every test.
 //!
 //! * [`hec`]: `/services/collector`, with tokens, reply codes, gzip, limits, indexer acknowledgement.
+//! * [`syslog`]: RFC 5424 and RFC 3164 over TCP, TLS and UDP, in both stream framings.
 //!
 //! A receiver can keep all it accepts, only an id of each item, or only totals; the last two let one
 //! take millions of events. Waiting is for a condition, never for a duration:
@@ -36,6 +37,7 @@ mod gate;
 pub mod hec;
 mod ids;
 mod register;
+pub mod syslog;
 mod wire;
 
 pub use gate::StartError;

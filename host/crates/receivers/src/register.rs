@@ -73,16 +73,14 @@ impl<T> Entries<'_, T> {
         }
     }
 
-    /// Forgets the last entry; false if there was none.
-    pub(crate) fn drop_last(&mut self) -> bool {
+    /// Forgets all but the first `length` entries.
+    pub(crate) fn truncate(&mut self, length: u64) {
+        // A length beyond what memory can hold cuts nothing off.
+        let kept = usize::try_from(length).unwrap_or(usize::MAX);
         match self {
-            Self::Items(items) => items.pop().is_some(),
-            Self::Ids(ids) => ids.pop().is_some(),
-            Self::Count(count) => {
-                let some = *count > 0;
-                *count = count.saturating_sub(1);
-                some
-            }
+            Self::Items(items) => items.truncate(kept),
+            Self::Ids(ids) => ids.truncate(kept),
+            Self::Count(count) => *count = length.min(*count),
         }
     }
 }

@@ -262,12 +262,8 @@ impl Endpoint {
                 discarded = conditions.claim_discards(entries.len());
             }
         }
-        if acceptance.lost {
-            entries = Entries::Count(0);
-        }
-        for _ in 0..discarded {
-            entries.drop_last();
-        }
+        let kept = if acceptance.lost { 0 } else { entries.len() - discarded };
+        entries.truncate(kept);
         self.register.enter(entries, |tally| {
             tally.accepted_requests += 1;
             tally.gzip_requests += u64::from(admitted.gzip);

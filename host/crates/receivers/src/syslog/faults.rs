@@ -1,0 +1,142 @@
+//! The ways a syslog server can be told to misbehave.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// The handle to a server's misbehaviour. Clones act on the same server.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    pace: watch::Sender<Pace>,
+    conditions: Mutex<Conditions>,
+}
+
+#[derive(Default)]
+struct Conditions {
+    discards: u64,
+    cut: Option<Cut>,
+}
+
+struct Cut {
+    after: u64,
+    ending: Ending,
+}
+
+/// How fast connections are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    #[default]
+    Full,
+    Slow {
+        bytes: usize,
+        pause: Duration,
+    },
+    Paused,
+}
+
+/// How the server ends a connection of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Close,
+    Reset,
+}
+
+/// What is to become of messages just read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    /// How many of them are recorded.
+    pub(crate) kept: u64,
+    /// How many more were accepted and vanish.
+    pub(crate) discarded: u64,
+    /// What happens to the connection afterwards.
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Faults {
+    /// Leaves connections open and stops reading from them: kernel buffers fill up, then the sender
+    /// cannot write any more.
+    pub fn pause_reading(&self) {
+        self.0.pace.send_replace(Pace::Paused);
+    }
+
+    /// Reads at most `bytes` from each connection, then pauses, and so on.
+    pub fn read_slowly(&self, bytes: usize, pause: Duration) {
+        self.0.pace.send_replace(Pace::Slow { bytes: bytes.max(1), pause });
+    }
+
+    /// Reads at full speed again.
+    pub fn resume_reading(&self) {
+        self.0.pace.send_replace(Pace::Full);
+    }
+
+    /// Closes the connection that brings the `messages`-th message from now; what it brought beyond
+    /// that is lost. Once only, and not over UDP. Orderly on the server's part, but the kernel turns
+    /// it into a reset if it holds bytes that were never read.
+    pub fn close_after(&self, messages: u64) {
+        self.cut(messages, Ending::Close);
+    }
+
+    /// The same with a connection reset.
+    pub fn reset_after(&self, messages: u64) {
+        self.cut(messages, Ending::Reset);
+    }
+
+    /// Drops one of the messages accepted next without a word; several calls add up.
+    pub fn discard_one(&self) {
+        self.conditions().discards += 1;
+    }
+
+    pub(crate) fn pace(&self) -> watch::Receiver<Pace> {
+        self.0.pace.subscribe()
+    }
+
+    /// Passes sentence on `messages` that one connection brought.
+    pub(crate) fn judge(&self, messages: u64) -> Sentence {
+        let mut conditions = self.conditions();
+        let (taken, ending) = match &mut conditions.cut {
+            Some(cut) if cut.after <= messages => {
+                let (after, ending) = (cut.after, cut.ending);
+                conditions.cut = None;
+                (after, Some(ending))
+            }
+            Some(cut) => {
+                cut.after -= messages;
+                (messages, None)
+            }
+            None => (messages, None),
+        };
+        let discarded = conditions.discards.min(taken);
+        conditions.discards -= discarded;
+        Sentence { kept: taken - discarded, discarded, ending }
+    }
+
+    fn cut(&self, after: u64, ending: Ending) {
+        self.conditions().cut = Some(Cut { after, ending });
+    }
+
+    fn conditions(&self) -> MutexGuard<'_, Conditions> {
+        self.0.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_falls_after_the_message_it_was_announced_for() {
+        let faults = Faults::default();
+        faults.close_after(3);
+        faults.discard_one();
+
+        let first = Sentence { kept: 1, discarded: 1, ending: None };
+        assert_eq!(faults.judge(2), first);
+        let second = Sentence { kept: 1, discarded: 0, ending: Some(Ending::Close) };
+        assert_eq!(faults.judge(5), second);
+        assert_eq!(faults.judge(5), Sentence { kept: 5, discarded: 0, ending: None });
+    }
+}

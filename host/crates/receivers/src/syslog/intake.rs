@@ -1,0 +1,198 @@
+//! From messages without their framing to what is recorded of them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Received;
+use super::faults::{Ending, Faults};
+use super::framing::FramingFlaw;
+use super::message::{Flaw, Message, Parsed};
+use super::rfc3164::rfc3164;
+use super::rfc5424::rfc5424;
+use crate::register::{Entries, Register};
+
+/// Broken messages and streams kept for inspection; the rest is only counted.
+const KEPT_COMPLAINTS: usize = 100;
+
+/// What a server remembers of the messages it accepts.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Everything: for tests of some thousands of messages.
+    Messages,
+    /// One id per message and how often it came: for millions. Messages are still parsed in full.
+    Ids(IdFrom),
+    /// Totals only, for measuring a sender: messages are cut out of the stream but not parsed, so none
+    /// is malformed.
+    Counts,
+}
+
+/// Where the id of a message is found.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum IdFrom {
+    /// A parameter of structured data.
+    Param {
+        /// SD-ID, for instance `sls@32473`.
+        sd_id: String,
+        /// PARAM-NAME.
+        name: String,
+    },
+    /// Whatever this makes of the message.
+    With(Arc<Extract>),
+}
+
+/// Makes an id of a message; see [`IdFrom::With`].
+pub type Extract = dyn Fn(&Parsed<'_>) -> Option<String> + Send + Sync;
+
+impl fmt::Debug for IdFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Param { sd_id, name } => {
+                f.debug_struct("Param").field("sd_id", sd_id).field("name", name).finish()
+            }
+            Self::With(_) => f.write_str("With(..)"),
+        }
+    }
+}
+
+impl IdFrom {
+    fn id_of<'a>(&self, message: &Parsed<'a>) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Param { sd_id, name } => message.param(sd_id, name),
+            Self::With(extract) => extract(message).map(Cow::Owned),
+        }
+    }
+}
+
+/// What messages must look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// RFC 5424 and nothing else.
+    #[default]
+    Rfc5424,
+    /// RFC 3164 and nothing else.
+    Rfc3164,
+}
+
+/// A message that broke the format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Malformed {
+    /// The first thing wrong with it.
+    pub flaw: Flaw,
+    /// The message as it came, without its framing.
+    pub bytes: Vec<u8>,
+}
+
+/// Records what all connections and sockets of one server bring.
+pub(crate) struct Intake {
+    mode: Mode,
+    format: Format,
+    faults: Faults,
+    register: Register<Message>,
+    complaints: Mutex<Complaints>,
+}
+
+#[derive(Default)]
+struct Complaints {
+    malformed: Vec<Malformed>,
+    broken_streams: Vec<FramingFlaw>,
+}
+
+/// Messages on their way from one read to the register.
+pub(crate) struct Haul<'a> {
+    entries: Entries<'a, Message>,
+    bytes: u64,
+    malformed: u64,
+}
+
+impl Intake {
+    pub(crate) fn new(mode: Mode, format: Format, faults: Faults) -> Self {
+        let register = Register::default();
+        Self { mode, format, faults, register, complaints: Mutex::default() }
+    }
+
+    pub(crate) fn register(&self) -> &Register<Message> {
+        &self.register
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(crate) fn received(&self) -> Received {
+        let page = self.register.page();
+        let complaints = self.complaints();
+        Received {
+            tally: page.tally,
+            messages: page.items,
+            ids: page.ids,
+            malformed: complaints.malformed.clone(),
+            broken_streams: complaints.broken_streams.clone(),
+        }
+    }
+
+    pub(crate) fn empty_haul<'a>(&self) -> Haul<'a> {
+        let entries = match self.mode {
+            Mode::Messages => Entries::Items(Vec::new()),
+            Mode::Ids(_) => Entries::Ids(Vec::new()),
+            Mode::Counts => Entries::Count(0),
+        };
+        Haul { entries, bytes: 0, malformed: 0 }
+    }
+
+    /// Adds one message to a haul.
+    pub(crate) fn take<'a>(&self, bytes: &'a [u8], haul: &mut Haul<'a>) {
+        haul.bytes += bytes.len() as u64;
+        if let Entries::Count(count) = &mut haul.entries {
+            *count += 1;
+            return;
+        }
+        let parsed = match self.format {
+            Format::Rfc5424 => rfc5424(bytes),
+            Format::Rfc3164 => rfc3164(bytes),
+        };
+        match (parsed, &mut haul.entries, &self.mode) {
+            (Ok(message), Entries::Items(items), _) => items.push(message.to_message()),
+            (Ok(message), Entries::Ids(ids), Mode::Ids(from)) => ids.push(from.id_of(&message)),
+            (Ok(_), _, _) => {}
+            (Err(flaw), _, _) => {
+                haul.malformed += 1;
+                let mut complaints = self.complaints();
+                if complaints.malformed.len() < KEPT_COMPLAINTS {
+                    complaints.malformed.push(Malformed { flaw, bytes: bytes.to_vec() });
+                }
+            }
+        }
+    }
+
+    /// Records a haul, and says whether its connection is to end.
+    pub(crate) fn enter(&self, mut haul: Haul<'_>, wire_bytes: u64) -> Option<Ending> {
+        let sentence = self.faults.judge(haul.entries.len());
+        haul.entries.truncate(sentence.kept);
+        self.register.enter(haul.entries, |tally| {
+            tally.wire_bytes += wire_bytes;
+            tally.bytes += haul.bytes;
+            tally.malformed += haul.malformed;
+            tally.discarded += sentence.discarded;
+        });
+        sentence.ending
+    }
+
+    /// Notes a stream that had to be given up.
+    pub(crate) fn give_up(&self, flaw: FramingFlaw) {
+        let mut complaints = self.complaints();
+        if complaints.broken_streams.len() < KEPT_COMPLAINTS {
+            complaints.broken_streams.push(flaw);
+        }
+        drop(complaints);
+        self.register.note(|tally| tally.broken_streams += 1);
+    }
+
+    fn complaints(&self) -> MutexGuard<'_, Complaints> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

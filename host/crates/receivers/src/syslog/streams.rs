@@ -1,0 +1,155 @@
+//! Syslog over TCP and TLS: one task per connection, which only reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+use super::faults::{Ending, Pace};
+use super::framing::{Deframer, Framing};
+use super::intake::Intake;
+use crate::gate::Serve;
+use crate::wire::{Connection, ResetSwitch};
+
+/// Bytes read at once; more if one message is larger.
+const READ_BYTES: usize = 256 * 1024;
+
+pub(crate) struct Streams {
+    framing: Framing,
+    max_message_bytes: usize,
+    intake: Arc<Intake>,
+}
+
+/// Why the server stops reading a connection.
+enum Stop {
+    /// The peer has nothing more to say.
+    Ended,
+    /// The framing makes no sense.
+    Broken,
+    /// A fault asked for it.
+    Cut(Ending),
+}
+
+impl Serve for Streams {
+    fn connected(&self) {
+        self.intake.register().note(|tally| tally.connections += 1);
+    }
+
+    fn handshake_failed(&self) {
+        self.intake.register().note(|tally| tally.failed_handshakes += 1);
+    }
+
+    async fn serve(self: Arc<Self>, mut connection: Connection, reset: ResetSwitch) {
+        match self.read(&mut connection).await {
+            Stop::Cut(Ending::Reset) => reset.on(),
+            Stop::Ended | Stop::Broken | Stop::Cut(Ending::Close) => {
+                // Over TLS this says goodbye properly; a peer that is gone will not mind.
+                let _gone = connection.shutdown().await;
+            }
+        }
+    }
+}
+
+impl Streams {
+    pub(crate) fn new(framing: Framing, max_message_bytes: usize, intake: Arc<Intake>) -> Self {
+        Self { framing, max_message_bytes, intake }
+    }
+
+    async fn read(&self, connection: &mut Connection) -> Stop {
+        let mut deframer = Deframer::new(self.framing, self.max_message_bytes);
+        let mut pace = self.intake.faults().pace();
+        let mut buffer = vec![0; READ_BYTES.max(2 * self.max_message_bytes)];
+        let mut filled = 0;
+        loop {
+            let free = buffer.get_mut(filled..).unwrap_or_default();
+            let arrived = match read_at_pace(connection, free, &mut pace).await {
+                None | Some(0) => {
+                    if filled > 0 {
+                        self.intake.register().note(|tally| tally.cut_short += 1);
+                    }
+                    return Stop::Ended;
+                }
+                Some(arrived) => arrived,
+            };
+            filled += arrived;
+            let pending = buffer.get(..filled).unwrap_or_default();
+            match self.digest(&mut deframer, pending, arrived) {
+                Ok(digested) => {
+                    buffer.copy_within(digested..filled, 0);
+                    filled -= digested;
+                }
+                Err(stop) => return stop,
+            }
+        }
+    }
+
+    /// Takes every whole message out of `pending`; returns how many bytes that was.
+    fn digest(
+        &self,
+        deframer: &mut Deframer,
+        pending: &[u8],
+        arrived: usize,
+    ) -> Result<usize, Stop> {
+        let mut haul = self.intake.empty_haul();
+        let mut digested = 0;
+        let flaw = loop {
+            match deframer.next(pending.get(digested..).unwrap_or_default()) {
+                Ok(Some((message, length))) => {
+                    self.intake.take(message, &mut haul);
+                    digested += length;
+                }
+                Ok(None) => break None,
+                Err(flaw) => break Some(flaw),
+            }
+        };
+        if let Some(ending) = self.intake.enter(haul, arrived as u64) {
+            return Err(Stop::Cut(ending));
+        }
+        match flaw {
+            Some(flaw) => {
+                self.intake.give_up(flaw);
+                Err(Stop::Broken)
+            }
+            None => Ok(digested),
+        }
+    }
+}
+
+/// Reads as fast as the faults allow; `None` once the connection has failed.
+async fn read_at_pace(
+    connection: &mut Connection,
+    free: &mut [u8],
+    pace: &mut watch::Receiver<Pace>,
+) -> Option<usize> {
+    loop {
+        let now = *pace.borrow_and_update();
+        let (most, pause) = match now {
+            Pace::Full => (free.len(), Duration::ZERO),
+            Pace::Slow { bytes, pause } => (bytes.min(free.len()), pause),
+            Pace::Paused => {
+                pace.changed().await.ok()?;
+                continue;
+            }
+        };
+        // A change of pace must reach a connection that is waiting for bytes, before they come.
+        tokio::select! {
+            biased;
+            changed = pace.changed() => changed.ok()?,
+            read = read_after(pause, connection, free.get_mut(..most).unwrap_or_default()) => {
+                return read;
+            }
+        }
+    }
+}
+
+async fn read_after(
+    pause: Duration,
+    connection: &mut Connection,
+    into: &mut [u8],
+) -> Option<usize> {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    connection.read(into).await.ok()
+}
