@@ -106,7 +106,7 @@ impl Builder {
         self
     }
 
-    /// Speaks TLS.
+    /// Speaks TLS. The collector knows HTTP/1.1 only, so `alpn_protocols` must not offer `h2`.
     pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.tls = Some(config);
         self

@@ -190,3 +190,14 @@ async fn a_new_collector_can_take_the_port_of_one_that_is_down() {
     let taken = HecReceiver::builder().bind(addr).start().await.err().unwrap();
     assert!(taken.to_string().contains("port 0"), "{taken}");
 }
+
+#[tokio::test]
+async fn a_dropped_collector_leaves_no_connection_behind() {
+    let receiver = HecReceiver::builder().start().await.unwrap();
+    assert_eq!(Splunk::of(&receiver).send(event("a")).await.0, 200);
+    let mut idle = TcpStream::connect(receiver.addr()).await.unwrap();
+    receiver.wait_until(SOON, |tally| tally.connections == 2).await.unwrap();
+
+    drop(receiver);
+    assert!(matches!(idle.read(&mut [0; 8]).await, Ok(0) | Err(_)));
+}
