@@ -23,7 +23,7 @@ use crate::error::Error;
 
 pub use create::NewLogstore;
 pub use group::{Checkpoint, Group};
-pub use pull_logs::{Filter, MAX_COUNT, PullRequest, PullResponse};
+pub use pull_logs::{Filter, MAX_COUNT, PullHead, PullRequest, PullResponse};
 pub use put_logs::PutTarget;
 pub use shards::{CursorFrom, Shard, ShardStatus};
 

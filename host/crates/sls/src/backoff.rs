@@ -35,6 +35,11 @@ impl Backoff {
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
+
+    /// Forgets the failures; returns how many there were.
+    pub(crate) fn succeeded(&mut self) -> u32 {
+        std::mem::take(&mut self.failures)
+    }
 }
 
 /// Somewhere between half of `wait` and all of it.
@@ -50,13 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_to_a_cap() {
+    fn waits_double_to_a_cap_and_start_over_after_success() {
         let mut backoff = Backoff::new(1.0);
         for expected in [500, 1000, 2000, 4000, 8000, 10_000, 10_000] {
             let wait = backoff.after_failure(Pace::Brisk).as_millis();
             assert!((expected / 2..=expected).contains(&wait), "{wait} for {expected}");
         }
-        assert_eq!(backoff.failures(), 7);
+        assert_eq!(backoff.succeeded(), 7);
+        assert!(backoff.after_failure(Pace::Gentle) <= Duration::from_secs(1));
     }
 
     #[test]

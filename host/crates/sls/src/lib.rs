@@ -7,7 +7,8 @@
 //! comes next shall go on.
 //!
 //! * [`Client`] makes single calls: signed, bounded, classified; see [`api`] for the list.
-//! * `sign` holds the canonical forms of both signature versions, for servers that verify as well.
+//! * [`ConsumerGroup`] takes part in a group; see [`group`] for leases, pulling and checkpoints.
+//! * [`sign`] holds the canonical forms of both signature versions, for servers that verify as well.
 //! * [`wire`] unpacks bodies within limits. What is inside (protobuf) is somebody else's business.
 //!
 //! This library knows nothing of the program around it: no plugins, no sinks, no configuration file. It
@@ -22,6 +23,8 @@ mod credentials;
 mod cursor;
 mod endpoint;
 mod error;
+pub mod group;
+pub mod metrics;
 mod names;
 pub mod sign;
 pub mod wire;
@@ -31,4 +34,5 @@ pub use credentials::{AccessKey, Credentials, CredentialsError};
 pub use cursor::{Cursor, CursorError};
 pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::{Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
+pub use group::{ConsumerGroup, GroupConfig, JoinError, Lease, LeaseState};
 pub use names::{ConsumerName, GroupName, LogstoreName, NameError, ProjectName};

@@ -69,9 +69,9 @@ impl PullRequest<'_> {
     }
 }
 
-/// An answer to PullLogs whose body is still on its way.
-pub struct PullResponse {
-    reply: Reply,
+/// What the headers of an answer say.
+#[derive(Debug, Clone)]
+pub struct PullHead {
     request_cursor: Cursor,
     filtered: bool,
     next_cursor: Cursor,
@@ -86,8 +86,8 @@ pub struct PullResponse {
     failed_lines: Option<u64>,
 }
 
-impl PullResponse {
-    fn read(reply: Reply, request: &PullRequest<'_>) -> Result<Self, Error> {
+impl PullHead {
+    fn read(reply: &Reply, request: &PullRequest<'_>) -> Result<Self, Error> {
         let missing = |name: &str| reply.malformed(format!("header `{name}` is missing"));
         let raw_size =
             reply.number("x-log-bodyrawsize")?.ok_or_else(|| missing("x-log-bodyrawsize"))?;
@@ -114,7 +114,6 @@ impl PullResponse {
             failed_lines: optional("x-log-failedlines"),
             request_cursor: request.cursor.clone(),
             filtered: request.filter.is_some(),
-            reply,
             next_cursor,
             count,
             raw_size,
@@ -154,7 +153,7 @@ impl PullResponse {
 
     /// Whether this answer reached the end of what is stored.
     pub fn at_end(&self) -> bool {
-        self.end_of_cursor || self.next_cursor == self.request_cursor
+        self.end_of_cursor || self.is_unmoved()
     }
 
     /// Whether the position did not move.
@@ -193,8 +192,22 @@ impl PullResponse {
         if self.filtered || self.count == 0 {
             return None;
         }
-        let from_last = self.read_last_cursor.and_then(|last| (last + 1).checked_sub(self.count));
+        let after_last = self.read_last_cursor.and_then(|last| last.checked_add(1));
+        let from_last = after_last.and_then(|after| after.checked_sub(self.count));
         from_last.or_else(|| self.request_cursor.position())
+    }
+}
+
+/// An answer to PullLogs whose body is still on its way.
+pub struct PullResponse {
+    head: PullHead,
+    reply: Reply,
+}
+
+impl PullResponse {
+    /// What the headers say.
+    pub fn head(&self) -> &PullHead {
+        &self.head
     }
 
     /// Reads the body as it is on the wire, refusing more than `limit` plain bytes. Unpacking it is work
@@ -203,10 +216,10 @@ impl PullResponse {
     /// # Errors
     ///
     /// The network fails, or the body is larger than claimed or allowed. The position has not moved:
-    /// pull again from [`request_cursor`](Self::request_cursor).
+    /// pull again from [`PullHead::request_cursor`].
     pub async fn block(self, limit: u64) -> Result<Block, Error> {
         let fault = |source| Error::Block { call: "PullLogs", source };
-        let (raw_size, compression) = (self.raw_size, self.compression);
+        let PullHead { raw_size, compression, .. } = self.head;
         if raw_size > limit {
             return Err(fault(BlockError::TooLarge { raw_size, limit }));
         }
@@ -237,12 +250,7 @@ impl PullResponse {
 
 impl std::fmt::Debug for PullResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PullResponse")
-            .field("request_cursor", &self.request_cursor)
-            .field("next_cursor", &self.next_cursor)
-            .field("count", &self.count)
-            .field("raw_size", &self.raw_size)
-            .finish_non_exhaustive()
+        f.debug_struct("PullResponse").field("head", &self.head).finish_non_exhaustive()
     }
 }
 
@@ -255,6 +263,6 @@ impl Client {
     /// headers.
     pub async fn pull_logs(&self, request: &PullRequest<'_>) -> Result<PullResponse, Error> {
         let reply = self.exchange(&request.call()).await?;
-        PullResponse::read(reply, request)
+        Ok(PullResponse { head: PullHead::read(&reply, request)?, reply })
     }
 }

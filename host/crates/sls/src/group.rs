@@ -1,0 +1,244 @@
+//! Membership in a consumer group: the public face.
+//!
+//! [`ConsumerGroup::join`] sees to it that the group exists and keeps heartbeats going on a connection of
+//! their own. [`ConsumerGroup::next_lease`] yields a [`Lease`] for every shard the service grants. Under a
+//! lease, a [`Puller`] reads and [`Checkpoints`] saves. Losing the lease ends both; releasing it, and only
+//! that, lets the service hand the shard on. [`ConsumerGroup::leave`] keeps the heartbeats going until the
+//! last lease is released, so that nobody else starts on a shard that is still being finished here.
+//!
+//! There is no call to leave a group. A consumer that stops keeps its shards for the group's timeout, and
+//! gets them back at once if it returns under the same name within that time.
+
+mod board;
+mod checkpoint;
+mod heartbeat;
+mod join;
+mod lease;
+mod pace;
+mod shard;
+mod start;
+mod timing;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{CursorFrom, Filter};
+use crate::client::Client;
+use crate::metrics::GroupMetrics;
+use crate::names::{ConsumerName, GroupName, LogstoreName};
+use board::Board;
+pub use board::LeaseState;
+pub use checkpoint::{Checkpoints, SaveError};
+use heartbeat::Heartbeat;
+pub use join::JoinError;
+pub use lease::Lease;
+pub use shard::{Pull, PullError, Pulled, Puller};
+pub use start::Start;
+use timing::Timing;
+
+/// What to do when the position is no longer valid, which usually means that logs expired unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInvalidCursor {
+    /// Go on with the oldest logs that are left.
+    Begin,
+    /// Go on with what comes next; skips everything stored.
+    End,
+    /// Report it; a person decides.
+    Fail,
+}
+
+/// How to take part in a group. Start from [`GroupConfig::new`].
+#[derive(Debug, Clone)]
+pub struct GroupConfig {
+    /// Label of all metrics.
+    pub source: String,
+    /// Where the logs are.
+    pub logstore: LogstoreName,
+    /// Which group.
+    pub group: GroupName,
+    /// Who we are in it. Must differ between live processes and should survive a restart.
+    pub consumer: ConsumerName,
+    /// Whether the group may be created, and changed where `timeout` or `in_order` say so.
+    pub manage_group: bool,
+    /// Silence after which the service removes a consumer, in whole seconds. `None`: whatever the group
+    /// has, 60 s when it is created.
+    pub timeout: Option<Duration>,
+    /// Whether shards wait until those they came from are consumed. `None`: whatever the group has, no
+    /// when it is created.
+    pub in_order: Option<bool>,
+    /// Longest time between heartbeats; a quarter of the group's timeout if that is shorter.
+    pub heartbeat_interval: Duration,
+    /// Where to begin in a shard without checkpoint.
+    pub start: Start,
+    /// Stop at logs received at or after this time (seconds since the epoch).
+    pub end: Option<i64>,
+    /// Filtering by the service.
+    pub filter: Option<Filter>,
+    /// What to do when the position is no longer valid.
+    pub on_invalid_cursor: OnInvalidCursor,
+    /// Wait before asking again at the end of a shard: at first, and at most.
+    pub idle: (Duration, Duration),
+    /// Size of the blocks to aim for, in unpacked bytes.
+    pub block_target: u64,
+    /// Size of a block that is never exceeded, in unpacked bytes.
+    pub block_limit: u64,
+}
+
+impl GroupConfig {
+    /// The defaults: manage the group, beat every 10 s, begin at the oldest logs, poll an idle shard
+    /// every 0.5 to 2 s, blocks of 1 MiB and never more than 64 MiB.
+    pub fn new(logstore: LogstoreName, group: GroupName, consumer: ConsumerName) -> Self {
+        Self {
+            source: logstore.to_string(),
+            logstore,
+            group,
+            consumer,
+            manage_group: true,
+            timeout: None,
+            in_order: None,
+            heartbeat_interval: Duration::from_secs(10),
+            start: Start::Begin,
+            end: None,
+            filter: None,
+            on_invalid_cursor: OnInvalidCursor::Begin,
+            idle: (Duration::from_millis(500), Duration::from_secs(2)),
+            block_target: 1 << 20,
+            block_limit: 64 << 20,
+        }
+    }
+}
+
+/// What all parts of one membership share.
+struct Membership {
+    config: GroupConfig,
+    /// Tries safe calls several times.
+    client: Client,
+    /// Tries once; for callers with a loop of their own.
+    single: Client,
+    board: Board,
+    /// Where shards without checkpoint begin; resolved once.
+    start: CursorFrom,
+    timing: Mutex<Timing>,
+    metrics: GroupMetrics,
+}
+
+impl Membership {
+    fn timing(&self) -> Timing {
+        *self.timing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_timing(&self, timing: Timing) {
+        *self.timing.lock().unwrap_or_else(PoisonError::into_inner) = timing;
+    }
+}
+
+/// A membership. Dropping it stops the heartbeats at once and ends every lease; see
+/// [`leave`](Self::leave) for the orderly way.
+pub struct ConsumerGroup {
+    membership: Arc<Membership>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    /// For a run with an end: how many shards were granted when we last looked, and when that changed.
+    quiet: (u64, Instant),
+}
+
+impl ConsumerGroup {
+    /// Joins: makes sure that the group exists, compares its options, resolves the start position and
+    /// sends the first heartbeat.
+    ///
+    /// # Errors
+    ///
+    /// The service refuses or cannot be reached (tried several times); the group does not exist and may
+    /// not be created. [`JoinError::is_retryable`] says whether trying later makes sense.
+    pub async fn join(client: Client, config: GroupConfig) -> Result<Self, JoinError> {
+        let timeout = join::ensure_group(&client, &config).await?;
+        let start = config.start.resolve(&client, &config).await;
+        let own = client.with_own_connections()?.trying_once();
+        let membership = Arc::new(Membership {
+            timing: Mutex::new(Timing::new(timeout, config.heartbeat_interval)),
+            metrics: GroupMetrics::new(&config.source),
+            single: client.trying_once(),
+            board: Board::default(),
+            client,
+            start,
+            config,
+        });
+        let mut heartbeat = Heartbeat::new(own, Arc::clone(&membership));
+        heartbeat.first().await?;
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        tasks.spawn(heartbeat.run(stop.clone()));
+        let quiet = (membership.board.grants(), Instant::now());
+        Ok(Self { membership, tasks, stop, quiet })
+    }
+
+    /// Waits for the next shard that is granted to us. `None` when there will be no more: a run with an
+    /// end has reached it everywhere and no shard came for one timeout, or the heartbeats have stopped.
+    ///
+    /// Abandoning the wait loses nothing.
+    pub async fn next_lease(&mut self) -> Option<Lease> {
+        loop {
+            let board = &self.membership.board;
+            if let Some(grant) = board.take() {
+                return Some(Lease::new(Arc::clone(&self.membership), grant));
+            }
+            if board.grants() != self.quiet.0 || !board.all_finished() {
+                self.quiet = (board.grants(), Instant::now());
+            }
+            let over = self.quiet.1 + self.membership.timing().timeout;
+            let bounded = self.membership.config.end.is_some() && board.all_finished();
+            tokio::select! {
+                () = board.granted.notified() => {}
+                () = sleep_until(over), if bounded => return None,
+                ended = self.tasks.join_next() => {
+                    tracing::error!(?ended, "the heartbeats have stopped; all shards are given up");
+                    board.lose_all();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Leaves: grants are ignored from now on, and heartbeats go on until every lease is released. Put a
+    /// deadline around it; abandoning it stops the heartbeats at once.
+    pub async fn leave(mut self) {
+        let board = &self.membership.board;
+        board.leave();
+        while !board.is_drained() {
+            tokio::select! {
+                () = board.released.notified() => {}
+                // Lost leases need no heartbeat, and nobody may ever release them.
+                () = tokio::time::sleep(self.membership.timing().interval) => {}
+                _ = self.tasks.join_next() => break,
+            }
+        }
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        tracing::info!(group = %self.membership.config.group, "left the consumer group");
+    }
+
+    /// Our name in the group.
+    pub fn consumer(&self) -> &ConsumerName {
+        &self.membership.config.consumer
+    }
+
+    /// The shards with a live lease, and what each is worth.
+    pub fn shards(&self) -> Vec<(u32, LeaseState)> {
+        self.membership.board.states()
+    }
+
+    /// The timeout the service reports for the group; the time a drain may take at most.
+    pub fn timeout(&self) -> Duration {
+        self.membership.timing().timeout
+    }
+}
+
+impl Drop for ConsumerGroup {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.membership.board.lose_all();
+    }
+}

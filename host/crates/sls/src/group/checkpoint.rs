@@ -1,0 +1,106 @@
+//! Saves how far a shard is done: never by force, and never under a lease that has been lost.
+//!
+//! Official clients force their checkpoints, so that one that already lost a shard overwrites the
+//! progress of the new owner. Here a refused save is news: the lease is gone.
+
+use std::sync::Arc;
+
+use super::board::LeaseState;
+use super::lease::Desk;
+use crate::cursor::Cursor;
+use crate::error::Error;
+
+/// A checkpoint that was not saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The shard is not ours any more; whoever has it goes on from the last checkpoint that was saved.
+    #[error("shard {shard} is not ours any more, its checkpoint was not saved")]
+    LeaseLost {
+        /// Which shard.
+        shard: u32,
+        /// The service's word, unless we knew before asking.
+        #[source]
+        source: Option<Error>,
+    },
+    /// It did not work several times in a row. The lease stands; save again later.
+    #[error("cannot save the checkpoint of shard {shard}")]
+    Failed {
+        /// Which shard.
+        shard: u32,
+        /// Why the last attempt failed.
+        #[source]
+        source: Error,
+    },
+}
+
+/// Saves checkpoints under one lease.
+#[derive(Clone)]
+pub struct Checkpoints {
+    desk: Arc<Desk>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk }
+    }
+
+    /// Which shard.
+    pub fn shard(&self) -> u32 {
+        self.desk.shard
+    }
+
+    /// Saves `cursor` as the next log group to read. A checkpoint equal to the last one is not written
+    /// again. Saves of one shard happen one after the other.
+    ///
+    /// # Errors
+    ///
+    /// See [`SaveError`]. After `LeaseLost` the lease's state is [`LeaseState::Lost`].
+    pub async fn save(&self, cursor: &Cursor) -> Result<(), SaveError> {
+        let desk = &*self.desk;
+        let mut saved = desk.saved.lock().await;
+        if desk.state() == LeaseState::Lost {
+            return Err(self.lost(None));
+        }
+        if saved.as_ref() == Some(cursor) {
+            return Ok(());
+        }
+        let config = &desk.membership.config;
+        let mut state = desk.state.clone();
+        let save = desk.membership.client.update_checkpoint(
+            &config.logstore,
+            &config.group,
+            &config.consumer,
+            desk.shard,
+            cursor,
+        );
+        let outcome = tokio::select! {
+            biased;
+            outcome = save => outcome,
+            _ = state.wait_for(|state| *state == LeaseState::Lost) => return Err(self.lost(None)),
+        };
+        let error = match outcome {
+            Ok(()) => {
+                *saved = Some(cursor.clone());
+                desk.metrics.saved();
+                tracing::debug!(shard = desk.shard, ?cursor, "checkpoint saved");
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if error.membership_lost() {
+            // Every shard is gone, not just this one. The next heartbeat begins anew.
+            desk.membership.board.expel();
+        } else if error.ownership_lost() || error.shard_missing() {
+            desk.lose();
+        } else {
+            return Err(SaveError::Failed { shard: desk.shard, source: error });
+        }
+        Err(self.lost(Some(error)))
+    }
+
+    fn lost(&self, source: Option<Error>) -> SaveError {
+        self.desk.metrics.save_refused();
+        SaveError::LeaseLost { shard: self.desk.shard, source }
+    }
+}

@@ -1,0 +1,155 @@
+//! Before the first heartbeat: the group must exist, and its options are compared before they are touched.
+//!
+//! Official clients update an existing group on every start, so deployments with different options
+//! overwrite each other's for ever. Here an option that is not configured is taken as it is found.
+
+use std::time::Duration;
+
+use crate::api::Group;
+use crate::client::Client;
+use crate::error::{Chain, ConfigError, Error};
+use crate::group::GroupConfig;
+use crate::names::GroupName;
+
+/// Timeout of a group we create, unless configured: takeover within a minute, several lost beats allowed.
+const DEFAULT_TIMEOUT: u32 = 60;
+
+/// Timeout to reckon with where the group's may not be read: the shortest that an official client sets.
+const ASSUMED_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Why joining failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The service refused, or was not to be reached.
+    #[error("cannot join consumer group `{group}`")]
+    Service {
+        /// Which group.
+        group: GroupName,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+    /// There is no such group, and we may not create it.
+    #[error("consumer group `{0}` does not exist; create it, or set `manage_group = true`")]
+    NoGroup(GroupName),
+    /// The connection for heartbeats cannot be set up.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl JoinError {
+    /// Whether the same attempt may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Service { source, .. } if source.is_retryable())
+    }
+
+    pub(super) fn service(config: &GroupConfig) -> impl FnOnce(Error) -> Self {
+        let group = config.group.clone();
+        |source| Self::Service { group, source }
+    }
+}
+
+/// Makes sure that the group exists; returns its timeout.
+pub(super) async fn ensure_group(
+    client: &Client,
+    config: &GroupConfig,
+) -> Result<Duration, JoinError> {
+    match find(client, config).await {
+        Ok(Some(group)) => Ok(compare(client, config, &group).await),
+        Ok(None) if config.manage_group => create(client, config).await,
+        Ok(None) => Err(JoinError::NoGroup(config.group.clone())),
+        // A key that may consume need not be allowed to list.
+        Err(error) if error.auth() && !error.clock_skew() && may_be_permission(&error) => {
+            unlisted(client, config, error).await
+        }
+        Err(error) => Err(JoinError::service(config)(error)),
+    }
+}
+
+/// The group as the service has it.
+pub(super) async fn find(client: &Client, config: &GroupConfig) -> Result<Option<Group>, Error> {
+    let groups = client.list_consumer_groups(&config.logstore).await?;
+    Ok(groups.into_iter().find(|group| group.name == config.group.as_str()))
+}
+
+async fn create(client: &Client, config: &GroupConfig) -> Result<Duration, JoinError> {
+    let timeout = configured_timeout(config).unwrap_or(DEFAULT_TIMEOUT);
+    let order = config.in_order.unwrap_or(false);
+    let GroupConfig { logstore, group, .. } = config;
+    match client.create_consumer_group(logstore, group, timeout, order).await {
+        Ok(()) => tracing::info!(%group, timeout, order, "created the consumer group"),
+        Err(error) if error.already_exists() => {
+            // Somebody was faster, perhaps with other options.
+            if let Ok(Some(found)) = find(client, config).await {
+                return Ok(compare(client, config, &found).await);
+            }
+        }
+        Err(error) => return Err(JoinError::service(config)(error)),
+    }
+    Ok(Duration::from_secs(timeout.into()))
+}
+
+/// Brings an existing group to the configured options, if there are any; returns its timeout.
+async fn compare(client: &Client, config: &GroupConfig, found: &Group) -> Duration {
+    let timeout = configured_timeout(config).filter(|timeout| *timeout != found.timeout);
+    let order = config.in_order.filter(|order| *order != found.order);
+    let kept = Duration::from_secs(found.timeout.into());
+    if timeout.is_none() && order.is_none() {
+        return kept;
+    }
+    let group = &config.group;
+    if !config.manage_group {
+        tracing::warn!(
+            %group, found.timeout, found.order, ?timeout, ?order,
+            "the consumer group exists with other options; they are kept, because `manage_group = false`"
+        );
+        return kept;
+    }
+    match client.update_consumer_group(&config.logstore, group, timeout, order).await {
+        Ok(()) => {
+            tracing::warn!(
+                %group, found.timeout, found.order, ?timeout, ?order,
+                "the consumer group existed with other options and was changed; if another deployment \
+                 uses it with those, leave `timeout` and `in_order` out of one of them"
+            );
+            timeout.map_or(kept, |timeout| Duration::from_secs(timeout.into()))
+        }
+        Err(error) => {
+            tracing::warn!(
+                %group, error = %Chain(&error),
+                "the consumer group exists with other options and cannot be changed; they are kept"
+            );
+            kept
+        }
+    }
+}
+
+/// Joins without having seen the group.
+async fn unlisted(
+    client: &Client,
+    config: &GroupConfig,
+    denied: Error,
+) -> Result<Duration, JoinError> {
+    if config.manage_group {
+        return create(client, config).await.map_err(|_| JoinError::service(config)(denied));
+    }
+    let timeout = config.timeout.unwrap_or(ASSUMED_TIMEOUT);
+    tracing::warn!(
+        group = %config.group, ?timeout, error = %Chain(&denied),
+        "may not list the consumer groups; reckoning with this timeout"
+    );
+    Ok(timeout)
+}
+
+/// A wrong key is refused everywhere; only a missing permission is worth another call.
+fn may_be_permission(error: &Error) -> bool {
+    use crate::error::ErrorCode::{ProjectForbidden, Unauthorized};
+    matches!(error.code(), Some(Unauthorized | ProjectForbidden))
+        || error.refusal().is_some_and(|refusal| refusal.status == 403)
+}
+
+fn configured_timeout(config: &GroupConfig) -> Option<u32> {
+    let seconds = config.timeout?.as_secs().max(1);
+    Some(u32::try_from(seconds).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,93 @@
+//! A shard for a time: valid until told otherwise, released by dropping it.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use super::Membership;
+use super::board::{Grant, LeaseId, LeaseState};
+use super::checkpoint::Checkpoints;
+use super::shard::Puller;
+use crate::cursor::Cursor;
+use crate::metrics::ShardMetrics;
+
+/// The right to work on one shard. While it exists the shard is reported to the service, and nobody else
+/// gets it; dropping it lets the shard go, and ends what was made from it.
+///
+/// Holders watch [`state`](Self::state) and, on [`LeaseState::HandOver`], finish what is in flight within
+/// a bounded time, save, and release; on [`LeaseState::Lost`] they stop and release at once.
+#[must_use = "dropping a lease gives the shard away"]
+pub struct Lease {
+    desk: Arc<Desk>,
+}
+
+/// What a lease shares with its puller and its checkpoints. They do not keep the lease alive.
+pub(super) struct Desk {
+    pub(super) membership: Arc<Membership>,
+    pub(super) shard: u32,
+    pub(super) id: LeaseId,
+    pub(super) state: watch::Receiver<LeaseState>,
+    /// The last checkpoint known to be stored; `None` if not known.
+    pub(super) saved: Mutex<Option<Cursor>>,
+    pub(super) metrics: ShardMetrics,
+}
+
+impl Desk {
+    pub(super) fn state(&self) -> LeaseState {
+        *self.state.borrow()
+    }
+
+    /// The service says that the shard is not ours.
+    pub(super) fn lose(&self) {
+        self.membership.board.lose(self.shard, self.id);
+    }
+}
+
+impl Lease {
+    pub(super) fn new(membership: Arc<Membership>, grant: Grant) -> Self {
+        let Grant { shard, id, state } = grant;
+        let metrics = ShardMetrics::new(&membership.config.source, shard);
+        tracing::info!(group = %membership.config.group, shard, "acquired a shard");
+        let saved = Mutex::new(None);
+        Self { desk: Arc::new(Desk { membership, shard, id, state, saved, metrics }) }
+    }
+
+    /// Which shard.
+    pub fn shard(&self) -> u32 {
+        self.desk.shard
+    }
+
+    /// What the lease is worth, now and from now on.
+    pub fn state(&self) -> watch::Receiver<LeaseState> {
+        self.desk.state.clone()
+    }
+
+    /// Reads the shard. One puller per lease; a second one would read everything again.
+    pub fn puller(&self) -> Puller {
+        Puller::new(Arc::clone(&self.desk))
+    }
+
+    /// Saves how far the shard is done.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(Arc::clone(&self.desk))
+    }
+
+    /// Lets the shard go; the same as dropping the lease, but reads better.
+    pub fn release(self) {}
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Desk { membership, shard, id, metrics, .. } = &*self.desk;
+        let state = self.desk.state();
+        membership.board.release(*shard, *id);
+        metrics.lag(0);
+        tracing::info!(group = %membership.config.group, shard, ?state, "released a shard");
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lease(shard {}, {:?})", self.desk.shard, self.desk.state())
+    }
+}

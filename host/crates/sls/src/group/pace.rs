@@ -1,0 +1,127 @@
+//! When to pull next, and how much to ask for.
+//!
+//! No wait while answers are full; at the end of a shard a wait that grows while nothing comes. The
+//! number of log groups follows the size of those seen, so that a block comes out near its target.
+
+use std::time::Duration;
+
+use crate::api::MAX_COUNT;
+use crate::backoff::jittered;
+
+/// How many log groups to ask for before their size is known.
+const FIRST_COUNT: u32 = 100;
+
+/// Wait between pulls that find nothing.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    first: Duration,
+    longest: Duration,
+    current: Duration,
+}
+
+impl Idle {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest: longest.max(first), current: first }
+    }
+
+    /// The wait after an answer that reached the end and brought something.
+    pub(crate) fn after_data(&mut self) -> Duration {
+        self.current = self.first;
+        jittered(self.first)
+    }
+
+    /// The wait after an answer that brought nothing.
+    pub(crate) fn after_nothing(&mut self) -> Duration {
+        let wait = self.current;
+        self.current = (wait * 3 / 2).min(self.longest);
+        jittered(wait)
+    }
+}
+
+/// The number of log groups to ask for.
+#[derive(Debug)]
+pub(crate) struct Count {
+    target_bytes: u64,
+    current: u32,
+}
+
+impl Count {
+    pub(crate) fn new(target_bytes: u64) -> Self {
+        Self { target_bytes, current: FIRST_COUNT }
+    }
+
+    /// Aims at blocks of another size.
+    pub(crate) fn aim_for(&mut self, target_bytes: u64) {
+        self.target_bytes = target_bytes.max(1);
+    }
+
+    pub(crate) fn get(&self) -> u32 {
+        self.current
+    }
+
+    /// Learns from an answer with `groups` log groups of `bytes` in all.
+    pub(crate) fn learn(&mut self, groups: u64, bytes: u64) {
+        let Some(each) = bytes.checked_div(groups) else { return };
+        let fitting = u32::try_from(self.target_bytes / each.max(1)).unwrap_or(MAX_COUNT);
+        // Down at once, up by steps: one small answer is no promise.
+        self.current = fitting.min(self.current.saturating_mul(4)).clamp(1, MAX_COUNT);
+    }
+
+    /// An answer was too large to take; false if it cannot be any smaller.
+    pub(crate) fn shrink(&mut self, bytes: u64, limit: u64) -> bool {
+        if self.current == 1 {
+            return false;
+        }
+        let fitting = u128::from(self.current) * u128::from(limit) / u128::from(bytes.max(1)) / 2;
+        self.current = u32::try_from(fitting).unwrap_or(1).clamp(1, self.current - 1);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_waits_grow_to_the_cap_and_start_over_with_data() {
+        let mut idle = Idle::new(Duration::from_millis(500), Duration::from_secs(2));
+        let waits: Vec<u128> = (0..6).map(|_| idle.after_nothing().as_millis()).collect();
+        assert!(waits[0] <= 500 && waits[5] > 900 && waits[5] <= 2000, "{waits:?}");
+        idle.after_data();
+        assert!(idle.after_nothing().as_millis() <= 500);
+    }
+
+    #[test]
+    fn the_count_settles_where_blocks_meet_the_target() {
+        let mut count = Count::new(1 << 20);
+        for _ in 0..5 {
+            let groups = u64::from(count.get());
+            count.learn(groups, groups * 10_000);
+        }
+        assert_eq!(count.get(), 104);
+        count.aim_for(10 << 20);
+        for _ in 0..5 {
+            let groups = u64::from(count.get());
+            count.learn(groups, groups * 10_000);
+        }
+        assert_eq!(count.get(), MAX_COUNT);
+    }
+
+    #[test]
+    fn a_block_beyond_the_limit_is_asked_for_in_smaller_parts_down_to_one() {
+        let mut count = Count::new(1 << 20);
+        let mut steps = 0;
+        while count.shrink(100 << 20, 64 << 20) {
+            steps += 1;
+        }
+        assert_eq!(count.get(), 1);
+        assert!(steps < 10);
+    }
+
+    #[test]
+    fn an_empty_answer_teaches_nothing() {
+        let mut count = Count::new(1 << 20);
+        count.learn(0, 0);
+        assert_eq!(count.get(), FIRST_COUNT);
+    }
+}

@@ -1,0 +1,297 @@
+//! The client against a real server: addressing, limits, errors, retries.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod support;
+
+use std::time::{Duration, SystemTime};
+
+use forwarder_sls::api::{CursorFrom, Filter, PullRequest, PutTarget, ShardStatus};
+use forwarder_sls::sign::Signature;
+use forwarder_sls::wire::{BlockError, Compression};
+use forwarder_sls::{
+    AccessKey, Chain, Client, ConfigError, Credentials, Cursor, Error, ErrorCode, LogstoreName,
+};
+use support::{Fault, SECRET, Sls};
+
+fn logstore() -> LogstoreName {
+    "store".parse().unwrap()
+}
+
+fn from<'a>(logstore: &'a LogstoreName, cursor: &'a Cursor) -> PullRequest<'a> {
+    PullRequest { logstore, shard: 0, cursor, count: 1000, end_cursor: None, filter: None }
+}
+
+#[tokio::test]
+async fn an_address_without_names_gets_the_project_in_the_host_header_without_port() {
+    let sls = Sls::start(&[0]).await;
+    for signature in [Signature::V1, Signature::V4 { region: support::REGION.into() }] {
+        let mut config = sls.config();
+        config.signature = signature;
+        let shards = Client::new(config).unwrap().list_shards(&logstore()).await.unwrap();
+        assert_eq!(shards[0].status, ShardStatus::ReadWrite);
+    }
+    for seen in sls.seen("ListShards") {
+        assert_eq!(seen.headers["host"], "proj.127.0.0.1");
+    }
+}
+
+#[tokio::test]
+async fn signatures_cover_parameters_that_need_encoding() {
+    let sls = Sls::start(&[0]).await;
+    let filter = Filter::Query("* | where a = '日志 b' and path like '/x~y%z+w'".into());
+    for signature in [Signature::V1, Signature::V4 { region: support::REGION.into() }] {
+        let mut config = sls.config();
+        config.signature = signature;
+        let client = Client::new(config).unwrap();
+        let (store, cursor) = (logstore(), Cursor::at(1000));
+        let request = PullRequest { filter: Some(&filter), ..from(&store, &cursor) };
+        let answer = client.pull_logs(&request).await.unwrap();
+        assert_eq!(answer.head().next_cursor(), &cursor);
+    }
+    let seen = sls.seen("PullLogs").pop().unwrap();
+    assert_eq!(seen.params["pullMode"], "scan_on_stream");
+    assert_eq!(seen.headers["accept-encoding"], "lz4");
+    assert!(!seen.headers["user-agent"].is_empty());
+}
+
+#[tokio::test]
+async fn a_pull_tells_its_size_before_its_body() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[b"one", b"two"]));
+    let (client, store, cursor) = (sls.client(), logstore(), Cursor::at(1000));
+    let answer = client.pull_logs(&from(&store, &cursor)).await.unwrap();
+    let head = answer.head().clone();
+    assert_eq!((head.count(), head.raw_size(), head.compression()), (2, 6, Compression::Lz4));
+    assert_eq!((head.first_cursor(), head.read_last_cursor()), (Some(1000), Some(1001)));
+    assert_eq!(head.next_cursor(), &Cursor::at(1002));
+    assert!(head.at_end() && head.cursor_time().is_some());
+    assert_eq!(answer.body(1 << 20).await.unwrap(), "onetwo");
+
+    let answer = client.pull_logs(&from(&store, &Cursor::at(1002))).await.unwrap();
+    assert!(answer.head().is_unmoved() && !answer.head().has_data());
+    assert_eq!(answer.body(1 << 20).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn the_first_cursor_is_the_request_where_the_service_does_not_tell_and_nothing_with_a_filter()
+{
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.write(0, &[b"one", b"two"]);
+        world.helpful = false;
+    });
+    let (client, store, cursor) = (sls.client(), logstore(), Cursor::at(1001));
+    let answer = client.pull_logs(&from(&store, &cursor)).await.unwrap();
+    assert_eq!(answer.head().first_cursor(), Some(1001));
+    assert!(!answer.head().at_end(), "only an unmoved cursor or the header says so");
+    let filter = Filter::Processor("p-1".into());
+    let request = PullRequest { filter: Some(&filter), ..from(&store, &cursor) };
+    let answer = client.pull_logs(&request).await.unwrap();
+    assert_eq!(answer.head().first_cursor(), None);
+}
+
+#[tokio::test]
+async fn a_garbled_answer_is_an_error_and_never_no_data() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[b"one"]));
+    let (client, store, cursor) = (sls.client(), logstore(), Cursor::at(1000));
+    for (name, value) in [
+        ("x-log-bodyrawsize", None),
+        ("x-log-bodyrawsize", Some("many")),
+        ("x-log-bodyrawsize", Some("-1")),
+        ("x-log-count", None),
+        ("x-log-cursor", None),
+        ("x-log-cursor", Some("")),
+    ] {
+        sls.fault("PullLogs", Fault::Header(name, value));
+        let error = client.pull_logs(&from(&store, &cursor)).await.unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{name} {value:?}: {error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    sls.fault("PullLogs", Fault::Header("x-log-compresstype", Some("zstd")));
+    let error = client.pull_logs(&from(&store, &cursor)).await.unwrap_err();
+    assert!(Chain(&error).to_string().contains("`zstd`"), "{}", Chain(&error));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_its_headers_claim_is_refused() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[&[b'x'; 1000]]));
+    let (client, store, cursor) = (sls.client(), logstore(), Cursor::at(1000));
+    let body = async |fault, limit| {
+        sls.fault("PullLogs", fault);
+        client.pull_logs(&from(&store, &cursor)).await.unwrap().body(limit).await.unwrap_err()
+    };
+    let claim = |size| Fault::Header("x-log-bodyrawsize", Some(size));
+    let block = |error| match error {
+        Error::Block { source, .. } => source,
+        other => panic!("{other}"),
+    };
+    assert!(matches!(block(body(claim("999"), 1 << 20).await), BlockError::Damaged(_)));
+    assert!(matches!(block(body(claim("1001"), 1 << 20).await), BlockError::WrongSize { .. }));
+    let huge = claim("9000000000000000000");
+    assert!(matches!(block(body(huge.clone(), 1 << 20).await), BlockError::TooLarge { .. }));
+    assert!(matches!(block(body(huge, u64::MAX).await), BlockError::ImpossibleSize { .. }));
+    let long = Fault::Body(vec![0; 100_000]);
+    assert!(matches!(block(body(long, 1 << 20).await), BlockError::ImpossibleSize { .. }));
+    assert!(body(Fault::Cut, 1 << 20).await.is_retryable());
+}
+
+#[tokio::test]
+async fn safe_calls_are_repeated_and_signed_again() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("GetCursor", Fault::Refuse(500, "InternalServerError"));
+    sls.fault("GetCursor", Fault::Html(502));
+    sls.fault("GetCursor", Fault::Refuse(403, "ReadQuotaExceed"));
+    let cursor = sls.client().get_cursor(&logstore(), 0, CursorFrom::Begin).await.unwrap();
+    assert_eq!(cursor, Cursor::at(1000));
+    assert_eq!(sls.seen("GetCursor").len(), 4);
+
+    sls.faults("GetCursor", 9, Fault::Cut);
+    let error = sls.client().get_cursor(&logstore(), 0, CursorFrom::End).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(sls.seen("GetCursor").len(), 8, "four attempts are enough");
+}
+
+#[tokio::test]
+async fn a_write_is_repeated_only_when_it_surely_had_no_effect() {
+    let sls = Sls::start(&[0]).await;
+    let put = async || {
+        sls.client().put_logs(&logstore(), PutTarget::Balanced, b"group", Compression::Lz4).await
+    };
+    sls.fault("PutLogs", Fault::Refuse(403, "ShardWriteQuotaExceed"));
+    put().await.unwrap();
+    let seen = sls.seen("PutLogs");
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].headers["x-log-bodyrawsize"], "5");
+    assert_eq!(seen[0].headers["x-log-compresstype"], "lz4");
+
+    sls.fault("PutLogs", Fault::Refuse(500, "InternalServerError"));
+    assert!(put().await.is_err());
+    assert_eq!(sls.seen("PutLogs").len(), 3);
+}
+
+#[tokio::test]
+async fn what_will_not_change_is_not_repeated() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("ListShards", Fault::Refuse(404, "LogStoreNotExist"));
+    let error = sls.client().list_shards(&logstore()).await.unwrap_err();
+    assert!(error.not_found());
+    let refusal = error.refusal().unwrap();
+    assert_eq!(refusal.request_id.as_deref(), Some("5EA1F00D5EA1F00D5EA1F00D"));
+    assert_eq!(sls.seen("ListShards").len(), 1);
+}
+
+#[tokio::test]
+async fn an_html_page_keeps_its_status_and_is_quoted_briefly() {
+    let sls = Sls::start(&[0]).await;
+    sls.faults("ListShards", 4, Fault::Html(502));
+    let error = sls.client().list_shards(&logstore()).await.unwrap_err();
+    let refusal = error.refusal().unwrap();
+    assert_eq!(refusal.status, 502);
+    assert_eq!(refusal.message, "<html> <body>Bad Gateway</body></html>");
+    sls.fault("ListShards", Fault::Nonsense);
+    let error = sls.client().list_shards(&logstore()).await.unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_explained_and_never_quoted() {
+    let sls = Sls::start(&[0]).await;
+    let mut config = sls.config();
+    let key = AccessKey::new(support::KEY_ID, "wrong-s3cret").with_token("t0ken");
+    config.credentials = Credentials::fixed(key);
+    let client = Client::new(config).unwrap();
+    let text = "signature computed for x-acs-security-token:t0ken".to_owned();
+    sls.fault("ListShards", Fault::RefuseWith(401, "SignatureNotMatch", text));
+    let error = client.list_shards(&logstore()).await.unwrap_err();
+    assert!(error.auth());
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("belongs to the access key id"), "{shown}");
+    assert!(!shown.contains("t0ken") && !shown.contains("s3cret"), "{shown}");
+    assert_eq!(sls.seen("ListShards").len(), 1);
+}
+
+#[tokio::test]
+async fn a_renewed_key_is_tried_at_once() {
+    let sls = Sls::start(&[0]).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = |secret: &str| {
+        format!(r#"{{"AccessKeyId":"{}","AccessKeySecret":"{secret}"}}"#, support::KEY_ID)
+    };
+    std::fs::write(&file, key("expired")).unwrap();
+    let mut config = sls.config();
+    config.credentials = Credentials::from_file(file.path()).await.unwrap();
+    let client = Client::new(config).unwrap();
+    assert!(client.list_shards(&logstore()).await.unwrap_err().auth());
+    std::fs::write(&file, key(SECRET)).unwrap();
+    client.list_shards(&logstore()).await.unwrap();
+    assert_eq!(sls.seen("ListShards").len(), 3);
+}
+
+#[tokio::test]
+async fn clock_skew_is_measured_by_the_answer_and_reported() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.ahead = 7200);
+    sls.fault("ListShards", Fault::Refuse(400, "RequestTimeTooSkewed"));
+    let client = sls.client();
+    let error = client.list_shards(&logstore()).await.unwrap_err();
+    assert!(error.clock_skew());
+    let shown = error.to_string();
+    assert!(shown.contains("s behind the service's") && shown.contains("NTP"), "{shown}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert!((client.server_time() - now as i64 - 7200).abs() <= 2);
+}
+
+#[tokio::test]
+async fn silence_ends_with_the_time_limit() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("ListShards", Fault::Hang);
+    let client = sls.client().trying_once().within(Duration::from_millis(50));
+    let error = client.list_shards(&logstore()).await.unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }) && error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("ListShards", Fault::Html(302));
+    let error = sls.client().list_shards(&logstore()).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().status, 302);
+}
+
+#[tokio::test]
+async fn an_existing_project_or_logstore_says_so() {
+    let sls = Sls::start(&[0]).await;
+    let client = sls.client();
+    client.create_project("test").await.unwrap();
+    sls.fault("CreateLogstore", Fault::Refuse(400, "LogStoreAlreadyExist"));
+    let new = forwarder_sls::api::NewLogstore { name: logstore(), ttl_days: 1, shards: 2 };
+    assert!(client.create_logstore(&new).await.unwrap_err().already_exists());
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_work_is_refused_before_anything_is_sent() {
+    let sls = Sls::start(&[0]).await;
+    let mut config = sls.config();
+    config.endpoint = forwarder_sls::Endpoint::parse("proj.cn-x.log.aliyuncs.com", false).unwrap();
+    let error = Client::new(config.clone()).unwrap_err();
+    assert!(matches!(error, ConfigError::ProjectInEndpoint { .. }));
+    assert!(error.to_string().contains("`https://cn-x.log.aliyuncs.com`"), "{error}");
+
+    config.endpoint = forwarder_sls::Endpoint::parse("sls.example.org", false).unwrap();
+    config.ca_file = Some("/nowhere/ca.pem".into());
+    assert!(matches!(Client::new(config.clone()), Err(ConfigError::CaFile { .. })));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    config.ca_file = Some(file.path().into());
+    assert!(matches!(Client::new(config), Err(ConfigError::CaContents { .. })));
+}
+
+#[tokio::test]
+async fn a_refused_code_keeps_its_text() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("ListShards", Fault::Refuse(418, "SomethingNew"));
+    let error = sls.client().list_shards(&logstore()).await.unwrap_err();
+    assert_eq!(error.code(), Some(&ErrorCode::Other("SomethingNew".into())));
+}

@@ -1,0 +1,327 @@
+//! The consumer group against a real server: joining, losing, handing over, leaving.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use forwarder_sls::group::{LeaseState, SaveError};
+use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, JoinError, Lease, metrics as names};
+use support::{Counters, Fault, Sls};
+use tokio::time::timeout;
+
+fn config() -> GroupConfig {
+    let name = |text: &str| text.parse().unwrap();
+    let mut config = GroupConfig::new("store".parse().unwrap(), name("grp"), "c1".parse().unwrap());
+    config.heartbeat_interval = Duration::from_millis(100);
+    config.idle = (Duration::from_millis(5), Duration::from_millis(20));
+    config
+}
+
+async fn join(sls: &Sls, config: GroupConfig) -> ConsumerGroup {
+    ConsumerGroup::join(sls.client(), config).await.unwrap()
+}
+
+async fn lease(group: &mut ConsumerGroup) -> Lease {
+    timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap()
+}
+
+async fn until(lease: &Lease, wanted: LeaseState) {
+    let mut state = lease.state();
+    let waited = timeout(Duration::from_secs(20), state.wait_for(|state| *state == wanted)).await;
+    waited.unwrap_or_else(|_| panic!("the lease never became {wanted:?}")).unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_group_is_created_and_an_existing_one_is_taken_as_it_is() {
+    let sls = Sls::start(&[0]).await;
+    let first = join(&sls, config()).await;
+    assert_eq!(sls.with(|world| world.group.clone()), Some(("grp".into(), 60, false)));
+    assert_eq!(first.timeout(), Duration::from_secs(60));
+
+    sls.with(|world| world.group = Some(("grp".into(), 42, true)));
+    let second = join(&sls, config()).await;
+    assert_eq!(second.timeout(), Duration::from_secs(42));
+    assert!(sls.seen("UpdateConsumerGroup").is_empty());
+}
+
+#[tokio::test]
+async fn configured_options_are_written_only_where_they_differ() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.group = Some(("grp".into(), 40, false)));
+    let wanted =
+        GroupConfig { timeout: Some(Duration::from_secs(90)), in_order: Some(false), ..config() };
+    let group = join(&sls, wanted.clone()).await;
+    assert_eq!(group.timeout(), Duration::from_secs(90));
+    let update = sls.seen("UpdateConsumerGroup").pop().unwrap();
+    assert_eq!(update.body, r#"{"timeout":90}"#);
+    join(&sls, wanted).await;
+    assert_eq!(sls.seen("UpdateConsumerGroup").len(), 1);
+}
+
+#[tokio::test]
+async fn a_group_that_is_not_ours_to_manage_is_neither_created_nor_changed() {
+    let sls = Sls::start(&[0]).await;
+    let unmanaged =
+        GroupConfig { manage_group: false, timeout: Some(Duration::from_secs(90)), ..config() };
+    let error = ConsumerGroup::join(sls.client(), unmanaged.clone()).await.err().unwrap();
+    assert!(matches!(error, JoinError::NoGroup(_)), "{error}");
+    sls.with(|world| world.group = Some(("grp".into(), 40, false)));
+    let group = join(&sls, unmanaged.clone()).await;
+    assert_eq!(group.timeout(), Duration::from_secs(40));
+
+    sls.fault("ListConsumerGroup", Fault::Refuse(403, "Unauthorized"));
+    join(&sls, unmanaged).await;
+    assert!(sls.seen("CreateConsumerGroup").is_empty());
+    assert!(sls.seen("UpdateConsumerGroup").is_empty());
+}
+
+#[tokio::test]
+async fn somebody_who_created_the_group_first_is_no_error() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("CreateConsumerGroup", Fault::DoneButRefused(400, "ConsumerGroupAlreadyExist"));
+    join(&sls, config()).await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_or_a_full_logstore_fails_at_once_and_says_what_to_do() {
+    let sls = Sls::start(&[0]).await;
+    sls.fault("CreateConsumerGroup", Fault::Refuse(400, "ConsumerGroupQuotaExceed"));
+    // A quota may free itself, so it is asked for several times before it is believed.
+    sls.faults("CreateConsumerGroup", 3, Fault::Refuse(400, "ConsumerGroupQuotaExceed"));
+    let error = ConsumerGroup::join(sls.client(), config()).await.err().unwrap();
+    let shown = forwarder_sls::Chain(&error).to_string();
+    assert!(shown.contains("delete an unused one"), "{shown}");
+
+    sls.with(|world| world.secret = "another".into());
+    let error = ConsumerGroup::join(sls.client(), config()).await.err().unwrap();
+    assert!(!error.is_retryable());
+    let shown = forwarder_sls::Chain(&error).to_string();
+    assert!(shown.contains("SignatureNotMatch") && shown.contains("secret belongs"), "{shown}");
+}
+
+#[tokio::test]
+async fn granted_shards_become_leases_and_are_reported_until_released() {
+    let sls = Sls::start(&[0, 1]).await;
+    sls.with(|world| world.grants = vec![0, 1]);
+    let mut group = join(&sls, config()).await;
+    let (zero, one) = (lease(&mut group).await, lease(&mut group).await);
+    assert_eq!((zero.shard(), one.shard()), (0, 1));
+    sls.until("both are reported", |world| world.report == Some(vec![0, 1])).await;
+
+    sls.with(|world| world.grants = vec![1]);
+    until(&zero, LeaseState::HandOver).await;
+    let beats = sls.seen("HeartBeat").len();
+    sls.until("more beats came", |world| {
+        world.seen.iter().filter(|seen| seen.api == "HeartBeat").count() > beats + 2
+    })
+    .await;
+    assert_eq!(sls.with(|world| world.report.clone()), Some(vec![0, 1]));
+    zero.release();
+    sls.until("the shard is let go", |world| world.report == Some(vec![1])).await;
+    assert_eq!(*one.state().borrow(), LeaseState::Held);
+}
+
+#[tokio::test]
+async fn the_checkpoint_of_a_shard_being_handed_over_is_still_saved_and_nobody_pulls_it() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    let (mut puller, checkpoints) = (lease.puller(), lease.checkpoints());
+    sls.with(|world| world.grants.clear());
+    until(&lease, LeaseState::HandOver).await;
+    assert!(puller.pull().await.is_err());
+    checkpoints.save(&Cursor::at(1000)).await.unwrap();
+    drop(lease);
+    let error = checkpoints.save(&Cursor::at(1001)).await.unwrap_err();
+    assert!(matches!(error, SaveError::LeaseLost { source: None, .. }));
+    assert_eq!(sls.seen("UpdateCheckPoint").len(), 1);
+}
+
+#[tokio::test]
+async fn an_expired_consumer_gives_up_everything_at_once_and_rejoins_with_nothing() {
+    let (counters, _guard) = Counters::install();
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let old = lease(&mut group).await;
+    sls.until("it is reported", |world| world.report == Some(vec![0])).await;
+    sls.with(|world| world.members.clear());
+    until(&old, LeaseState::Lost).await;
+    sls.until("it has rejoined", |world| !world.members.is_empty()).await;
+    assert_eq!(counters.get(names::MEMBERSHIP_LOST), 1);
+
+    // The shard is ours again, but one lease at a time: the old one goes first.
+    assert!(timeout(Duration::from_millis(300), group.next_lease()).await.is_err());
+    drop(old);
+    let new = lease(&mut group).await;
+    assert_eq!(*new.state().borrow(), LeaseState::Held);
+}
+
+#[tokio::test]
+async fn a_refused_checkpoint_is_never_forced_and_ends_the_lease() {
+    for (code, status) in
+        [("ConsumerNotMatch", 400), ("ConsumerNotExsit", 404), ("ShardNotExsit", 404)]
+    {
+        let sls = Sls::start(&[0]).await;
+        sls.with(|world| world.grants = vec![0]);
+        let mut group = join(&sls, config()).await;
+        let lease = lease(&mut group).await;
+        sls.fault("UpdateCheckPoint", Fault::Refuse(status, code));
+        let error = lease.checkpoints().save(&Cursor::at(1000)).await.unwrap_err();
+        assert!(matches!(error, SaveError::LeaseLost { source: Some(_), .. }), "{code}");
+        assert_eq!(*lease.state().borrow(), LeaseState::Lost, "{code}");
+        assert_eq!(sls.seen("UpdateCheckPoint")[0].params["forceSuccess"], "false");
+    }
+}
+
+#[tokio::test]
+async fn equal_checkpoints_are_written_once_and_a_passing_failure_is_repeated() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    let checkpoints = lease.checkpoints();
+    sls.fault("UpdateCheckPoint", Fault::Refuse(500, "InternalServerError"));
+    checkpoints.save(&Cursor::at(1000)).await.unwrap();
+    checkpoints.save(&Cursor::at(1000)).await.unwrap();
+    assert_eq!(sls.seen("UpdateCheckPoint").len(), 2);
+    sls.faults("UpdateCheckPoint", 4, Fault::Refuse(500, "InternalServerError"));
+    let error = checkpoints.save(&Cursor::at(1001)).await.unwrap_err();
+    assert!(matches!(error, SaveError::Failed { .. }));
+    assert_eq!(*lease.state().borrow(), LeaseState::Held);
+    checkpoints.save(&Cursor::at(1001)).await.unwrap();
+}
+
+#[tokio::test]
+async fn silence_suspends_before_it_loses_and_a_hanging_attempt_does_not_hold_that_up() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.group = Some(("grp".into(), 1, false));
+        world.grants = vec![0];
+    });
+    let mut group = join(&sls, config()).await;
+    let old = lease(&mut group).await;
+    sls.faults("HeartBeat", 1000, Fault::Hang);
+    until(&old, LeaseState::Suspended).await;
+    until(&old, LeaseState::Lost).await;
+    sls.with(|world| world.faults.clear());
+    drop(old);
+    assert_eq!(lease(&mut group).await.shard(), 0);
+}
+
+#[tokio::test]
+async fn a_suspended_lease_is_held_again_after_one_good_beat() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.group = Some(("grp".into(), 2, false));
+        world.grants = vec![0];
+    });
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    sls.faults("HeartBeat", 1000, Fault::Refuse(500, "InternalServerError"));
+    until(&lease, LeaseState::Suspended).await;
+    sls.with(|world| world.faults.clear());
+    until(&lease, LeaseState::Held).await;
+}
+
+#[tokio::test]
+async fn single_lost_beats_harm_nothing() {
+    let (counters, _guard) = Counters::install();
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.group = Some(("grp".into(), 2, false));
+        world.grants = vec![0];
+    });
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    let mut state = lease.state();
+    for fault in [Fault::Hang, Fault::Cut, Fault::Html(502), Fault::Nonsense] {
+        sls.fault("HeartBeat", fault);
+        sls.until("the fault was met and a beat succeeded", |world| {
+            let met = world.faults.is_empty();
+            let asked = world.report.take().is_some();
+            met && asked
+        })
+        .await;
+    }
+    assert!(!state.has_changed().unwrap(), "{:?}", *state.borrow_and_update());
+    assert_eq!(counters.get(names::MEMBERSHIP_LOST), 0);
+}
+
+#[tokio::test]
+async fn a_deleted_group_is_created_again() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let old = lease(&mut group).await;
+    sls.with(|world| {
+        world.group = None;
+        world.members.clear();
+    });
+    until(&old, LeaseState::Lost).await;
+    sls.until("the group is back", |world| world.group.is_some()).await;
+    drop(old);
+    assert_eq!(lease(&mut group).await.shard(), 0);
+}
+
+#[tokio::test]
+async fn heartbeats_have_a_connection_of_their_own() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    let mut puller = lease.puller();
+    puller.pull().await.unwrap();
+    sls.until("some beats came", |world| {
+        world.seen.iter().filter(|seen| seen.api == "HeartBeat").count() > 3
+    })
+    .await;
+    let peers = |api| sls.seen(api).into_iter().map(|seen| seen.peer).collect::<Vec<_>>();
+    let (beats, pulls) = (peers("HeartBeat"), peers("PullLogs"));
+    assert!(beats.iter().all(|peer| *peer == beats[0]), "one connection, kept alive: {beats:?}");
+    assert!(!pulls.contains(&beats[0]));
+}
+
+#[tokio::test]
+async fn a_changed_timeout_of_the_group_is_noticed() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.group = Some(("grp".into(), 2, false)));
+    let group = join(&sls, config()).await;
+    sls.with(|world| world.group = Some(("grp".into(), 30, false)));
+    let noticed = async {
+        while group.timeout() != Duration::from_secs(30) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), noticed).await.unwrap();
+}
+
+#[tokio::test]
+async fn leaving_keeps_the_heartbeat_until_the_last_lease_is_released() {
+    let sls = Sls::start(&[0, 1]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    let mut leaving = std::pin::pin!(group.leave());
+    assert!(timeout(Duration::from_millis(350), &mut leaving).await.is_err());
+    sls.with(|world| world.grants = vec![0, 1]);
+    let beats = sls.seen("HeartBeat").len();
+    assert!(beats >= 3, "{beats}");
+    assert_eq!(*lease.state().borrow(), LeaseState::Held);
+    lease.checkpoints().save(&Cursor::at(1000)).await.unwrap();
+    lease.release();
+    timeout(Duration::from_secs(20), leaving).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_group_ends_its_leases() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    drop(group);
+    assert_eq!(*lease.state().borrow(), LeaseState::Lost);
+}

@@ -1,0 +1,300 @@
+//! Reading one shard against a real server: where it begins, what it does about trouble, where it ends.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use forwarder_sls::group::{LeaseState, OnInvalidCursor, Pull, PullError, Puller, Start};
+use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, Lease, metrics as names};
+use support::{Counters, Fault, Sls};
+use tokio::time::timeout;
+
+fn config() -> GroupConfig {
+    let group = "grp".parse().unwrap();
+    let mut config = GroupConfig::new("store".parse().unwrap(), group, "c1".parse().unwrap());
+    config.heartbeat_interval = Duration::from_millis(100);
+    config.idle = (Duration::from_millis(5), Duration::from_millis(20));
+    config
+}
+
+/// Joins and takes the only shard.
+async fn holding(sls: &Sls, config: GroupConfig) -> (ConsumerGroup, Lease) {
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
+    let lease = timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap();
+    (group, lease)
+}
+
+/// Pulls until there is data; returns it with the cursor behind it.
+async fn data(puller: &mut Puller) -> (String, Cursor) {
+    let read = async {
+        loop {
+            if let Pull::Data(pulled) = puller.pull().await.unwrap() {
+                let next = pulled.next_cursor().clone();
+                if let Ok(body) = pulled.body().await {
+                    return (String::from_utf8(body.to_vec()).unwrap(), next);
+                }
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), read).await.unwrap()
+}
+
+async fn ended(puller: &mut Puller) -> PullError {
+    let read = async {
+        loop {
+            if let Err(error) = puller.pull().await {
+                return error;
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), read).await.unwrap()
+}
+
+#[tokio::test]
+async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.write_at(0, &[b"a", b"b"], 100);
+        world.write_at(0, &[b"c", b"d"], 200);
+    });
+    for (start, position) in [(Start::Begin, 1000), (Start::Time(150), 1002), (Start::End, 1004)] {
+        let (_group, lease) = holding(&sls, GroupConfig { start, ..config() }).await;
+        assert_eq!(lease.puller().start().await.unwrap(), Cursor::at(position), "{start:?}");
+    }
+    sls.with(|world| world.checkpoints.insert(0, (Cursor::at(1003).to_string(), 1)));
+    let (_group, lease) = holding(&sls, config()).await;
+    assert_eq!(data(&mut lease.puller()).await, ("d".into(), Cursor::at(1004)));
+    lease.checkpoints().save(&Cursor::at(1003)).await.unwrap();
+    assert!(sls.seen("UpdateCheckPoint").is_empty(), "what is stored is not stored again");
+}
+
+#[tokio::test]
+async fn the_end_means_when_the_group_was_first_used_also_for_shards_born_later() {
+    let sls = Sls::start(&[0, 1]).await;
+    let now = sls.with(|world| {
+        world.checkpoints.insert(1, (Cursor::at(2000).to_string(), (world.now() - 50) * 1_000_000));
+        world.now()
+    });
+    // Shard 0 was split off 30 s ago, while nobody was here; 70 s ago the group did not exist.
+    sls.with(|world| {
+        world.write_at(0, &[b"old"], now - 70);
+        world.write_at(0, &[b"new"], now - 30);
+    });
+    let (_group, lease) = holding(&sls, GroupConfig { start: Start::End, ..config() }).await;
+    assert_eq!(data(&mut lease.puller()).await.0, "new");
+}
+
+#[tokio::test]
+async fn abandoning_a_pull_or_its_body_moves_nothing() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[b"one"]));
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    puller.start().await.unwrap();
+    sls.fault("PullLogs", Fault::Hang);
+    assert!(timeout(Duration::from_millis(50), puller.pull()).await.is_err());
+    assert!(matches!(puller.pull().await.unwrap(), Pull::Data(_)));
+    assert_eq!(puller.position(), Some(&Cursor::at(1000)));
+    assert_eq!(data(&mut puller).await, ("one".into(), Cursor::at(1001)));
+    assert_eq!(puller.position(), Some(&Cursor::at(1001)));
+    puller.rewind(Cursor::at(1000));
+    assert_eq!(data(&mut puller).await.0, "one");
+}
+
+#[tokio::test]
+async fn full_answers_are_followed_at_once_and_the_end_is_polled_gently() {
+    let sls = Sls::start(&[0]).await;
+    let groups: Vec<&[u8]> = vec![b"x"; 3000];
+    sls.with(|world| world.write(0, &groups));
+    let slow = (Duration::from_millis(400), Duration::from_millis(800));
+    let (_group, lease) = holding(&sls, GroupConfig { idle: slow, ..config() }).await;
+    let mut puller = lease.puller();
+    let (began, mut read) = (std::time::Instant::now(), 0);
+    while read < 3000 {
+        read += data(&mut puller).await.0.len();
+    }
+    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    let counts: Vec<String> =
+        sls.seen("PullLogs").iter().map(|seen| seen.params["count"].clone()).collect();
+    assert_eq!(counts, ["100", "400", "1000", "1000", "1000"]);
+    assert!(matches!(puller.pull().await.unwrap(), Pull::Empty { .. }));
+    assert!(began.elapsed() > Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn an_empty_answer_tells_the_position_so_that_it_can_be_saved() {
+    let sls = Sls::start(&[0]).await;
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    match puller.pull().await.unwrap() {
+        Pull::Empty { next_cursor } => lease.checkpoints().save(&next_cursor).await.unwrap(),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(sls.with(|world| world.checkpoints[&0].0.clone()), Cursor::at(1000).as_str());
+}
+
+#[tokio::test]
+async fn trouble_is_waited_out_without_losing_or_repeating_anything() {
+    let sls = Sls::start(&[0]).await;
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    for (index, fault) in [
+        Fault::Refuse(500, "InternalServerError"),
+        Fault::Refuse(403, "ShardReadQuotaExceed"),
+        Fault::Refuse(503, "ServerBusy"),
+        Fault::Refuse(401, "SignatureNotMatch"),
+        Fault::Refuse(404, "LogStoreNotExist"),
+        Fault::Html(502),
+        Fault::Header("x-log-cursor", None),
+        Fault::Header("x-log-bodyrawsize", Some("7")),
+        Fault::Body(b"garbage".to_vec()),
+        Fault::Cut,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = format!("log {index} with a tail that is long enough");
+        sls.with(|world| world.write(0, &[text.as_bytes()]));
+        sls.fault("PullLogs", fault);
+        assert_eq!(data(&mut puller).await.0, text);
+    }
+}
+
+#[tokio::test]
+async fn trouble_at_the_start_is_waited_out_too() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[b"one"]));
+    sls.fault("GetCheckPoint", Fault::Refuse(500, "InternalServerError"));
+    sls.fault("GetCursor", Fault::Cut);
+    let (_group, lease) = holding(&sls, config()).await;
+    assert_eq!(data(&mut lease.puller()).await.0, "one");
+}
+
+#[tokio::test]
+async fn an_expired_position_goes_on_with_the_oldest_logs_and_is_counted() {
+    let (counters, _guard) = Counters::install();
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.write(0, &[b"a", b"b", b"c", b"d"]);
+        world.checkpoints.insert(0, (Cursor::at(1000).to_string(), 1));
+        world.shards.get_mut(&0).unwrap().expired = 2;
+    });
+    let (_group, lease) = holding(&sls, config()).await;
+    assert_eq!(data(&mut lease.puller()).await.0, "cd");
+    assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 1);
+}
+
+#[tokio::test]
+async fn an_expired_position_can_go_to_the_end_or_be_left_to_a_person() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.write(0, &[b"a", b"b"]);
+        world.checkpoints.insert(0, (Cursor::at(7).to_string(), 1));
+    });
+    let fail = GroupConfig { on_invalid_cursor: OnInvalidCursor::Fail, ..config() };
+    let (_group, lease) = holding(&sls, fail).await;
+    assert!(matches!(ended(&mut lease.puller()).await, PullError::InvalidCursor(_)));
+
+    let end = GroupConfig { on_invalid_cursor: OnInvalidCursor::End, ..config() };
+    let (_group, lease) = holding(&sls, end).await;
+    let mut puller = lease.puller();
+    assert!(matches!(puller.pull().await.unwrap(), Pull::Empty { .. }));
+    sls.with(|world| world.write(0, &[b"c"]));
+    assert_eq!(data(&mut puller).await.0, "c");
+}
+
+#[tokio::test]
+async fn a_block_beyond_the_limit_is_pulled_in_parts_and_a_group_beyond_it_is_reported() {
+    let sls = Sls::start(&[0]).await;
+    let group = [b'x'; 400];
+    sls.with(|world| world.write(0, &[&group, &group, &group]));
+    let small = GroupConfig { block_limit: 1000, block_target: 1 << 20, ..config() };
+    let (_group, lease) = holding(&sls, small).await;
+    let mut puller = lease.puller();
+    let mut read = 0;
+    while read < 1200 {
+        let part = data(&mut puller).await.0.len();
+        assert!(part <= 1000);
+        read += part;
+    }
+    assert_eq!(read, 1200);
+    sls.with(|world| world.write(0, &[&[b'y'; 1001]]));
+    let error = ended(&mut puller).await;
+    assert!(matches!(error, PullError::TooLarge { raw_size: 1001, limit: 1000 }), "{error}");
+}
+
+#[tokio::test]
+async fn blocks_follow_their_target() {
+    let sls = Sls::start(&[0]).await;
+    let group = [b'x'; 1000];
+    let groups: Vec<&[u8]> = vec![&group; 400];
+    sls.with(|world| world.write(0, &groups));
+    let (_group, lease) = holding(&sls, GroupConfig { block_target: 50_000, ..config() }).await;
+    let mut puller = lease.puller();
+    assert_eq!(data(&mut puller).await.0.len(), 100_000);
+    assert_eq!(data(&mut puller).await.0.len(), 50_000);
+    puller.aim_for(10_000);
+    data(&mut puller).await;
+    assert_eq!(data(&mut puller).await.0.len(), 10_000);
+}
+
+#[tokio::test]
+async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.group = Some(("grp".into(), 1, false));
+        world.write_at(0, &[b"a", b"b"], 100);
+        world.write_at(0, &[b"c"], 200);
+    });
+    let (mut group, lease) = holding(&sls, GroupConfig { end: Some(200), ..config() }).await;
+    let mut puller = lease.puller();
+    assert_eq!(data(&mut puller).await.0, "ab");
+    let reached = loop {
+        if let Pull::ReachedEnd { cursor } = puller.pull().await.unwrap() {
+            break cursor;
+        }
+    };
+    assert_eq!(reached, Cursor::at(1002));
+    lease.checkpoints().save(&reached).await.unwrap();
+    assert!(timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().is_none());
+    assert_eq!(*lease.state().borrow(), LeaseState::Held);
+}
+
+#[tokio::test]
+async fn an_end_in_the_future_is_not_mistaken_for_todays() {
+    let sls = Sls::start(&[0]).await;
+    let end = sls.with(|world| world.now() + 2);
+    let (_group, lease) = holding(&sls, GroupConfig { end: Some(end), ..config() }).await;
+    let mut puller = lease.puller();
+    assert!(matches!(puller.pull().await.unwrap(), Pull::Empty { .. }));
+    sls.with(|world| world.write(0, &[b"still before the end"]));
+    assert_eq!(data(&mut puller).await.0, "still before the end");
+    let read = async { while !matches!(puller.pull().await.unwrap(), Pull::ReachedEnd { .. }) {} };
+    timeout(Duration::from_secs(20), read).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_waiting_pull_ends_with_its_lease() {
+    let sls = Sls::start(&[0]).await;
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    puller.start().await.unwrap();
+    sls.faults("PullLogs", 100, Fault::Hang);
+    sls.with(|world| world.grants.clear());
+    assert!(matches!(ended(&mut puller).await, PullError::Ended(LeaseState::HandOver)));
+    drop(lease);
+    assert!(matches!(ended(&mut puller).await, PullError::Ended(LeaseState::Lost)));
+}
+
+#[tokio::test]
+async fn a_shard_that_is_gone_is_reported() {
+    let sls = Sls::start(&[0]).await;
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    puller.start().await.unwrap();
+    sls.fault("PullLogs", Fault::Refuse(404, "ShardNotExsit"));
+    assert!(matches!(ended(&mut puller).await, PullError::ShardMissing(_)));
+}

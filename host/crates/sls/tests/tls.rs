@@ -1,0 +1,46 @@
+//! TLS against a real server: whom we trust, and whom not.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod support;
+
+use forwarder_sls::{Chain, Client, Endpoint, Error};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use support::Sls;
+
+/// A certificate authority, and a server with a certificate of its own for the loopback address.
+async fn private_service() -> (Sls, tempfile::NamedTempFile) {
+    support::install_tls();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["127.0.0.1".into()]).unwrap().signed_by(&key, &ca).unwrap();
+    let tls = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, ca.pem()).unwrap();
+    (Sls::start_tls(&[0], tls).await, file)
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_only_when_it_is_named() {
+    let (sls, ca) = private_service().await;
+    let store = "store".parse().unwrap();
+    let mut config = sls.config();
+    config.endpoint = Endpoint::parse(&sls.address.to_string(), false).unwrap();
+    config.ca_file = Some(ca.path().into());
+    Client::new(config.clone()).unwrap().list_shards(&store).await.unwrap();
+    assert_eq!(sls.seen("ListShards")[0].headers["host"], "proj.127.0.0.1");
+
+    // Some machines have no certificates at all; then the client cannot even be set up.
+    config.ca_file = None;
+    config.attempts = 1;
+    let Ok(client) = Client::new(config) else { return };
+    let error = client.list_shards(&store).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    let shown = Chain(&error).to_string().to_lowercase();
+    assert!(shown.contains("certificate"), "{shown}");
+}
