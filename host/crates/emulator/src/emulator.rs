@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::limits::Limits;
 use crate::log_group::EncodedGroup;
+use crate::options::DataError;
 use crate::refusal::Refusal;
 use crate::server;
 use crate::server::shared::{Shared, Traffic};
@@ -137,6 +138,12 @@ pub enum StartError {
     /// A project or logstore cannot be created.
     #[error("cannot create what was asked for")]
     Refused(#[from] Refusal),
+    /// A file of logs cannot be loaded.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The runtime shut down while the logs were loaded.
+    #[error("interrupted while loading logs")]
+    Interrupted,
 }
 
 /// A running service. Dropping it closes its sockets.

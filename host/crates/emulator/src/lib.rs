@@ -7,6 +7,7 @@
 //!
 //! * [`state`] is the service as plain data; [`state::assignment`] decides who may hold which shard.
 //! * `server` and `api` put HTTP in front of it; [`sign_check`] verifies what clients sign.
+//! * [`load`] and [`samples`] fill it; [`Options`] is all of that for a command line.
 //! * [`faults`] and the methods of [`Emulator`] let things go wrong on purpose.
 //!
 //! What it is not: durable, bounded in memory, or fit to face a network that is not trusted.
@@ -17,9 +18,13 @@ mod blocks;
 pub mod clock;
 mod emulator;
 pub mod faults;
+mod grouping;
 mod limits;
+pub mod load;
 pub mod log_group;
+mod options;
 mod refusal;
+pub mod samples;
 mod server;
 pub mod sign_check;
 pub mod spl;
@@ -27,6 +32,8 @@ pub mod state;
 
 pub use api::{Api, UnknownApi};
 pub use emulator::{Builder, Emulator, StartError};
+pub use grouping::GroupSize;
 pub use limits::Limits;
+pub use options::{DataError, Options};
 pub use refusal::Refusal;
 pub use server::shared::Traffic;

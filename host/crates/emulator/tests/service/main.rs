@@ -8,6 +8,7 @@
 )]
 
 mod faults;
+mod options;
 mod protocol;
 mod put_logs;
 mod sign_check;
