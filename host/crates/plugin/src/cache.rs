@@ -10,6 +10,7 @@ use std::hash::{Hash as _, Hasher};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
@@ -93,9 +94,10 @@ impl Cache {
     }
 
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        // Two processes may store the same component at once; each writes a file of its own.
+        // Two processes or threads may store the same component at once; each writes a file of its own.
+        static DRAFTS: AtomicU64 = AtomicU64::new(0);
         let mut draft = path.as_os_str().to_owned();
-        draft.push(format!(".{}", std::process::id()));
+        draft.push(format!(".{}.{}", std::process::id(), DRAFTS.fetch_add(1, Ordering::Relaxed)));
         let draft = PathBuf::from(draft);
         let result = (|| {
             let mut file = OpenOptions::new()

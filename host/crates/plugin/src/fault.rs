@@ -16,7 +16,7 @@ pub enum Fault {
     Trapped(String),
     /// The guest used up its time.
     #[error(
-        "ran out of time after {cpu:.1?} of CPU and {wall:.1?} on the clock; raise `cpu_time` if it needs more"
+        "ran out of time after {cpu:.1?} of CPU and {wall:.1?} on the clock; raise `limits.cpu` or `limits.wall` if it needs more"
     )]
     OutOfTime {
         /// CPU time of the thread since the call began.
@@ -25,7 +25,7 @@ pub enum Fault {
         wall: Duration,
     },
     /// The guest asked for more memory than it may have, and did not survive the refusal.
-    #[error("ran out of memory at {limit} bytes; raise `memory` if it needs more")]
+    #[error("ran out of memory at {limit} bytes; raise `limits.memory` if it needs more")]
     OutOfMemory {
         /// The limit it met.
         limit: usize,
@@ -43,7 +43,7 @@ pub enum Fault {
     BadCall(String),
     /// The guest used a power that the configuration does not grant it.
     #[error(
-        "used `{power}`, which the configuration does not grant; add \"{grant}\" to `allow` of this transform if it should have it"
+        "used `{power}`, which the configuration does not grant; add \"{grant}\" to `grants` of its transform if it may"
     )]
     NotGranted {
         /// The function of the contract that it called.

@@ -21,13 +21,10 @@ use crate::fault::Fault;
 pub struct Limits {
     /// Linear memory of one instance, in bytes.
     pub memory: usize,
-    /// An instance that holds more than this after a call is replaced before the next, in bytes: guests
-    /// never give memory back.
-    pub memory_high_water: usize,
     /// CPU time of one call. Not wall time, so that a busy machine does not convict the innocent.
-    pub cpu_time: Duration,
+    pub cpu: Duration,
     /// Time on the clock of one call, for whatever CPU time does not see.
-    pub wall_time: Duration,
+    pub wall: Duration,
     /// Bytes of edits and log lines of one call, as a multiple of the bytes of its slice …
     pub output_factor: usize,
     /// … plus this.
@@ -44,9 +41,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 64 << 20,
-            memory_high_water: 48 << 20,
-            cpu_time: Duration::from_secs(1),
-            wall_time: Duration::from_secs(10),
+            cpu: Duration::from_secs(1),
+            wall: Duration::from_secs(10),
             output_factor: 4,
             output_floor: 1 << 20,
             slice: SliceLimits::default(),
@@ -57,6 +53,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// An instance that holds more than this after a call is replaced before the next, in bytes: guests
+    /// never give memory back, and what one odd slice needed would be held for good.
+    pub(crate) const fn high_water(&self) -> usize {
+        self.memory / 4 * 3
+    }
+
     /// Most bytes of edits and log lines for a slice of `bytes`.
     pub(crate) fn output(&self, bytes: usize) -> usize {
         bytes.saturating_mul(self.output_factor).saturating_add(self.output_floor)
@@ -157,8 +159,8 @@ impl Deadline {
         Self {
             cpu_start: thread_cpu_time(),
             wall_start: Instant::now(),
-            cpu_limit: limits.cpu_time,
-            wall_limit: limits.wall_time,
+            cpu_limit: limits.cpu,
+            wall_limit: limits.wall,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::worker::Worker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Grants {
     /// May give rows a route label.
-    pub route: bool,
+    pub labels: bool,
     /// May add rows.
     pub emit: bool,
 }
@@ -186,6 +186,16 @@ impl Plugin {
             first: Mutex::new(Some(first)),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Compiles a component and says what it imports and what it was built for, without running it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Plugin::load`], except that nothing is configured.
+    pub fn inspect(engine: &Engine, name: &str, package: &Package) -> Result<Imports, LoadError> {
+        let (component, _) = compile(engine, name, package)?;
+        link(engine, name, &component).map(|(imports, _)| imports)
     }
 
     /// A worker for one thread. Its instance is made when it is first needed.

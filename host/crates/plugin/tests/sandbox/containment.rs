@@ -12,7 +12,7 @@ use crate::support::{column, guest, guest_with, load, numbered};
 
 /// Limits that are met quickly.
 fn tight() -> Limits {
-    Limits { memory: 4 << 20, cpu_time: Duration::from_millis(30), ..Limits::default() }
+    Limits { memory: 4 << 20, cpu: Duration::from_millis(30), ..Limits::default() }
 }
 
 fn plugin(misbehave: &str) -> Plugin {
@@ -71,12 +71,9 @@ fn time_in_host_functions_counts() {
 }
 
 #[test]
-fn the_clock_on_the_wall_bounds_what_cpu_time_does_not() {
-    let limits = Limits {
-        cpu_time: Duration::from_secs(1000),
-        wall_time: Duration::from_millis(30),
-        ..tight()
-    };
+fn the_clock_on_the_wall_bounds_what_cpu_does_not() {
+    let limits =
+        Limits { cpu: Duration::from_secs(1000), wall: Duration::from_millis(30), ..tight() };
     let options = PluginOptions { limits, ..PluginOptions::default() };
     costs_one_row(&plugin_with("(loop $l (br $l)) unreachable", options), "on the clock");
 }
@@ -193,8 +190,10 @@ fn a_power_that_is_not_granted_costs_one_row() {
         (i32.const 0)) (i32.const 0)";
     costs_one_row(&plugin(emit), "used `edits.emit`, which the configuration does not grant");
 
-    let options =
-        || PluginOptions { grants: Grants { route: true, emit: true }, ..PluginOptions::default() };
+    let options = || PluginOptions {
+        grants: Grants { labels: true, emit: true },
+        ..PluginOptions::default()
+    };
     let mut batch = numbered(10, &[3]);
     apply(&plugin_with(route, options()), &mut batch);
     assert_eq!(batch.rows().filter(|row| row.label() == Some("y")).count(), 1);
@@ -283,10 +282,9 @@ fn an_instance_is_kept_between_calls() {
 
 #[test]
 fn an_instance_that_holds_too_much_memory_is_replaced() {
-    let limits = Limits { memory_high_water: 1 << 20, ..tight() };
-    let options = PluginOptions { limits, ..PluginOptions::default() };
-    let grow = format!("(drop (memory.grow (i32.const 20))) {DROPS_IN_FIRST_CALL}");
-    let mut worker = plugin_with(&grow, options).worker();
+    // 52 of 64 pages, more than three quarters of the limit.
+    let grow = format!("(drop (memory.grow (i32.const 50))) {DROPS_IN_FIRST_CALL}");
+    let mut worker = plugin(&grow).worker();
     let dropped = |worker: &mut Worker| worker.apply(&mut numbered(2, &[0]), None).unwrap().dropped;
     assert_eq!((dropped(&mut worker), dropped(&mut worker), dropped(&mut worker)), (1, 1, 1));
 }

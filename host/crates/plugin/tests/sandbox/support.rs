@@ -1,5 +1,6 @@
 //! Batches to work on, and guests written in the text format: small enough that one can see what they do wrong.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -7,10 +8,12 @@ use forwarder_plugin::{Engine, EngineOptions, LoadError, Package, Plugin, Plugin
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, Origin};
 
-/// One engine for all tests of a binary, as in the program.
+/// One engine for all tests, as in the program. Guests are compiled once for all runs.
 pub(crate) fn engine() -> &'static Engine {
-    static ENGINE: LazyLock<Engine> =
-        LazyLock::new(|| Engine::new(&EngineOptions::default()).unwrap());
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+        let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests"));
+        Engine::new(&EngineOptions { cache_dir }).unwrap()
+    });
     &ENGINE
 }
 

@@ -123,7 +123,7 @@ fn powers(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
     edits.func_wrap("route", |mut cx: Cx<'_>, (label, rows): (String, Rows)| {
         let rows = row_numbers(&cx, &rows);
         let state = cx.data_mut();
-        state.grants.check(state.grants.route, "edits.route", "route")?;
+        state.grants.check(state.grants.labels, "edits.route", "labels")?;
         Ok(state.call_mut()?.route(label, rows)?)
     })?;
     type Emit = (u32, Option<String>, Vec<(String, String)>);
@@ -131,7 +131,7 @@ fn powers(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         let state = cx.data_mut();
         state.grants.check(state.grants.emit, "edits.emit", "emit")?;
         if label.is_some() {
-            state.grants.check(state.grants.route, "edits.emit with a label", "route")?;
+            state.grants.check(state.grants.labels, "edits.emit with a label", "labels")?;
         }
         Ok(state.call_mut()?.emit(like, label, fields)?)
     })
