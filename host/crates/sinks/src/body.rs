@@ -20,6 +20,14 @@ impl Body {
         Self { segments, rows, raw_bytes, gzip: false }
     }
 
+    /// The segments of a body that [`hec::Encoder::pack`](crate::hec::Encoder::pack) made of `raw_bytes` bytes,
+    /// for callers that keep segments and rows apart until they send. Whether it was compressed is seen from
+    /// the segments: events begin with `{`, gzip with its magic number (RFC 1952).
+    pub fn packed(segments: Vec<Bytes>, rows: usize, raw_bytes: usize) -> Self {
+        let gzip = segments.first().is_some_and(|first| first.starts_with(&[0x1f, 0x8b]));
+        Self { segments, rows, raw_bytes, gzip }
+    }
+
     /// Bytes that were compressed with gzip from `raw_bytes` bytes.
     pub(crate) fn gzip(compressed: Vec<u8>, raw_bytes: usize, rows: usize) -> Self {
         Self { segments: vec![compressed.into()], rows, raw_bytes, gzip: true }

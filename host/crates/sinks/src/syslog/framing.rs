@@ -74,4 +74,28 @@ mod tests {
         let expected = format!("2 é4 four12345 {long}10 01234567890 ");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
+
+    #[test]
+    fn frames_are_those_of_the_vectors() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/vectors/syslog.json");
+        let file = std::fs::read_to_string(path).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap().iter();
+        let framings = vectors.filter(|vector| vector["format"] == "framing").map(|vector| {
+            let framing = match vector["input"]["framing"].as_str().unwrap() {
+                "octet" => Framing::OctetCounting,
+                _ => Framing::LineFeed,
+            };
+            let mut framer = Framer::new(framing);
+            let mut out = Vec::new();
+            for message in vector["input"]["frames"].as_array().unwrap() {
+                let start = framer.open(&mut out);
+                out.extend_from_slice(message.as_str().unwrap().as_bytes());
+                framer.close(&mut out, start);
+            }
+            assert_eq!(String::from_utf8(out).unwrap(), vector["expected"], "{}", vector["name"]);
+            framing
+        });
+        assert!(framings.eq([Framing::OctetCounting, Framing::LineFeed]));
+    }
 }

@@ -1,6 +1,7 @@
 //! The text of a message: a row as `key=value` pairs, as JSON, or one field of it.
 
 use forwarder_record::{Batch, Cell, Row};
+use memchr::memmem::Finder;
 
 use crate::object::{EventCells, KeyForms, Lines, Objects};
 
@@ -58,7 +59,7 @@ impl Separator {
 /// Writes the texts of one batch's rows.
 pub(super) enum Writer<'a> {
     Kv { cells: EventCells, keys: KeyForms, separator: &'a [u8], escape: Escape },
-    KvSeed { cells: EventCells, separator: &'a [u8], escape: Escape },
+    KvSeed { cells: EventCells, separator: Box<Finder<'a>>, escape: Escape },
     Json(Objects),
     Field { key: &'a str, escape: Escape },
 }
@@ -85,9 +86,11 @@ impl<'a> Writer<'a> {
                 separator,
                 escape: Escape::new(&[b"\\\n\r\0", separator.as_slice()].concat()),
             },
-            Payload::KvSeed(separator) => {
-                Self::KvSeed { cells, separator: separator.as_bytes(), escape: Escape::new(breaks) }
-            }
+            Payload::KvSeed(separator) => Self::KvSeed {
+                cells,
+                separator: Box::new(Finder::new(separator)),
+                escape: Escape::new(breaks),
+            },
             Payload::Json => Self::Json(Objects::new(batch, cells, lines)),
             Payload::Field(key) => Self::Field { key, escape: Escape::new(breaks) },
         }
@@ -111,12 +114,12 @@ impl<'a> Writer<'a> {
             Self::KvSeed { cells, separator, escape } => {
                 let mut written = Written::Nothing;
                 for cell in cells.of(row) {
-                    if holds(&cell, separator) {
+                    if holds(separator, &cell) {
                         written = Written::Ambiguous;
                     } else if written == Written::Nothing {
                         written = Written::Clear;
                     }
-                    out.extend_from_slice(separator);
+                    out.extend_from_slice(separator.needle());
                     escape.push(out, cell.key.as_bytes());
                     out.push(b'=');
                     escape.push(out, cell.value.as_bytes());
@@ -141,8 +144,11 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn holds(cell: &Cell<'_>, separator: &[u8]) -> bool {
-    !separator.is_empty() && memchr::memmem::find(cell.value.as_bytes(), separator).is_some()
+fn holds(separator: &Finder<'_>, cell: &Cell<'_>) -> bool {
+    let Some(&first) = separator.needle().first() else { return false };
+    let value = cell.value.as_bytes();
+    // Most values do not even hold its first character, and that is cheaper to see.
+    memchr::memchr(first, value).is_some() && separator.find(value).is_some()
 }
 
 /// How many bytes are compared at a time, and with how many at most. Fixed, so that the compiler can do it
@@ -153,8 +159,10 @@ const NEEDLES: usize = 8;
 /// A few bytes that get a backslash in front, of which line breaks and NUL turn into letters as well.
 #[derive(Debug, Clone)]
 pub(super) struct Escape {
-    /// Filled up with repetitions of the first.
+    /// Filled up with repetitions of the first; `None` if there is nothing to escape.
     needles: Option<[u8; NEEDLES]>,
+    /// The same by byte value, for what is shorter than a lane.
+    is_needle: [bool; 256],
 }
 
 impl Escape {
@@ -164,16 +172,18 @@ impl Escape {
             needles.iter_mut().zip(bytes).for_each(|(needle, &byte)| *needle = byte);
             needles
         });
-        Self { needles }
+        let is_needle = std::array::from_fn(|byte| bytes.iter().any(|&b| usize::from(b) == byte));
+        Self { needles, is_needle }
     }
 
+    #[inline]
     fn push(&self, out: &mut Vec<u8>, text: &[u8]) {
-        let Some(needles) = self.needles else {
+        let Some(needles) = &self.needles else {
             out.extend_from_slice(text);
             return;
         };
         let mut rest = text;
-        while let Some(at) = position(&needles, rest) {
+        while let Some(at) = self.position(needles, rest) {
             let (clean, tail) = rest.split_at_checked(at).unwrap_or((rest, &[]));
             out.extend_from_slice(clean);
             let Some((&byte, after)) = tail.split_first() else { return };
@@ -193,6 +203,22 @@ impl Escape {
         }
         out.push(b'=');
     }
+
+    /// Where the first needle is.
+    #[inline]
+    fn position(&self, needles: &[u8; NEEDLES], text: &[u8]) -> Option<usize> {
+        // Without a branch per comparison, so that a whole lane is done at once.
+        let hit = |byte: u8| needles.iter().fold(false, |found, &needle| found | (byte == needle));
+        let (lanes, tail) = text.as_chunks::<LANE>();
+        for (nth, lane) in lanes.iter().enumerate() {
+            if lane.iter().fold(false, |found, &byte| found | hit(byte)) {
+                return lane.iter().position(|&byte| hit(byte)).map(|at| nth * LANE + at);
+            }
+        }
+        let looked_up =
+            |&byte: &u8| self.is_needle.get(usize::from(byte)).copied().unwrap_or(false);
+        tail.iter().position(looked_up).map(|at| lanes.len() * LANE + at)
+    }
 }
 
 const fn letter(byte: u8) -> u8 {
@@ -202,20 +228,6 @@ const fn letter(byte: u8) -> u8 {
         0 => b'0',
         other => other,
     }
-}
-
-/// Where the first needle is.
-#[inline]
-fn position(needles: &[u8; NEEDLES], text: &[u8]) -> Option<usize> {
-    // Without a branch per comparison, so that a whole lane is done at once.
-    let hit = |byte: u8| needles.iter().fold(false, |found, &needle| found | (byte == needle));
-    let (lanes, tail) = text.as_chunks::<LANE>();
-    for (nth, lane) in lanes.iter().enumerate() {
-        if lane.iter().fold(false, |found, &byte| found | hit(byte)) {
-            return lane.iter().position(|&byte| hit(byte)).map(|at| nth * LANE + at);
-        }
-    }
-    tail.iter().position(|&byte| hit(byte)).map(|at| lanes.len() * LANE + at)
 }
 
 #[cfg(test)]

@@ -1,0 +1,211 @@
+//! The HEC client against collectors that answer well, badly or not at all.
+
+use std::time::Duration;
+
+use forwarder_sinks::hec::{Client, ClientSettings, Encoder, EncoderSettings, Endpoint, Token};
+use forwarder_sinks::{Body, Cause, Outcome, TlsSettings, Verify};
+use tokio::join;
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Authority;
+use crate::collector::{Collector, exchange, read_request};
+
+const SECRET: &str = "11111111-2222-3333-4444-555555555555";
+const SUCCESS: &str = "200 OK\n\n{\"text\":\"Success\",\"code\":0}";
+
+fn settings(collector: &Collector, scheme: &str) -> ClientSettings {
+    ClientSettings {
+        endpoint: Endpoint::parse(&format!("{scheme}://{}", collector.address())).unwrap(),
+        token: Token::new(SECRET).unwrap(),
+        tls: TlsSettings::default(),
+        connect_timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn client(collector: &Collector) -> Client {
+    Client::new(settings(collector, "http")).unwrap()
+}
+
+fn plain() -> Body {
+    Body::plain(vec!["{\"event\":1}".into(), "{\"event\":2}".into()], 2)
+}
+
+fn reason(outcome: &Outcome) -> &'static str {
+    outcome.cause().map_or("", Cause::reason)
+}
+
+#[tokio::test]
+async fn a_plain_body_is_posted_in_one_piece_with_its_length() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let ((request, _), outcome) = join!(collector.answer(SUCCESS), client.send(&body));
+    assert_eq!(outcome, Outcome::Delivered);
+    assert!(
+        request.head.starts_with("POST /services/collector/event HTTP/1.1\r\n"),
+        "{}",
+        request.head
+    );
+    assert_eq!(request.header("authorization"), Some(format!("Splunk {SECRET}").as_str()));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.header("content-length"), Some("22"));
+    assert_eq!(request.header("transfer-encoding"), None);
+    assert_eq!(request.header("content-encoding"), None);
+    assert_eq!(request.body, b"{\"event\":1}{\"event\":2}");
+}
+
+#[tokio::test]
+async fn a_compressed_body_says_that_it_is() {
+    let collector = Collector::start().await;
+    let client = client(&collector);
+    let body = Encoder::new(&EncoderSettings::default()).pack(plain().segments(), 2);
+    let ((request, _), outcome) = join!(collector.answer(SUCCESS), client.send(&body));
+    assert_eq!(outcome, Outcome::Delivered);
+    assert_eq!(request.header("content-encoding"), Some("gzip"));
+    assert_eq!(request.body, body.segments()[0]);
+}
+
+#[tokio::test]
+async fn the_connection_is_kept_for_the_next_body() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let serving = async {
+        let mut stream = collector.accept().await;
+        for _request in 0..3 {
+            exchange(&mut stream, SUCCESS).await;
+        }
+    };
+    let sending = async {
+        for _body in 0..3 {
+            assert_eq!(client.send(&body).await, Outcome::Delivered);
+        }
+    };
+    join!(serving, sending);
+    assert_eq!(client.send(&Body::plain(Vec::new(), 0)).await, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Collector::start().await;
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let reply = format!("303 See Other\nlocation: http://{}/\n\n<html>", elsewhere.address());
+    let (_, outcome) = join!(collector.answer(&reply), client.send(&body));
+    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "not_hec"));
+}
+
+#[tokio::test]
+async fn a_busy_collector_says_when_to_come_back() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let reply =
+        "503 Service Unavailable\nretry-after: 7\n\n{\"text\":\"Server is busy\",\"code\":9}";
+    let (_, outcome) = join!(collector.answer(reply), client.send(&body));
+    let Outcome::Retry { after, cause } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((after, cause.reason()), (Some(Duration::from_secs(7)), "server_busy"));
+}
+
+#[tokio::test]
+async fn the_event_at_fault_is_named() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let reply = "400 Bad Request\n\n{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":1}";
+    let (_, outcome) = join!(collector.answer(reply), client.send(&body));
+    assert!(matches!(outcome, Outcome::Reject { row: 1, .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_a_proxy_echoes_is_not_repeated() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let reply = format!("403 Forbidden\n\nno access with Splunk {SECRET}");
+    let (_, outcome) = join!(collector.answer(&reply), client.send(&body));
+    let text = format!("{outcome:?} {client:?}");
+    assert!(text.contains("no access with Splunk ***") && !text.contains(SECRET), "{text}");
+}
+
+#[tokio::test]
+async fn an_endless_reply_is_not_read_to_its_end() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let reply = format!("400 Bad Request\n\n{}", "x".repeat(1 << 20));
+    let answering = async {
+        let mut stream = collector.accept().await;
+        let _ = read_request(&mut stream).await;
+        let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n", 1 << 30);
+        let all = head + &reply;
+        // The client leaves before this is through, which is the point.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, all.as_bytes()).await;
+        stream
+    };
+    let (_, outcome) = join!(answering, client.send(&body));
+    assert_eq!(outcome.label(), "divide");
+    assert!(outcome.cause().unwrap().to_string().len() < 600);
+}
+
+#[tokio::test]
+async fn nobody_there_or_gone_before_answering_is_worth_another_try() {
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let leaving = async {
+        let mut stream = collector.accept().await;
+        read_request(&mut stream).await;
+    };
+    let ((), outcome) = join!(leaving, client.send(&body));
+    assert_eq!((outcome.label(), reason(&outcome)), ("retry", "broken_connection"), "{outcome:?}");
+
+    drop(collector);
+    let outcome = client.send(&body).await;
+    assert_eq!((outcome.label(), reason(&outcome)), ("retry", "connect"), "{outcome:?}");
+    assert!(outcome.cause().unwrap().to_string().contains("nothing was lost"));
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_is_given_up() {
+    let collector = Collector::start().await;
+    let settings =
+        ClientSettings { timeout: Duration::from_millis(50), ..settings(&collector, "http") };
+    let (client, body) = (Client::new(settings).unwrap(), plain());
+    let (_silent, outcome) = join!(collector.accept(), client.send(&body));
+    assert_eq!((outcome.label(), reason(&outcome)), ("retry", "timeout"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_probe_tells_health_from_a_bad_token() {
+    let collector = Collector::start().await;
+    let client = client(&collector);
+    let healthy = "200 OK\n\n{\"text\":\"HEC is healthy\",\"code\":17}";
+    let ((request, _), result) = join!(collector.answer(healthy), client.probe());
+    assert_eq!(result, Ok(()));
+    assert!(request.head.starts_with("GET /services/collector/health HTTP/1.1\r\n"));
+
+    let collector = Collector::start().await;
+    let client = self::client(&collector);
+    let refused = "400 Bad Request\n\n{\"text\":\"Invalid token\",\"code\":21}";
+    let (_, result) = join!(collector.answer(refused), client.probe());
+    assert_eq!(result.unwrap_err().reason(), "token_refused");
+}
+
+/// Sends one body over TLS.
+async fn over_tls(server: &Authority, verify: Verify) -> Outcome {
+    let collector = Collector::start().await;
+    let tls = TlsSettings { verify, ..TlsSettings::default() };
+    let client = Client::new(ClientSettings { tls, ..settings(&collector, "https") }).unwrap();
+    let acceptor = TlsAcceptor::from(server.server(false));
+    let serving = async {
+        if let Ok(mut stream) = acceptor.accept(collector.accept().await).await {
+            exchange(&mut stream, SUCCESS).await;
+        }
+    };
+    let body = plain();
+    join!(serving, client.send(&body)).1
+}
+
+#[tokio::test]
+async fn tls_wants_a_certificate_of_the_authority_we_named() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    assert_eq!(over_tls(&ours, Verify::CaFile(ours.ca_file())).await, Outcome::Delivered);
+    assert_eq!(over_tls(&theirs, Verify::Nothing).await, Outcome::Delivered);
+    let outcome = over_tls(&theirs, Verify::CaFile(ours.ca_file())).await;
+    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "tls_refused"), "{outcome:?}");
+}

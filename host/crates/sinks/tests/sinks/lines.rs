@@ -1,0 +1,31 @@
+//! JSON lines.
+
+use forwarder_record::Encoded;
+use forwarder_sinks::Outcome;
+use forwarder_sinks::file::{Durability, Encoder, FileSink};
+use serde_json::{Value, json};
+
+use crate::batches::{batch, edit, rows, texts};
+
+#[tokio::test]
+async fn a_row_is_one_line_with_its_time_whatever_it_holds() {
+    let mut batch = batch(&[(7, 0, &[("event", "{\r\n\"a\": \"\\n\"\n}"), ("k", "l1\nl2")])]);
+    edit(&mut batch, |edits| edits.nest("event".into()));
+    let mut out = Encoded::default();
+    let notes = Encoder.encode(&batch, &rows(&batch), &mut out);
+    assert_eq!(notes, forwarder_sinks::Notes::default());
+    let line = texts(&out).remove(0);
+    assert_eq!(line.find(['\n', '\r']), Some(line.len() - 1));
+    let expected = json!({
+        "__time__": "7", "__topic__": "t", "__source__": "10.0.0.1",
+        "event": {"a": "\n"}, "k": "l1\nl2",
+    });
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive.jsonl");
+    let (bytes, ..) = out.into_parts();
+    let body = Encoder.pack(&[bytes.into()], 1);
+    assert_eq!(FileSink::new(&path, Durability::Synced).send(&body).await, Outcome::Delivered);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), line);
+}
