@@ -84,7 +84,7 @@ impl<'a> Row<'a> {
         let root = self.root(|row| ordinals.push(row));
         ordinals.reverse();
         let row = self.batch.row_data(root);
-        let cursor = self.batch.origin.first_cursor? + u64::from(row.group);
+        let cursor = self.batch.origin.first_cursor?.wrapping_add(row.group.into());
         Some(EventId::new(&self.batch.origin, cursor, row.row_in_group, &ordinals))
     }
 
