@@ -20,7 +20,7 @@ pub mod source;
 mod spelling;
 pub mod start;
 pub mod syslog;
-pub mod tls;
+mod tls;
 pub mod transform;
 mod units;
 

@@ -2,6 +2,7 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`cli`] | what can be typed, and what happens then? |
 //! | [`problem`] | how is a problem told to a person? |
 //! | [`exit`] | what does the process answer when it ends? |
 //! | [`config`] | what was the program told, and is it right? |
@@ -10,8 +11,10 @@
 //! | [`admin`] | what can be asked from outside? |
 //! | [`dead_letter`] | where do logs go that no sink will ever take? |
 //! | [`shutdown`] | how are we told to stop? |
+//! | [`wiring`] | how do source, plugins, sinks and pipeline meet? |
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod dead_letter;
 pub mod exit;
@@ -20,3 +23,4 @@ pub mod log_file;
 pub mod problem;
 pub mod shutdown;
 pub mod telemetry;
+pub mod wiring;

@@ -88,10 +88,25 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsInstalled)?;
-    metrics::describe_gauge!("forwarder_build_info", "Always 1; the labels say which build runs.");
+    forwarder_pipeline::describe_metrics();
+    metrics::describe_counter!(
+        TRUNCATED_RECORDS,
+        "rows whose end was cut off to fit a sink's limit"
+    );
+    metrics::describe_counter!(
+        AMBIGUOUS_RECORDS,
+        "rows a reader of the sink cannot take apart for certain"
+    );
+    metrics::describe_gauge!("forwarder_build_info", "always 1; the labels say which build runs");
     metrics::gauge!("forwarder_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
     Ok(handle)
 }
+
+/// Rows whose end was cut off, by sink.
+pub(crate) const TRUNCATED_RECORDS: &str = "forwarder_truncated_records_total";
+
+/// Rows in the sample's unescaped form that hold the separator, by sink.
+pub(crate) const AMBIGUOUS_RECORDS: &str = "forwarder_ambiguous_records_total";
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -83,7 +83,7 @@ fn whole(mut root: Section, request: &Request, cx: &mut Context<'_>) -> Option<C
     let dead_letters = process::dead_letters(r, cx);
     root.finish(cx);
     if let Some(dir) = &request.state_dir {
-        process.state_dir = Some(dir.clone());
+        process.state_dir.clone_from(dir);
     }
     override_log(&mut log, request, cx);
     Some(Config { sources, transforms, sinks, routes, process, admin, log, dead_letters })

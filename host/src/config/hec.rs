@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use forwarder_sinks::TlsSettings;
+use forwarder_sinks::hec::{EventFormat, Token};
+
 use super::address::{self, Address, HTTP, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Section};
-use super::secret::Secret;
-use super::tls::{self, TlsConfig};
+use super::tls;
 
 /// The port Splunk listens on unless told otherwise.
 const DEFAULT_PORT: u16 = 8088;
@@ -17,7 +19,7 @@ pub struct HecConfig {
     /// The collector; the path is added by the sink.
     pub url: Address,
     /// Sent as `Authorization: Splunk …`.
-    pub token: Secret,
+    pub token: Token,
     /// Index for every event; `None` leaves it to the token.
     pub index: Option<String>,
     /// `source` for every event; `None` leaves it to the token.
@@ -28,23 +30,14 @@ pub struct HecConfig {
     pub event_host: Option<String>,
     /// How a log is put into `event`.
     pub event_format: EventFormat,
-    /// gzip level; `None` sends bodies as they are.
-    pub gzip: Option<u32>,
+    /// Whether bodies are compressed.
+    pub gzip: bool,
     /// Whether each event carries its stable id as an indexed field.
     pub event_id: bool,
     /// How long one request may take.
     pub timeout: Duration,
     /// Whom we trust.
-    pub tls: TlsConfig,
-}
-
-/// How a log is put into `event`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventFormat {
-    /// A JSON object.
-    Object,
-    /// A string that holds JSON, as the vendor's sample sends it.
-    JsonString,
+    pub tls: TlsSettings,
 }
 
 /// Reads the settings of a HEC sink.
@@ -56,7 +49,10 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
         let help = "add `token = \"${NAME_OF_A_VARIABLE}\"` or `token = \"file:/path/to/it\"`";
         cx.error(&section.at_key("token"), "`token` is missing", help);
     }
-    let token = section.secret("token", cx);
+    let token = section.secret("token", cx).and_then(|found| {
+        let token = Token::new(found.value.expose());
+        token.map_err(|reason| cx.error(&found.at, reason.to_string(), "copy it from Splunk")).ok()
+    });
     let index = metadata(section, "index", cx);
     let source = metadata(section, "source", cx);
     let sourcetype = metadata(section, "sourcetype", cx);
@@ -65,18 +61,17 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
     let event_format = section.choice("event_format", &formats, cx);
     let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
     let gzip = section.flag("gzip", cx).is_none_or(|found| found.value);
-    let level = section.whole("gzip_level", 1..=9, cx).map_or(1, |found| found.value);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
     Some(HecConfig {
         url: url?,
-        token: token?.value,
+        token: token?,
         index,
         source,
         sourcetype,
         event_host,
         event_format: event_format.map_or(EventFormat::Object, |found| found.value),
-        gzip: gzip.then_some(u32::try_from(level).unwrap_or(1)),
+        gzip,
         event_id,
         timeout: timeout.map_or(60 * SECOND, |found| found.value),
         tls,

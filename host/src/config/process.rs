@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{Context, Found, Section};
+use super::secret::Lookup;
 
 /// `[admin]`: metrics and health, read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +56,8 @@ pub struct ProcessConfig {
     pub memory_budget: u64,
     /// The share of rows that may become dead letters before everything holds.
     pub max_reject_ratio: f64,
-    /// Where locks, dead letters and compiled plugins are kept; `None` for the usual place.
-    pub state_dir: Option<PathBuf>,
+    /// Where locks, dead letters and compiled plugins are kept.
+    pub state_dir: PathBuf,
     /// Folders in which plugins are looked up by name.
     pub plugin_dirs: Vec<PathBuf>,
     /// Threads for plugins and codecs; `None` for one per core.
@@ -164,11 +165,25 @@ pub(super) fn process(root: &mut Section, cx: &mut Context<'_>) -> ProcessConfig
         max_reject_ratio: root
             .real("max_reject_ratio", 0.0..=1.0, cx)
             .map_or(0.05, |found| found.value),
-        state_dir: root.text("state_dir", cx).map(|found| found.value.into()),
+        state_dir: root
+            .text("state_dir", cx)
+            .map_or_else(|| usual_state_dir(cx.env), |found| found.value.into()),
         plugin_dirs: plugin_dirs.into_iter().map(|found| found.value.into()).collect(),
         threads: threads.and_then(|threads| usize::try_from(threads).ok()),
         shutdown_grace: root
             .duration("shutdown_grace", Duration::ZERO..=3600 * SECOND, cx)
             .map_or(30 * SECOND, |found| found.value),
     }
+}
+
+/// Where state is kept unless told otherwise: what systemd made for us, the user's state directory, or
+/// a folder here.
+fn usual_state_dir(env: &Lookup<'_>) -> PathBuf {
+    let set = |name: &str| env(name).filter(|value| value.starts_with('/'));
+    if let Some(dirs) = set("STATE_DIRECTORY") {
+        return dirs.split(':').next().unwrap_or_default().into();
+    }
+    let user = set("XDG_STATE_HOME").map(PathBuf::from);
+    let user = user.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+    user.map_or_else(|| PathBuf::from("forwarder-state"), |dir| dir.join("forwarder"))
 }

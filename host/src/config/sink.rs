@@ -76,9 +76,10 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<SinkCo
     let name = section.required("name", cx).map(|found| found.value);
     let defaults = match kind {
         // Splunk takes far more, but servers set to 2 MB exist.
-        Type::Hec => Defaults { max_body: 1_000_000, in_flight: 4 },
-        // One connection: what is on the way beyond it only waits in our memory.
-        Type::Syslog | Type::File | Type::Stdout => Defaults { max_body: 262_144, in_flight: 1 },
+        Type::Hec => Defaults { max_body: 1_000_000, in_flight: 8 },
+        // One connection, on which bodies follow each other without waiting.
+        Type::Syslog => Defaults { max_body: 262_144, in_flight: 8 },
+        Type::File | Type::Stdout => Defaults { max_body: 1_000_000, in_flight: 1 },
     };
     let delivery = delivery(&mut section, &defaults, cx);
     let kind = match kind {

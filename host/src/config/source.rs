@@ -1,6 +1,9 @@
 //! `[[source]]`: a logstore, the consumer group that shares it, and how this consumer behaves.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::address::{self, Address, HTTP};
 use super::legacy::{self, Script};
@@ -29,16 +32,19 @@ pub struct SourceConfig {
     pub signature: Signature,
     /// Where shards without a checkpoint start.
     pub start: Start,
+    /// Where to stop, for a run that ends by itself: logs received at this time or later are left.
+    pub end: Option<Timestamp>,
     /// What SLS filters and reshapes before it sends.
     pub query: Option<Query>,
     /// Whether we may create the group and set its options.
     pub manage_group: bool,
     /// How often we tell SLS that we live.
     pub heartbeat_interval: Duration,
-    /// After how long without a heartbeat SLS gives our shards away.
-    pub group_timeout: Duration,
-    /// Whether the children of a split shard wait for their parents.
-    pub in_order: bool,
+    /// After how long without a heartbeat SLS gives our shards away; `None` leaves it to the group, which
+    /// has 60 s if we create it.
+    pub group_timeout: Option<Duration>,
+    /// Whether the children of a split shard wait for their parents; `None` leaves it to the group.
+    pub in_order: Option<bool>,
     /// How often a moved checkpoint is saved.
     pub commit_interval: Duration,
     /// The longest wait between two looks at an idle shard.
@@ -49,17 +55,24 @@ pub struct SourceConfig {
     pub max_block: u64,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Authorities to trust besides the host's (PEM), for a gateway with a certificate of its own.
+    pub ca_file: Option<PathBuf>,
 }
 
-/// An access key pair, or a temporary one with its token.
+/// Who we are to SLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The key's public half; not shown either.
-    pub access_key_id: Secret,
-    /// The key's private half.
-    pub access_key_secret: Secret,
-    /// The token of temporary (STS) credentials.
-    pub security_token: Option<Secret>,
+pub enum Credentials {
+    /// An access key pair, or a temporary one with its token.
+    Key {
+        /// The key's public half; not shown either.
+        id: Secret,
+        /// The key's private half.
+        secret: Secret,
+        /// The token of temporary (STS) credentials.
+        token: Option<Secret>,
+    },
+    /// A JSON file with `AccessKeyId`, `AccessKeySecret` and `SecurityToken` that somebody rotates.
+    File(PathBuf),
 }
 
 /// The version of request signatures.
@@ -117,12 +130,14 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Source
     let start = start::check(s, cx).unwrap_or(Start::Begin);
     let query = query(s, cx);
     let manage_group = s.flag("manage_group", cx).is_none_or(value);
-    let in_order = s.flag("in_order", cx).is_some_and(value);
+    let end = start::end(s, cx);
+    let in_order = s.flag("in_order", cx).map(value);
     let commit_interval = s.duration("commit_interval", SECOND / 10..=HOUR, cx);
     let idle_poll = s.duration("idle_poll", SECOND / 20..=60 * SECOND, cx);
     let on_invalid_cursor = s.choice("on_invalid_cursor", INVALID_CURSOR, cx);
     let max_block = s.size("max_block", 1 << 20..=1 << 30, cx);
     let timeout = s.duration("timeout", SECOND..=HOUR, cx);
+    let ca_file = s.text("ca_file", cx).map(|found| found.value.into());
     section.finish(cx);
     Some(SourceConfig {
         name: name?,
@@ -139,11 +154,13 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Source
         heartbeat_interval,
         group_timeout,
         in_order,
+        end,
         commit_interval: commit_interval.map_or(5 * SECOND, value),
         idle_poll: idle_poll.map_or(2 * SECOND, value),
         on_invalid_cursor: on_invalid_cursor.map_or(InvalidCursor::Begin, value),
         max_block: max_block.map_or(64 << 20, value),
         timeout: timeout.map_or(60 * SECOND, value),
+        ca_file,
     })
 }
 
@@ -160,21 +177,21 @@ fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credential
         cx.error(&section.at_key("credentials"), "`credentials` are missing", help);
         return None;
     };
+    if let Some(file) = keys.text("file", cx) {
+        keys.finish(cx);
+        return Some(Credentials::File(file.value.into()));
+    }
     for key in ["access_key_id", "access_key_secret"] {
         if !keys.has(key) {
             let help = format!("add `{key} = \"${{NAME_OF_A_VARIABLE}}\"`");
             cx.error(&keys.at_key(key), format!("`{key}` is missing"), help);
         }
     }
-    let access_key_id = keys.secret("access_key_id", cx);
-    let access_key_secret = keys.secret("access_key_secret", cx);
-    let security_token = keys.secret("security_token", cx).map(value);
+    let id = keys.secret("access_key_id", cx);
+    let secret = keys.secret("access_key_secret", cx);
+    let token = keys.secret("security_token", cx).map(value);
     keys.finish(cx);
-    Some(Credentials {
-        access_key_id: access_key_id?.value,
-        access_key_secret: access_key_secret?.value,
-        security_token,
-    })
+    Some(Credentials::Key { id: id?.value, secret: secret?.value, token })
 }
 
 fn signature(section: &mut Section, cx: &mut Context<'_>) -> Signature {
@@ -208,23 +225,16 @@ fn query(section: &mut Section, cx: &mut Context<'_>) -> Option<Query> {
 }
 
 /// The heartbeat interval and the group's timeout, which has to survive lost beats.
-fn lease_times(section: &mut Section, cx: &mut Context<'_>) -> (Duration, Duration) {
+fn lease_times(section: &mut Section, cx: &mut Context<'_>) -> (Duration, Option<Duration>) {
     let interval =
         section.duration("heartbeat_interval", SECOND..=HOUR, cx).map_or(10 * SECOND, value);
-    let default = (60 * SECOND).max(3 * interval);
-    let Some(timeout) = section.duration("group_timeout", 2 * SECOND..=HOUR, cx) else {
-        return (interval, default);
-    };
-    if timeout.value < 2 * interval {
+    let timeout = section.duration("group_timeout", 2 * SECOND..=HOUR, cx);
+    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value < 2 * interval) {
         let message =
             "`group_timeout` is less than two heartbeats: one lost beat would move the shards";
-        cx.error(
-            &timeout.at,
-            message,
-            format!("use at least {:?}, better {default:?}", 2 * interval),
-        );
+        cx.error(&timeout.at, message, format!("use at least {:?}", 4 * interval));
     }
-    (interval, timeout.value)
+    (interval, timeout.map(value))
 }
 
 /// What SLS accepts as a name; it answers others with a vague `405 InvalidMethod` later on.

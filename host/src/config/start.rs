@@ -47,6 +47,20 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Start
     }
 }
 
+/// Reads `end`, the time at which a bounded run stops.
+pub(super) fn end(section: &mut Section, cx: &mut Context<'_>) -> Option<Timestamp> {
+    let found = section.text("end", cx)?;
+    match parse(&found.value, &cx.zone) {
+        Ok(Parsed { start: Start::At(instant), .. }) => Some(instant),
+        Ok(_) | Err(_) => {
+            let help =
+                "write a time such as \"2026-01-01T00:00:00Z\", or leave it out to go on for ever";
+            cx.error(&found.at, format!("`end` cannot be `{}`", found.value), help);
+            None
+        }
+    }
+}
+
 /// Reads the name of a zone (`Asia/Shanghai`) or an offset (`+08:00`).
 ///
 /// # Errors

@@ -1,11 +1,17 @@
 //! `type = "syslog"`: RFC 5424 over TCP or TLS.
 
+use std::str::FromStr;
 use std::time::Duration;
+
+use forwarder_sinks::TlsSettings;
+use forwarder_sinks::syslog::{
+    Facility, Framing, OversizePolicy, Payload, Priority, Separator, Severity,
+};
 
 use super::address::{self, Address, SYSLOG, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Section};
-use super::tls::{self, TlsConfig};
+use super::tls;
 
 /// Where messages go and how they are written.
 #[derive(Debug, Clone)]
@@ -16,10 +22,8 @@ pub struct SyslogConfig {
     pub framing: Framing,
     /// How a log becomes the text of a message.
     pub payload: Payload,
-    /// Facility, 0 to 23 (RFC 5424, table 1).
-    pub facility: u8,
-    /// Severity, 0 to 7 (RFC 5424, table 2).
-    pub severity: u8,
+    /// Facility and severity of every message.
+    pub priority: Priority,
     /// HOSTNAME; `None` is this host's name.
     pub hostname: Option<String>,
     /// APP-NAME; `None` is written `-`.
@@ -27,68 +31,16 @@ pub struct SyslogConfig {
     /// Whether each message carries the log's stable id as structured data.
     pub event_id: bool,
     /// The largest message, in bytes; receivers cut or drop longer ones in ways that harm the next.
-    pub max_message: u64,
+    pub max_message: usize,
     /// What happens to a longer one.
-    pub oversize: Oversize,
+    pub oversize: OversizePolicy,
     /// How long connecting or a stalled write may take.
     pub timeout: Duration,
     /// Whom we trust.
-    pub tls: TlsConfig,
+    pub tls: TlsSettings,
+    /// The name in the receiver's certificate, where the address is not that name.
+    pub server_name: Option<String>,
 }
-
-/// How one message is told from the next (RFC 6587).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// The length before the message; safe for every content.
-    OctetCounting,
-    /// A line feed behind it; line breaks inside are escaped.
-    Lf,
-}
-
-/// How a log becomes the text of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload {
-    /// One JSON object.
-    Json,
-    /// `key=value` pairs with the separator between them, escaped.
-    KeyValue {
-        /// Between two pairs.
-        separator: String,
-    },
-    /// The sample's form: the separator before every pair, nothing escaped but line breaks.
-    Seed {
-        /// Before every pair.
-        separator: String,
-    },
-}
-
-/// What happens to a message that is too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oversize {
-    /// It becomes a dead letter.
-    DeadLetter,
-    /// It is cut at a character boundary, and counted.
-    Truncate,
-}
-
-/// The keywords of RFC 5424, table 1, by number; the sample writes them `FAC_…`.
-const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
-    "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
-    "local5", "local6", "local7",
-];
-
-/// The sample's names that are not the keyword in capitals.
-const FACILITY_ALIASES: &[(&str, u8)] =
-    &[("kernel", 0), ("log_audit", 13), ("log_alert", 14), ("clock2", 15), ("security", 4)];
-
-/// The keywords of RFC 5424, table 2, by number; the sample writes them `SEV_…`.
-const SEVERITIES: [&str; 8] =
-    ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
-
-/// Other names in use for the same severities.
-const SEVERITY_ALIASES: &[(&str, u8)] =
-    &[("emergency", 0), ("critical", 2), ("error", 3), ("warn", 4), ("informational", 6)];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -98,32 +50,36 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
     let allow_plaintext = section.flag("allow_plaintext", cx).is_some_and(|found| found.value);
     let address = address(section, allow_plaintext, cx);
     section.choice("format", &[("rfc5424", ())], cx);
-    let framings = [("octet_counting", Framing::OctetCounting), ("lf", Framing::Lf)];
+    let framings = [("octet_counting", Framing::OctetCounting), ("lf", Framing::LineFeed)];
     let framing = section.choice("framing", &framings, cx);
     let payload = payload(section, cx);
-    let facility = code(section, "facility", "FAC_", &FACILITIES, FACILITY_ALIASES, cx);
-    let severity = code(section, "severity", "SEV_", &SEVERITIES, SEVERITY_ALIASES, cx);
+    let facility = code(section, "facility", cx).unwrap_or(Facility::USER);
+    let severity = code(section, "severity", cx).unwrap_or(Severity::INFO);
     let hostname = header(section, "hostname", 255, cx);
     let app_name = header(section, "app_name", 48, cx);
     let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
     let max_message = section.size("max_message", 480..=16 << 20, cx);
-    let oversizes = [("dead_letter", Oversize::DeadLetter), ("truncate", Oversize::Truncate)];
+    let oversizes =
+        [("dead_letter", OversizePolicy::Reject), ("truncate", OversizePolicy::Truncate)];
     let oversize = section.choice("oversize", &oversizes, cx);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
+    let server_name = section.text("server_name", cx).map(|found| found.value);
     Some(SyslogConfig {
         address: address?,
         framing: framing.map_or(Framing::OctetCounting, |found| found.value),
         payload,
-        facility: facility.unwrap_or(1),
-        severity: severity.unwrap_or(6),
+        priority: Priority { facility, severity },
         hostname,
         app_name,
         event_id,
-        max_message: max_message.map_or(65_536, |found| found.value),
-        oversize: oversize.map_or(Oversize::DeadLetter, |found| found.value),
+        // Stock receivers take 8 KiB; over-long messages make several lose their place in the stream.
+        max_message: max_message
+            .map_or(8_192, |found| usize::try_from(found.value).unwrap_or(8_192)),
+        oversize: oversize.map_or(OversizePolicy::Reject, |found| found.value),
         timeout: timeout.map_or(30 * SECOND, |found| found.value),
         tls,
+        server_name,
     })
 }
 
@@ -193,53 +149,48 @@ fn with_port(address: Address, apart: Option<u16>) -> Address {
 
 /// JSON unless a separator or `payload` asks for pairs.
 fn payload(section: &mut Section, cx: &mut Context<'_>) -> Payload {
-    let separator = section.text("separator", cx);
-    let words = [("json", 'j'), ("kv", 'k'), ("kv_seed", 's')];
-    let payload = section.choice("payload", &words, cx).map(|found| found.value);
-    let at = separator.as_ref().map(|found| found.at.clone());
-    let text = separator.map_or_else(|| "||".to_owned(), |found| found.value);
-    match (payload, at) {
-        (Some('j'), Some(at)) => {
-            cx.error(
-                &at,
-                "`separator` has no meaning for `payload = \"json\"`",
-                "remove one of them",
-            );
+    #[derive(Clone, Copy)]
+    enum Form {
+        Json,
+        Pairs,
+        Seed,
+    }
+    let words = [("json", Form::Json), ("kv", Form::Pairs), ("kv_seed", Form::Seed)];
+    let form = section.choice("payload", &words, cx).map(|found| found.value);
+    let Some(written) = section.text("separator", cx) else {
+        return match form {
+            Some(Form::Json) | None => Payload::Json,
+            Some(Form::Pairs) => Payload::default(),
+            Some(Form::Seed) => Payload::KvSeed("||".to_owned()),
+        };
+    };
+    match (form, Separator::new(&written.value)) {
+        (Some(Form::Json), _) => {
+            let message = "`separator` has no meaning for `payload = \"json\"`";
+            cx.error(&written.at, message, "remove one of them");
             Payload::Json
         }
-        (Some('j'), None) | (None, None) => Payload::Json,
-        (_, Some(at)) if text.is_empty() || text.contains(['\\', '=', '\r', '\n']) => {
-            let help = "use something like \"||\"";
-            cx.error(&at, "`separator` cannot be told from what it separates", help);
+        (Some(Form::Seed), _) if !written.value.is_empty() => Payload::KvSeed(written.value),
+        (_, Ok(separator)) => Payload::Kv(separator),
+        (_, Err(reason)) => {
+            cx.error(&written.at, reason.to_string(), "the sample's is \"||\"");
             Payload::Json
         }
-        (Some('s'), _) => Payload::Seed { separator: text },
-        _ => Payload::KeyValue { separator: text },
     }
 }
 
-/// A number or a name, with the sample's prefix or without, in any case.
-fn code(
+/// A facility or severity: a number or a name, the sample's constants included.
+fn code<T: FromStr<Err: std::fmt::Display>>(
     section: &mut Section,
     key: &'static str,
-    prefix: &str,
-    names: &[&str],
-    aliases: &[(&str, u8)],
     cx: &mut Context<'_>,
-) -> Option<u8> {
+) -> Option<T> {
     let found = section.word_or_number(key, cx)?;
-    let word = found.value.to_ascii_lowercase();
-    let word = word.strip_prefix("syslogclient.").unwrap_or(&word);
-    let word = word.strip_prefix(&prefix.to_ascii_lowercase()).unwrap_or(word);
-    let by_name = names.iter().position(|name| *name == word).and_then(|ix| u8::try_from(ix).ok());
-    let by_alias = aliases.iter().find(|(name, _)| *name == word).map(|(_, code)| *code);
-    let by_number = word.parse::<u8>().ok().filter(|code| usize::from(*code) < names.len());
-    let code = by_name.or(by_alias).or(by_number);
-    if code.is_none() {
-        let help = format!("use 0 to {}, or one of {}", names.len() - 1, names.join(", "));
-        cx.error(&found.at, format!("`{key}` cannot be `{}`", found.value), help);
-    }
-    code
+    let code = found.value.parse();
+    code.map_err(|reason: T::Err| {
+        cx.error(&found.at, format!("cannot read `{key}`"), reason.to_string());
+    })
+    .ok()
 }
 
 /// A header field: printable US-ASCII without spaces, of bounded length (RFC 5424, section 6).

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use forwarder_plugin::{Grants, Limits, OnError};
+
 use super::condition::{self, ConditionConfig};
 use super::raw::{Context, Found, Section};
 
 /// One link of the chain.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformConfig {
     /// What it is called in metrics and logs; the plugin's file name unless named.
     pub name: String,
@@ -23,45 +25,7 @@ pub struct TransformConfig {
     /// Powers beyond editing rows.
     pub grants: Grants,
     /// What a call may use up.
-    pub limits: PluginLimits,
-}
-
-/// What becomes of a row that makes the plugin fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The original log is written to the dead letters.
-    #[default]
-    DeadLetter,
-    /// It goes on without this plugin's edits.
-    Pass,
-    /// It is discarded and counted.
-    Drop,
-    /// Its shard holds until a person acts.
-    Halt,
-}
-
-/// Powers that the config grants per plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Grants {
-    /// Give rows a route label.
-    pub labels: bool,
-    /// Add rows.
-    pub emit: bool,
-    /// Set the HEC `index`, `sourcetype` and `host` of a row.
-    pub hec_metadata: bool,
-}
-
-/// What one instance or one call may use up.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PluginLimits {
-    /// Linear memory of an instance, in bytes.
-    pub memory: u64,
-    /// Thread CPU time of a call.
-    pub cpu: Duration,
-    /// Elapsed time of a call, generous, so that a busy machine convicts nobody.
-    pub wall: Duration,
-    /// Output of a call, as a multiple of its input; 1 MiB is allowed on top.
-    pub output_ratio: f64,
+    pub limits: Limits,
 }
 
 const ON_ERROR: &[(&str, OnError)] = &[
@@ -71,7 +35,7 @@ const ON_ERROR: &[(&str, OnError)] = &[
     ("halt", OnError::Halt),
 ];
 
-const GRANTS: &str = "use \"labels\", \"emit\" or \"hec_metadata\"";
+const GRANTS: &str = "use \"labels\" or \"emit\"";
 
 impl TransformConfig {
     /// A plugin named on the command line: no config of its own, every default.
@@ -84,18 +48,7 @@ impl TransformConfig {
             sources: Vec::new(),
             on_error: OnError::default(),
             grants: Grants::default(),
-            limits: PluginLimits::default(),
-        }
-    }
-}
-
-impl Default for PluginLimits {
-    fn default() -> Self {
-        Self {
-            memory: 64 << 20,
-            cpu: Duration::from_secs(1),
-            wall: Duration::from_secs(10),
-            output_ratio: 4.0,
+            limits: Limits::default(),
         }
     }
 }
@@ -111,7 +64,7 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Transf
     let on_error =
         s.choice("on_error", ON_ERROR, cx).map_or(OnError::default(), |found| found.value);
     let grants = grants(s, cx);
-    let limits = s.table("limits", cx).map_or_else(PluginLimits::default, |s| limits(s, cx));
+    let limits = s.table("limits", cx).map_or_else(Limits::default, |s| limits(s, cx));
     section.finish(cx);
     let plugin = plugin?;
     let name = name.unwrap_or_else(|| stem(&plugin.value));
@@ -135,31 +88,29 @@ fn grants(section: &mut Section, cx: &mut Context<'_>) -> Grants {
         match word.value.as_str() {
             "labels" => grants.labels = true,
             "emit" => grants.emit = true,
-            "hec_metadata" => grants.hec_metadata = true,
             other => cx.error(&word.at, format!("`{other}` is not a power to grant"), GRANTS),
         }
     }
     grants
 }
 
-fn limits(mut section: Section, cx: &mut Context<'_>) -> PluginLimits {
-    const MILLISECOND: Duration = Duration::from_millis(1);
+fn limits(mut section: Section, cx: &mut Context<'_>) -> Limits {
+    const SHORTEST: Duration = Duration::from_millis(10);
     const DAY: Duration = Duration::from_secs(86_400);
-    let default = PluginLimits::default();
-    let limits = PluginLimits {
-        memory: section
-            .size("memory", 1 << 20..=4 << 30, cx)
-            .map_or(default.memory, |found| found.value),
-        cpu: section
-            .duration("cpu", 10 * MILLISECOND..=DAY, cx)
-            .map_or(default.cpu, |found| found.value),
-        wall: section
-            .duration("wall", 10 * MILLISECOND..=DAY, cx)
-            .map_or(default.wall, |found| found.value),
-        output_ratio: section
-            .real("output_ratio", 0.0..=1000.0, cx)
-            .map_or(default.output_ratio, |found| found.value),
-    };
+    let mut limits = Limits::default();
+    let bytes = |found: Found<u64>| usize::try_from(found.value).ok();
+    if let Some(memory) = section.size("memory", 1 << 20..=4 << 30, cx).and_then(bytes) {
+        limits.memory = memory;
+    }
+    if let Some(found) = section.duration("cpu", SHORTEST..=DAY, cx) {
+        limits.cpu = found.value;
+    }
+    if let Some(found) = section.duration("wall", SHORTEST..=DAY, cx) {
+        limits.wall = found.value;
+    }
+    if let Some(factor) = section.whole("output_factor", 0..=1000, cx).and_then(bytes) {
+        limits.output_factor = factor;
+    }
     section.finish(cx);
     limits
 }

@@ -1,0 +1,134 @@
+//! `forwarder check`: everything that can be wrong before the first log, found without reading one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::run::{install_tls, runtime};
+use super::say;
+use crate::config::secret::process;
+use crate::config::source::SourceConfig;
+use crate::config::{self, Config, Request};
+use crate::exit::{Exit, Failure};
+use crate::instance::Instance;
+use crate::problem::Problem;
+use crate::wiring;
+use crate::wiring::sink::WiredSink;
+
+/// How long a sink or SLS may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Checks the configuration, then plugins, dead letters, sinks and sources; fails with all problems, and
+/// with the exit code of the first kind.
+pub(super) fn check(request: &Request) -> Result<Exit, Failure> {
+    let checked = config::check(request, &process);
+    for notice in &checked.notices {
+        say(format_args!("notice: {notice}"));
+    }
+    let config = checked.config.map_err(|problems| Failure { exit: Exit::Config, problems })?;
+    say("config: ok");
+    install_tls();
+    let mut findings = Findings::default();
+    findings.add("plugins", plugins(&config));
+    findings.add("dead letters", dead_letters(&config));
+    runtime()?.block_on(reach(&config, &mut findings));
+    findings.into_outcome()
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Findings {
+    exit: Option<Exit>,
+    problems: Vec<Problem>,
+}
+
+impl Findings {
+    fn add(&mut self, what: &str, outcome: Result<String, Failure>) {
+        match outcome {
+            Ok(note) => say(format_args!("{what}: {note}")),
+            Err(failure) => {
+                say(format_args!("{what}: not ok"));
+                let first = self.exit.map_or(failure.exit, |exit| exit.min(failure.exit));
+                self.exit = Some(first);
+                self.problems.extend(failure.problems);
+            }
+        }
+    }
+
+    fn into_outcome(self) -> Result<Exit, Failure> {
+        match self.exit {
+            None => Ok(Exit::Success),
+            Some(exit) => Err(Failure { exit, problems: self.problems }),
+        }
+    }
+}
+
+fn plugins(config: &Config) -> Result<String, Failure> {
+    let folders = &config.process.plugin_dirs;
+    wiring::transform::load(&config.transforms, folders, &config.process.state_dir)?;
+    let names: Vec<_> = config.transforms.iter().map(|transform| transform.name.as_str()).collect();
+    Ok(if names.is_empty() { "none".to_owned() } else { format!("ok ({})", names.join(", ")) })
+}
+
+fn dead_letters(config: &Config) -> Result<String, Failure> {
+    let unusable = |cause| Failure::new(Exit::Config, Problem::new(format!("{cause}")));
+    let instance = Instance::claim(&config.process.state_dir).map_err(unusable)?;
+    wiring::dead_letters(&config.dead_letters, &instance)?;
+    Ok("ok".to_owned())
+}
+
+/// Asks every sink and every source at once.
+async fn reach(config: &Config, findings: &mut Findings) {
+    match wiring::sinks(config) {
+        Ok(sinks) => {
+            let asked = sinks.iter().map(async |sink| (sink, ask_sink(sink).await));
+            for (sink, answer) in join_all(asked).await {
+                findings.add(&format!("sink {}", sink_name(sink)), answer);
+            }
+        }
+        Err(failure) => findings.add("sinks", Err(failure)),
+    }
+    let asked = config.sources.iter().map(async |source| (source, ask_source(source).await));
+    for (source, answer) in join_all(asked).await {
+        findings.add(&format!("source {}", source.name), answer);
+    }
+}
+
+fn sink_name(sink: &WiredSink) -> &str {
+    forwarder_pipeline::Sink::name(sink)
+}
+
+async fn ask_sink(sink: &Arc<WiredSink>) -> Result<String, Failure> {
+    let problem = match timeout(PATIENCE, sink.probe()).await {
+        Ok(Ok(())) => return Ok("ok".to_owned()),
+        Ok(Err(cause)) => format!("sink `{}`: {cause}", sink_name(sink)),
+        Err(_) => format!("sink `{}` did not answer within {PATIENCE:?}", sink_name(sink)),
+    };
+    Err(Failure::new(Exit::Sink, Problem::new(problem)))
+}
+
+async fn ask_source(source: &SourceConfig) -> Result<String, Failure> {
+    let client = wiring::source::client(source).await?.trying_once().within(PATIENCE);
+    // Any name does: nobody joins.
+    let group = wiring::source::group(source, "check")?;
+    match client.list_consumer_groups(&group.logstore).await {
+        Ok(groups) if groups.iter().any(|found| found.name == group.group.as_str()) => {
+            Ok(format!("ok (consumer group `{}` exists)", group.group))
+        }
+        Ok(_) if group.manage_group => {
+            Ok(format!("ok (consumer group `{}` will be created)", group.group))
+        }
+        Ok(_) => {
+            let message =
+                format!("source `{}`: there is no consumer group `{}`", source.name, group.group);
+            let problem = Problem::new(message).help("create it, or set `manage_group = true`");
+            Err(Failure::new(Exit::Source, problem))
+        }
+        Err(cause) => {
+            let message = format!("source `{}`: {}", source.name, forwarder_sls::Chain(&cause));
+            Err(Failure::new(Exit::Source, Problem::new(message)))
+        }
+    }
+}

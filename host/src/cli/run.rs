@@ -1,0 +1,175 @@
+//! `forwarder`: from a checked configuration to the last checkpoint.
+//!
+//! Parse, build, join, work, drain. What is pulled is finished: a stop ends the pulling, and then waits
+//! for what is in flight while the heartbeats go on.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Health, Phase};
+use crate::config::secret::process;
+use crate::config::{self, Config, Request};
+use crate::exit::{Exit, Failure};
+use crate::instance::Instance;
+use crate::problem::Problem;
+use crate::shutdown::Signals;
+use crate::telemetry::{self, COMMIT, VERSION};
+use crate::wiring::consumer::{Consumer, Member};
+use crate::wiring::{self, Wired};
+
+/// Runs until told to stop.
+pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
+    let checked = config::check(request, &process);
+    let config = checked.config.map_err(|problems| Failure { exit: Exit::Config, problems })?;
+    let unusable =
+        |cause: &dyn std::fmt::Display| Failure::new(Exit::Config, Problem::new(cause.to_string()));
+    telemetry::install_log(&config.log).map_err(|cause| unusable(&cause))?;
+    for notice in &checked.notices {
+        tracing::warn!("{notice}");
+    }
+    let metrics = telemetry::install_metrics()
+        .map_err(|cause| Failure::internal("cannot collect metrics", cause))?;
+    install_tls();
+    let instance = Instance::claim(&config.process.state_dir).map_err(|cause| {
+        let problem = Problem::new(cause.to_string());
+        Failure::new(Exit::Config, problem.help("set `state_dir` to a folder this user may write"))
+    })?;
+    runtime()?.block_on(Box::pin(serve(config, instance, metrics)))
+}
+
+/// rustls is told once per process which cryptography to use.
+pub(super) fn install_tls() {
+    // An error says that somebody was faster, with the same provider: there is only one in the program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The network's threads. The work on bytes has threads of its own.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .map_err(|cause| Failure::internal("no threads for the network", cause))
+}
+
+async fn serve(
+    config: Config,
+    instance: Instance,
+    metrics: PrometheusHandle,
+) -> Result<Exit, Failure> {
+    let mut signals =
+        Signals::listen().map_err(|cause| Failure::internal("cannot listen to signals", cause))?;
+    let number = instance.number();
+    let state_dir = instance.state_dir().display();
+    tracing::info!(version = VERSION, commit = COMMIT, instance = number, %state_dir, "starting");
+    let stop_admin = CancellationToken::new();
+    let health = Arc::new(Health::default());
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = listen(&config, number).await? {
+        tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
+    }
+    let grace = config.process.shutdown_grace;
+    let wired = wiring::assemble(&config, &instance).await?;
+    let sinks = wired.sinks.clone();
+    tasks.spawn(async move { wiring::sink::tell_who_is_down(&sinks).await });
+    let exit = work(wired, grace, &health, &mut signals).await;
+    stop_admin.cancel();
+    // The probes of sinks need not be waited for.
+    tasks.shutdown().await;
+    exit
+}
+
+async fn listen(
+    config: &Config,
+    instance: u32,
+) -> Result<Option<tokio::net::TcpListener>, Failure> {
+    match admin::bind(&config.admin, instance).await {
+        Ok(listener) => {
+            let address = listener.local_addr().map(|address| address.to_string());
+            let address = address.unwrap_or_default();
+            tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+            Ok(Some(listener))
+        }
+        Err(cause) if config.admin.is_chosen => {
+            let message = format!("cannot listen on {}: {cause}", config.admin.listen);
+            let problem =
+                Problem::new(message).help("set `admin.listen` to a free port, or port 0");
+            Err(Failure::new(Exit::Config, problem))
+        }
+        Err(cause) => {
+            let address = config.admin.listen;
+            tracing::warn!(%address, %cause, "no /metrics: the usual port is taken, set `admin.listen`");
+            Ok(None)
+        }
+    }
+}
+
+/// Joins every group, works, and drains.
+async fn work(
+    wired: Wired,
+    grace: std::time::Duration,
+    health: &Health,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let Wired { mut pipeline, consumers, reserved: _reserved, .. } = wired;
+    let joined = tokio::select! {
+        joined = join_all(consumers) => joined,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before anything was read");
+            return Ok(Exit::Success);
+        }
+    };
+    let stop = CancellationToken::new();
+    let mut members = JoinSet::new();
+    for member in joined? {
+        members.spawn(member.work(pipeline.runner(), stop.clone()));
+    }
+    health.enter(Phase::Ready);
+    tracing::info!("at work");
+    let outcome = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, ?grace, "stopping: finishing what is in flight");
+            Ok(())
+        }
+        died = pipeline.failed() => Err(Failure::internal("the pipeline stopped", died)),
+        ended = all_ended(&mut members) => ended,
+    };
+    health.enter(Phase::Stopping);
+    stop.cancel();
+    let drain = async {
+        let (drained, ended) = tokio::join!(pipeline.drain(grace), all_ended(&mut members));
+        ended.map(|()| drained)
+    };
+    let drained = tokio::select! {
+        drained = drain => drained?,
+        signal = signals.next() => {
+            tracing::warn!(signal, "told twice: ending at once; what was in flight comes again");
+            return Ok(Exit::DrainTimedOut);
+        }
+    };
+    outcome?;
+    if drained.in_time {
+        tracing::info!("stopped, everything in flight was settled");
+        Ok(Exit::Success)
+    } else {
+        tracing::warn!("stopped with logs in flight; nothing is lost, they come again");
+        Ok(Exit::DrainTimedOut)
+    }
+}
+
+/// Joins all groups at once. Work begins when all have joined: a refusal of any is a mistake that is told
+/// at the start, rather than found in the log of a process that seems to work.
+async fn join_all(consumers: Vec<Consumer>) -> Result<Vec<Member>, Failure> {
+    let joining = consumers.into_iter().map(Consumer::join);
+    futures_util::future::try_join_all(joining).await
+}
+
+async fn all_ended(members: &mut JoinSet<()>) -> Result<(), Failure> {
+    while let Some(ended) = members.join_next().await {
+        ended.map_err(|cause| Failure::internal("a source ended in a bug", cause))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The composition root: a checked configuration in, a running pipeline out.
+//!
+//! The only place where the vocabularies of `sls`, `plugin`, `sinks` and `pipeline` meet. Everything that
+//! can be wrong before the first log is pulled is found here, in the order in which a person would mend
+//! it: plugins, sinks, dead letters, sources.
+
+pub mod consumer;
+pub mod dead_letters;
+pub mod sink;
+pub mod source;
+pub mod transform;
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use forwarder_pipeline::{
+    Budget, Compute, Parts, Pipeline, RejectLimit, RetryPolicy, Rule, ShardSettings, Sink,
+};
+
+use self::consumer::Consumer;
+use self::dead_letters::WiredDeadLetters;
+use self::sink::WiredSink;
+use crate::config::Config;
+use crate::config::process::DeadLetterConfig;
+use crate::config::source::SourceConfig;
+use crate::dead_letter::DeadLetterFile;
+use crate::exit::{Exit, Failure};
+use crate::instance::{Instance, host_name};
+use crate::problem::Problem;
+
+/// What is needed to run, set up and not yet at work.
+pub struct Wired {
+    /// Sinks are served; no shard is pulled from yet.
+    pub pipeline: Pipeline,
+    /// The sinks, to ask how they are.
+    pub sinks: Vec<Arc<WiredSink>>,
+    /// Sources that have not joined their groups.
+    pub consumers: Vec<Consumer>,
+    /// Consumer names that were chosen by hand, kept from other processes on this host.
+    pub reserved: Vec<File>,
+}
+
+/// Loads plugins, sets up sinks and sources and starts the pipeline. Must be called on a runtime. Blocks
+/// while plugins are compiled and certificates are read, so nothing else should be waiting for it.
+///
+/// # Errors
+/// A plugin, a sink, the dead-letter file or a source cannot be used as configured.
+pub async fn assemble(config: &Config, instance: &Instance) -> Result<Wired, Failure> {
+    let state_dir = instance.state_dir();
+    let chain = transform::load(&config.transforms, &config.process.plugin_dirs, state_dir)?;
+    let sinks = sinks(config)?;
+    let dead_letters = dead_letters(&config.dead_letters, instance)?;
+    let (consumers, reserved) = consumers(config, instance).await?;
+    let threads = config.process.threads.unwrap_or_else(cores);
+    let compute = Compute::threads(threads, chain.factory())
+        .map_err(|cause| Failure::internal("no threads for the work", cause))?;
+    let refusals =
+        RejectLimit { max_ratio: config.process.max_reject_ratio, ..RejectLimit::default() };
+    let pipeline = Pipeline::start(Parts {
+        sinks: config
+            .sinks
+            .iter()
+            .zip(&sinks)
+            .map(|(config, wired)| {
+                let delivery = sink::delivery(&config.delivery, refusals.max_ratio);
+                (Arc::clone(wired) as Arc<dyn Sink>, delivery)
+            })
+            .collect(),
+        routes: rules(config),
+        compute,
+        dead_letters: Arc::new(dead_letters),
+        dead_letter_retry: RetryPolicy::default(),
+        plugin_refusals: refusals,
+        shards: ShardSettings {
+            checkpoint_interval: commit_interval(config),
+            ..ShardSettings::default()
+        },
+    })
+    .map_err(|cause| Failure::new(Exit::Config, Problem::new(cause.to_string())))?;
+    Ok(Wired { pipeline, sinks, consumers, reserved })
+}
+
+/// Sets up every sink.
+///
+/// # Errors
+/// All sinks that cannot be set up, at once.
+pub fn sinks(config: &Config) -> Result<Vec<Arc<WiredSink>>, Failure> {
+    let mut sinks = Vec::with_capacity(config.sinks.len());
+    let mut problems = Vec::new();
+    for sink in &config.sinks {
+        match WiredSink::new(sink) {
+            Ok(sink) => sinks.push(Arc::new(sink)),
+            Err(failure) => problems.extend(failure.problems),
+        }
+    }
+    if problems.is_empty() { Ok(sinks) } else { Err(Failure { exit: Exit::Config, problems }) }
+}
+
+/// Opens the dead-letter file of this instance.
+///
+/// # Errors
+/// It cannot be written.
+pub fn dead_letters(
+    config: &DeadLetterConfig,
+    instance: &Instance,
+) -> Result<WiredDeadLetters, Failure> {
+    let usual = || instance.state_dir().join("dead-letters.jsonl");
+    let path = instance.own_file(&config.path.clone().unwrap_or_else(usual));
+    match DeadLetterFile::open(&path, config.max_size) {
+        Ok(file) => Ok(WiredDeadLetters::new(file)),
+        Err(cause) => {
+            let help = "set `dead_letters.path` to a file that this user may write";
+            Err(Failure::new(Exit::Config, Problem::new(cause.to_string()).help(help)))
+        }
+    }
+}
+
+async fn consumers(
+    config: &Config,
+    instance: &Instance,
+) -> Result<(Vec<Consumer>, Vec<File>), Failure> {
+    let budgets = Budget::split(config.process.memory_budget, config.sources.len());
+    let mut consumers = Vec::with_capacity(config.sources.len());
+    let mut reserved = Vec::new();
+    for (source, budget) in config.sources.iter().zip(budgets) {
+        let name = consumer_name(source, instance, &mut reserved)?;
+        consumers.push(Consumer::new(source.clone(), &name, budget).await?);
+    }
+    Ok((consumers, reserved))
+}
+
+fn consumer_name(
+    source: &SourceConfig,
+    instance: &Instance,
+    reserved: &mut Vec<File>,
+) -> Result<String, Failure> {
+    let Some(chosen) = &source.consumer else { return Ok(instance.consumer_name(&host_name())) };
+    let scope = format!("{}-{}-{}", source.project, source.logstore, source.consumer_group);
+    match instance.reserve_consumer(&scope, chosen) {
+        Ok(lock) => {
+            reserved.push(lock);
+            Ok(chosen.clone())
+        }
+        Err(cause) => {
+            let help = "SLS would give both the same shards; leave `consumer` out, and each gets its own name";
+            Err(Failure::new(Exit::Config, Problem::new(cause.to_string()).help(help)))
+        }
+    }
+}
+
+fn rules(config: &Config) -> Vec<Rule> {
+    let name = |ix: &usize| config.sinks.get(*ix).map(|sink| sink.name.clone());
+    config
+        .routes
+        .iter()
+        .map(|route| Rule {
+            label: route.label.clone(),
+            when: route.when.as_ref().map(transform::condition),
+            to: route.to.iter().filter_map(name).collect(),
+        })
+        .collect()
+}
+
+/// The shortest that any source asks for; saving costs a request per shard.
+fn commit_interval(config: &Config) -> std::time::Duration {
+    let intervals = config.sources.iter().map(|source| source.commit_interval);
+    intervals.min().unwrap_or(ShardSettings::default().checkpoint_interval)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}

@@ -1,0 +1,229 @@
+//! One source at work: joins its consumer group, and runs the pipeline over every shard it is granted,
+//! for as long as it is granted.
+//!
+//! The membership outlives the work: heartbeats go on until the last shard is drained and released, so
+//! that nobody else starts on what is still being finished here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwarder_pipeline::{Budget, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
+use forwarder_sls::group::PullError;
+use forwarder_sls::{Chain, Client, ConsumerGroup, GroupConfig, JoinError, Lease};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::source::{self, ShardCheckpoints, ShardSource};
+use crate::config::source::SourceConfig;
+use crate::exit::{Exit, Failure};
+use crate::problem::Problem;
+
+/// Wait before a group is joined again that did not answer, and before a shard is tried again that
+/// could not be read.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Heartbeats go on this long for shards that are not released although they should be.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A source that has not joined yet.
+pub struct Consumer {
+    config: Arc<SourceConfig>,
+    client: Client,
+    group: GroupConfig,
+    budget: Budget,
+}
+
+impl Consumer {
+    /// Sets a source up; asks nobody anything yet.
+    ///
+    /// # Errors
+    /// Names, keys or certificates cannot be used.
+    pub async fn new(
+        config: SourceConfig,
+        consumer: &str,
+        budget: Budget,
+    ) -> Result<Self, Failure> {
+        let client = source::client(&config).await?;
+        let group = source::group(&config, consumer)?;
+        Ok(Self { config: Arc::new(config), client, group, budget })
+    }
+
+    /// Joins the group. An SLS that does not answer is waited for; one that refuses is not.
+    ///
+    /// # Errors
+    /// SLS refuses us in a way that time does not mend.
+    pub async fn join(self) -> Result<Member, Failure> {
+        let name = self.config.name.as_str();
+        loop {
+            match ConsumerGroup::join(self.client.clone(), self.group.clone()).await {
+                Ok(group) => {
+                    let (consumer, group_name) = (group.consumer(), &self.group.group);
+                    tracing::info!(source = name, group = %group_name, %consumer, "joined");
+                    return Ok(Member { consumer: self, group });
+                }
+                Err(cause) if cause.is_retryable() => {
+                    let error = Chain(&cause);
+                    tracing::warn!(source = name, %error, again_in = ?TRY_AGAIN, "cannot join yet");
+                    sleep(TRY_AGAIN).await;
+                }
+                Err(cause) => return Err(refused(name, &cause)),
+            }
+        }
+    }
+}
+
+fn refused(source: &str, cause: &JoinError) -> Failure {
+    let message = format!("source `{source}`: {}", Chain(cause));
+    Failure::new(Exit::Source, Problem::new(message).help("nothing was read and nothing was lost"))
+}
+
+/// A member of a consumer group.
+pub struct Member {
+    consumer: Consumer,
+    group: ConsumerGroup,
+}
+
+impl Member {
+    /// Works until told to stop, or until a source with an `end` has reached it. Then waits for its shards
+    /// to be drained, which the pipeline bounds, and leaves.
+    pub async fn work(mut self, runner: Runner, stop: CancellationToken) {
+        let mut shards = JoinSet::new();
+        // Ends with the process, or when a bounded run has reached its end in every shard.
+        let over = stop.child_token();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = shards.join_next() => tell_of_panic(ended),
+                lease = self.group.next_lease() => match lease {
+                    Some(lease) => {
+                        let shard = Shard {
+                            config: Arc::clone(&self.consumer.config),
+                            lease,
+                            budget: self.consumer.budget.clone(),
+                            runner: runner.clone(),
+                            over: over.clone(),
+                        };
+                        shards.spawn(shard.work());
+                    }
+                    None => break,
+                },
+            }
+        }
+        over.cancel();
+        while let Some(ended) = shards.join_next().await {
+            tell_of_panic(ended);
+        }
+        if timeout(LEAVE_LIMIT, self.group.leave()).await.is_err() {
+            tracing::warn!(source = self.consumer.config.name, "left the group without an answer");
+        }
+    }
+}
+
+fn tell_of_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(cause) = ended {
+        tracing::error!(%cause, "the work on a shard ended in a bug; the shard is given back");
+    }
+}
+
+/// A shard for as long as we hold it.
+struct Shard {
+    config: Arc<SourceConfig>,
+    lease: Lease,
+    budget: Budget,
+    runner: Runner,
+    over: CancellationToken,
+}
+
+/// What follows from the end of a run.
+enum Next {
+    /// From the checkpoint.
+    Again,
+    /// From the checkpoint, after a while.
+    Later,
+    /// There is nothing more to do, but the shard is kept: the group's run ends when all have ended.
+    Keep,
+    /// The shard is given back.
+    Release,
+}
+
+impl Shard {
+    async fn work(self) {
+        loop {
+            match self.run().await {
+                Next::Again => {}
+                Next::Later => tokio::select! {
+                    () = self.given_up() => break,
+                    () = sleep(TRY_AGAIN) => {}
+                },
+                Next::Keep => break self.given_up().await,
+                Next::Release => break,
+            }
+        }
+    }
+
+    async fn run(&self) -> Next {
+        let shard = self.lease.shard();
+        let mut puller = self.lease.puller();
+        let start = match puller.start().await {
+            Ok(cursor) => source::position(&cursor),
+            Err(PullError::Ended(_)) => return Next::Release,
+            Err(cause) => {
+                tracing::error!(source = self.config.name, shard, error = %Chain(&cause), "cannot start on a shard");
+                return Next::Later;
+            }
+        };
+        let origin = source::origin(&self.config, shard);
+        let source = ShardSource::new(puller, origin, self.budget.clone(), self.config.max_block);
+        let (told, lease) = watch::channel(source::lease_state(*self.lease.state().borrow()));
+        let run = ShardRun {
+            shard: ShardId::new(self.config.name.as_str(), shard),
+            source: Box::new(source),
+            store: Arc::new(ShardCheckpoints::new(self.lease.checkpoints())),
+            stored: Some(start),
+            lease,
+        };
+        tokio::select! {
+            end = self.runner.run_shard(run) => self.next(&end),
+            () = self.tell_of_lease(&told) => Next::Release,
+        }
+    }
+
+    fn next(&self, end: &ShardEnd) -> Next {
+        match end {
+            ShardEnd::Restart if self.over.is_cancelled() => Next::Release,
+            ShardEnd::Restart => Next::Again,
+            ShardEnd::Finished => Next::Keep,
+            ShardEnd::SourceLost(cause) => {
+                let (source, shard) = (&self.config.name, self.lease.shard());
+                let again_in = TRY_AGAIN;
+                tracing::error!(%source, shard, error = %Chain(cause), ?again_in, "shard cannot be read, it waits for a person");
+                Next::Later
+            }
+            _ => Next::Release,
+        }
+    }
+
+    /// Passes on what the lease is worth; ends only when nobody can know that any more.
+    async fn tell_of_lease(&self, told: &watch::Sender<LeaseState>) {
+        let mut state = self.lease.state();
+        loop {
+            let now = source::lease_state(*state.borrow_and_update());
+            told.send_if_modified(|told| std::mem::replace(told, now) != now);
+            if state.changed().await.is_err() {
+                told.send_replace(LeaseState::Lost);
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until the shard is no longer ours to keep.
+    async fn given_up(&self) {
+        let mut state = self.lease.state();
+        tokio::select! {
+            () = self.over.cancelled() => {}
+            _ = state.wait_for(|state| state.has_ended()) => {}
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `sinks` → the pipeline's `Sink`: settings in, verdicts out. What a receiver's answer means was decided
+//! in `sinks`; here it is only said in the pipeline's words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forwarder_pipeline::{
+    BodyLimits, DeliverySettings, EncodeReport, Parcel, RejectLimit, RetryPolicy, Sink, Verdict,
+};
+use forwarder_record::{Batch, Encoded, RowIx};
+use forwarder_sinks::file::{self, Durability, FileSink, StdoutSink};
+use forwarder_sinks::syslog::{self, HeaderFormat, Security, Target, WindowLimits, rfc5424};
+use forwarder_sinks::{Body, Cause, Notes, Outcome, hec};
+use futures_util::future::BoxFuture;
+use metrics::{Counter, counter};
+
+use crate::config::address::Transport;
+use crate::config::hec::HecConfig;
+use crate::config::sink::{DeliveryConfig, SinkConfig, SinkKind};
+use crate::config::syslog::SyslogConfig;
+use crate::exit::{Exit, Failure};
+use crate::instance::host_name;
+use crate::problem::Problem;
+use crate::telemetry::{AMBIGUOUS_RECORDS, TRUNCATED_RECORDS};
+
+/// A small site's collector holds thousands of rows of one body in memory; more per body gains nothing.
+const MAX_ROWS: usize = 16_384;
+
+/// For a connection to stand, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a syslog receiver may take to say that it has read everything.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// SD-ID of the element that carries the event's id. 32473 is the number reserved for examples
+/// (RFC 5612), which is what projects without one of their own are left with.
+const ID_ELEMENT: &str = "forwarder@32473";
+
+/// One configured sink.
+pub struct WiredSink {
+    name: String,
+    limits: BodyLimits,
+    protocol: Protocol,
+    truncated: Counter,
+    ambiguous: Counter,
+}
+
+enum Protocol {
+    Hec(hec::Encoder, hec::Client, Compression),
+    Syslog(syslog::Encoder, syslog::Client),
+    File(file::Encoder, FileSink),
+    Stdout(file::Encoder, StdoutSink),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    None,
+    Gzip,
+}
+
+impl WiredSink {
+    /// Sets up a sink; connects to nothing yet. Must be called on a runtime. Blocks on reading
+    /// certificates.
+    ///
+    /// # Errors
+    /// Certificates or keys cannot be used.
+    pub fn new(config: &SinkConfig) -> Result<Self, Failure> {
+        let wrong = |cause: &dyn std::fmt::Display| {
+            let problem = Problem::new(format!("sink `{}` cannot be set up: {cause}", config.name));
+            Failure::new(Exit::Config, problem)
+        };
+        let protocol = match &config.kind {
+            SinkKind::Hec(hec) => hec_protocol(hec).map_err(|cause| wrong(&cause))?,
+            SinkKind::Syslog(syslog) => syslog_protocol(syslog).map_err(|cause| wrong(&cause))?,
+            SinkKind::File(path) => {
+                Protocol::File(file::Encoder, FileSink::new(path, Durability::Synced))
+            }
+            SinkKind::Stdout => Protocol::Stdout(file::Encoder, StdoutSink),
+        };
+        let max_bytes = usize::try_from(config.delivery.max_body).unwrap_or(usize::MAX);
+        Ok(Self {
+            name: config.name.clone(),
+            limits: BodyLimits { max_bytes, max_rows: MAX_ROWS },
+            protocol,
+            truncated: counter!(TRUNCATED_RECORDS, "sink" => config.name.clone()),
+            ambiguous: counter!(AMBIGUOUS_RECORDS, "sink" => config.name.clone()),
+        })
+    }
+
+    /// Asks the far side whether it would take something from us.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub async fn probe(&self) -> Result<(), Cause> {
+        match &self.protocol {
+            Protocol::Hec(_, client, _) => client.probe().await,
+            Protocol::Syslog(_, client) => client.probe().await,
+            Protocol::File(_, file) => file.probe().await,
+            Protocol::Stdout(..) => Ok(()),
+        }
+    }
+
+    fn report(&self, notes: Notes) -> EncodeReport {
+        self.truncated.increment(notes.truncated as u64);
+        self.ambiguous.increment(notes.ambiguous as u64);
+        let rejected =
+            notes.oversize.into_iter().map(|oversize| (oversize.row, oversize.to_string()));
+        EncodeReport { rejected: rejected.collect(), blank: notes.empty.len() }
+    }
+}
+
+fn hec_protocol(config: &HecConfig) -> Result<Protocol, Box<dyn std::error::Error>> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let encoder = hec::Encoder::new(&hec::EncoderSettings {
+        host: text(&config.event_host),
+        source: text(&config.source),
+        sourcetype: text(&config.sourcetype),
+        index: text(&config.index),
+        event_format: config.event_format,
+        event_id: config.event_id,
+        gzip: config.gzip,
+    });
+    let client = hec::Client::new(hec::ClientSettings {
+        endpoint: hec::Endpoint::parse(&config.url.url())?,
+        token: config.token.clone(),
+        tls: config.tls.clone(),
+        connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
+        timeout: config.timeout,
+    })?;
+    let compression = if config.gzip { Compression::Gzip } else { Compression::None };
+    Ok(Protocol::Hec(encoder, client, compression))
+}
+
+fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error::Error>> {
+    let header = rfc5424::HeaderSettings {
+        priority: config.priority,
+        hostname: Some(config.hostname.clone().unwrap_or_else(host_name)),
+        app_name: config.app_name.clone(),
+        id_element: config.event_id.then(|| ID_ELEMENT.to_owned()),
+        ..rfc5424::HeaderSettings::default()
+    };
+    let encoder = syslog::Encoder::new(&syslog::EncoderSettings {
+        header: HeaderFormat::Rfc5424(header),
+        payload: config.payload.clone(),
+        framing: config.framing,
+        max_message_bytes: config.max_message,
+        oversize: config.oversize,
+        bom: false,
+    })?;
+    let (security, usual_port) = match config.address.transport {
+        Transport::Tls => (Security::Tls, 6514),
+        Transport::Plain => (Security::Plain, 514),
+    };
+    let port = config.address.port.unwrap_or(usual_port);
+    let client = syslog::Client::start(syslog::ClientSettings {
+        target: Target { host: config.address.host.clone(), port, security },
+        tls: config.tls.clone(),
+        server_name: config.server_name.clone(),
+        connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
+        write_timeout: config.timeout,
+        window: WindowLimits::default(),
+    })?;
+    Ok(Protocol::Syslog(encoder, client))
+}
+
+/// How the pipeline serves a sink.
+pub fn delivery(config: &DeliveryConfig, max_reject_ratio: f64) -> DeliverySettings {
+    DeliverySettings {
+        concurrency: config.in_flight,
+        ordered: config.ordered,
+        linger: config.linger,
+        retry: RetryPolicy {
+            first: config.retry_min,
+            longest: config.retry_max,
+            // Whoever wants to hear of a repaired sink soon says so by `retry_max`.
+            first_hold: RetryPolicy::default().first_hold.min(config.retry_max),
+            longest_hold: RetryPolicy::default().longest_hold.min(2 * config.retry_max),
+            ..RetryPolicy::default()
+        },
+        refusals: RejectLimit { max_ratio: max_reject_ratio, ..RejectLimit::default() },
+    }
+}
+
+impl Sink for WiredSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> EncodeReport {
+        let notes = match &self.protocol {
+            Protocol::Hec(encoder, ..) => encoder.encode(batch, rows, out),
+            Protocol::Syslog(encoder, _) => encoder.encode(batch, rows, out),
+            Protocol::File(encoder, _) | Protocol::Stdout(encoder, _) => {
+                encoder.encode(batch, rows, out)
+            }
+        };
+        self.report(notes)
+    }
+
+    fn packs(&self) -> bool {
+        matches!(self.protocol, Protocol::Hec(_, _, Compression::Gzip))
+    }
+
+    fn pack(&self, parts: &[Bytes]) -> Vec<Bytes> {
+        match &self.protocol {
+            // How many rows there are is known when the body is sent.
+            Protocol::Hec(encoder, ..) => encoder.pack(parts, 0).segments().to_vec(),
+            _ => parts.to_vec(),
+        }
+    }
+
+    fn limits(&self) -> BodyLimits {
+        self.limits
+    }
+
+    fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict> {
+        let body = match self.protocol {
+            Protocol::Hec(_, _, Compression::Gzip) => {
+                Body::packed(parcel.body().to_vec(), parcel.rows(), parcel.bytes())
+            }
+            _ => Body::plain(parcel.body().to_vec(), parcel.rows()),
+        };
+        Box::pin(async move {
+            verdict(match &self.protocol {
+                Protocol::Hec(_, client, _) => client.send(&body).await,
+                Protocol::Syslog(_, client) => client.send(&body).await,
+                Protocol::File(_, file) => file.send(&body).await,
+                Protocol::Stdout(_, stdout) => stdout.send(&body).await,
+            })
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Protocol::Syslog(_, client) = &self.protocol
+                && client.close(FAREWELL).await == syslog::Closed::Unconfirmed
+            {
+                let sink = self.name.as_str();
+                tracing::warn!(sink, "the receiver did not confirm that it has read everything");
+            }
+        })
+    }
+}
+
+/// The one place where a receiver's last word becomes a verdict.
+fn verdict(outcome: Outcome) -> Verdict {
+    match outcome {
+        Outcome::Delivered => Verdict::Delivered,
+        Outcome::Retry { after, cause } => Verdict::Retry { after, cause: Box::new(cause) },
+        Outcome::Reject { row, cause } => {
+            Verdict::Reject { rows: vec![row], cause: Box::new(cause) }
+        }
+        Outcome::Divide { cause } => Verdict::Divide { cause: Box::new(cause) },
+        Outcome::Hold { cause } => Verdict::Hold { cause: Box::new(cause) },
+    }
+}
+
+/// Says early which sinks do not answer. That stops nothing: their rows wait.
+pub async fn tell_who_is_down(sinks: &[Arc<WiredSink>]) {
+    let probes = sinks.iter().map(async |sink| (sink.name(), sink.probe().await));
+    for (sink, answer) in futures_util::future::join_all(probes).await {
+        match answer {
+            Ok(()) => tracing::info!(sink, "sink answers"),
+            Err(cause) => {
+                tracing::warn!(sink, %cause, "sink does not answer yet, its logs will wait")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every outcome of a receiver keeps its meaning on the way to the pipeline.
+    #[test]
+    fn outcomes_become_verdicts() {
+        let cause = || Cause::new("x", "why");
+        let second = Duration::from_secs(1);
+        assert!(matches!(verdict(Outcome::Delivered), Verdict::Delivered));
+        let retry = verdict(Outcome::Retry { after: Some(second), cause: cause() });
+        assert!(matches!(retry, Verdict::Retry { after: Some(after), .. } if after == second));
+        let reject = verdict(Outcome::Reject { row: 7, cause: cause() });
+        assert!(matches!(reject, Verdict::Reject { rows, .. } if rows == [7]));
+        assert!(matches!(verdict(Outcome::Divide { cause: cause() }), Verdict::Divide { .. }));
+        let hold = verdict(Outcome::Hold { cause: cause() });
+        assert!(matches!(hold, Verdict::Hold { cause } if cause.to_string() == "why"));
+    }
+}

@@ -1,0 +1,219 @@
+//! `sls` → the pipeline's `Source` and `CheckpointStore`: a block in a reply becomes a batch, a cursor a
+//! position. The only file that knows both vocabularies.
+
+use std::sync::Arc;
+
+use forwarder_pipeline::{
+    Block, BoxError, Budget, CheckpointStore, LeaseState, Load, Position, Pulled, SafePoint,
+    SaveError, Source, SourceLost, Unreadable,
+};
+use forwarder_record::{Batch, Limits, Origin};
+use forwarder_sls::api::Filter;
+use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
+use forwarder_sls::sign::Signature;
+use forwarder_sls::{
+    AccessKey, Chain, Client, ClientConfig, Credentials, Cursor, Endpoint, GroupConfig,
+};
+use futures_util::future::BoxFuture;
+
+use crate::config::source::{
+    Credentials as CredentialsConfig, InvalidCursor, Query, Signature as SignatureConfig,
+    SourceConfig,
+};
+use crate::config::start::Start as StartConfig;
+use crate::exit::{Exit, Failure};
+use crate::problem::Problem;
+
+/// A client for the project of a source.
+///
+/// # Errors
+/// A name, the key file or the certificates cannot be used.
+pub async fn client(config: &SourceConfig) -> Result<Client, Failure> {
+    build_client(config).await.map_err(|cause| {
+        let message = format!("source `{}` cannot be set up: {}", config.name, Chain(&*cause));
+        Failure::new(Exit::Config, Problem::new(message))
+    })
+}
+
+async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
+    // Whether plain text is allowed was decided by the check of the configuration.
+    let endpoint = Endpoint::parse(&config.endpoint.url(), true)?;
+    let credentials = match &config.credentials {
+        CredentialsConfig::File(path) => Credentials::from_file(path).await?,
+        CredentialsConfig::Key { id, secret, token } => {
+            let key = AccessKey::new(id.expose(), secret.expose());
+            Credentials::fixed(match token {
+                Some(token) => key.with_token(token.expose()),
+                None => key,
+            })
+        }
+    };
+    let mut settings = ClientConfig::new(endpoint, config.project.parse()?, credentials);
+    settings.signature = match &config.signature {
+        SignatureConfig::V1 => Signature::V1,
+        SignatureConfig::V4 { region } => Signature::V4 { region: region.clone() },
+    };
+    settings.ca_file.clone_from(&config.ca_file);
+    settings.timeout = config.timeout;
+    Ok(Client::new(settings)?)
+}
+
+/// How a source takes part in its consumer group.
+///
+/// # Errors
+/// A name is not what SLS takes.
+pub fn group(config: &SourceConfig, consumer: &str) -> Result<GroupConfig, Failure> {
+    let invalid = |cause: forwarder_sls::NameError| {
+        let message = format!("source `{}`: {cause}", config.name);
+        Failure::new(Exit::Config, Problem::new(message))
+    };
+    let mut group = GroupConfig::new(
+        config.logstore.parse().map_err(invalid)?,
+        config.consumer_group.parse().map_err(invalid)?,
+        consumer.parse().map_err(invalid)?,
+    );
+    group.source.clone_from(&config.name);
+    group.manage_group = config.manage_group;
+    group.timeout = config.group_timeout;
+    group.in_order = config.in_order;
+    group.heartbeat_interval = config.heartbeat_interval;
+    group.start = match config.start {
+        StartConfig::Begin => Start::Begin,
+        StartConfig::End => Start::End,
+        StartConfig::At(instant) => Start::Time(instant.as_second()),
+    };
+    group.end = config.end.map(jiff::Timestamp::as_second);
+    group.filter = config.query.as_ref().map(|query| match query {
+        Query::Spl(text) => Filter::Query(text.clone()),
+        Query::Processor(id) => Filter::Processor(id.clone()),
+    });
+    group.on_invalid_cursor = match config.on_invalid_cursor {
+        InvalidCursor::Begin => OnInvalidCursor::Begin,
+        InvalidCursor::End => OnInvalidCursor::End,
+        InvalidCursor::Fail => OnInvalidCursor::Fail,
+    };
+    group.idle = (group.idle.0.min(config.idle_poll), config.idle_poll);
+    group.block_limit = config.max_block;
+    Ok(group)
+}
+
+/// What a lease is worth, in the pipeline's words.
+pub fn lease_state(state: forwarder_sls::LeaseState) -> LeaseState {
+    match state {
+        forwarder_sls::LeaseState::Held => LeaseState::Held,
+        forwarder_sls::LeaseState::Suspended => LeaseState::Suspended,
+        forwarder_sls::LeaseState::HandOver => LeaseState::HandOver,
+        forwarder_sls::LeaseState::Lost => LeaseState::Lost,
+    }
+}
+
+/// A cursor as the pipeline keeps it.
+pub fn position(cursor: &Cursor) -> Position {
+    Position::new(cursor.as_str())
+}
+
+/// Blocks of one shard, under one lease.
+pub struct ShardSource {
+    puller: Puller,
+    origin: Origin,
+    budget: Budget,
+    limits: Limits,
+    end_reached: bool,
+}
+
+impl ShardSource {
+    /// Reads with `puller`; every block is admitted by `budget` before its body is received.
+    pub fn new(puller: Puller, origin: Origin, budget: Budget, max_block: u64) -> Self {
+        let max_block_bytes = usize::try_from(max_block).unwrap_or(usize::MAX);
+        let limits = Limits { max_block_bytes, ..Limits::default() };
+        Self { puller, origin, budget, limits, end_reached: false }
+    }
+
+    async fn next(&mut self) -> Result<Pulled, SourceLost> {
+        if self.end_reached {
+            return Ok(Pulled::End);
+        }
+        loop {
+            let pulled = match self.puller.pull().await {
+                Ok(Pull::Data(pulled)) => pulled,
+                Ok(Pull::Empty { next_cursor }) => {
+                    return Ok(Pulled::Empty { next: position(&next_cursor) });
+                }
+                Ok(Pull::ReachedEnd { cursor }) => {
+                    self.end_reached = true;
+                    return Ok(Pulled::Empty { next: position(&cursor) });
+                }
+                // The pipeline watches the lease itself, and knows what follows from its end.
+                Err(PullError::Ended(_)) => std::future::pending().await,
+                Err(cause) => return Err(SourceLost(Box::new(cause))),
+            };
+            // Memory is waited for when the size is known and the bytes are still in the network. Should
+            // the server lose patience meanwhile, the same block is asked for again.
+            let permit = self.budget.admit(pulled.raw_size()).await;
+            let next = position(pulled.next_cursor());
+            let first_cursor = pulled.head().first_cursor();
+            let block = match pulled.block().await {
+                Ok(block) => block,
+                Err(_) => continue, // counted and told by `sls`, which waits before it asks again
+            };
+            let origin = Origin { first_cursor, ..self.origin.clone() };
+            let raw_bytes = block.raw_size();
+            let load = load(block, origin, self.limits.clone());
+            return Ok(Pulled::Block(Block { load, next, raw_bytes, permit }));
+        }
+    }
+}
+
+impl Source for ShardSource {
+    fn pull(&mut self) -> BoxFuture<'_, Result<Pulled, SourceLost>> {
+        Box::pin(self.next())
+    }
+}
+
+/// Decompressing and decoding, for a compute thread.
+fn load(block: forwarder_sls::wire::Block, origin: Origin, limits: Limits) -> Load {
+    Box::new(move || {
+        let bytes = block.unpack().map_err(|cause| Unreadable(Box::new(cause)))?;
+        Batch::decode(bytes, origin, &limits).map_err(|cause| Unreadable(Box::new(cause)))
+    })
+}
+
+/// Checkpoints of one shard, under one lease.
+pub struct ShardCheckpoints {
+    checkpoints: Checkpoints,
+}
+
+impl ShardCheckpoints {
+    /// Saves through the lease, never by force.
+    pub fn new(checkpoints: Checkpoints) -> Self {
+        Self { checkpoints }
+    }
+
+    async fn store(&self, point: &SafePoint) -> Result<(), SaveError> {
+        let cursor = Cursor::new(point.next().as_str())
+            .map_err(|cause| SaveError::Unavailable(Box::new(cause)))?;
+        self.checkpoints.save(&cursor).await.map_err(|error| match error {
+            forwarder_sls::group::SaveError::LeaseLost { .. } => {
+                SaveError::LeaseLost(Box::new(error))
+            }
+            _ => SaveError::Unavailable(Box::new(error)),
+        })
+    }
+}
+
+impl CheckpointStore for ShardCheckpoints {
+    fn save<'a>(&'a self, point: &'a SafePoint) -> BoxFuture<'a, Result<(), SaveError>> {
+        Box::pin(self.store(point))
+    }
+}
+
+/// The origin of a shard's logs; the cursor is filled in per block.
+pub fn origin(config: &SourceConfig, shard: u32) -> Origin {
+    Origin {
+        source: Arc::from(config.name.as_str()),
+        project: Arc::from(config.project.as_str()),
+        logstore: Arc::from(config.logstore.as_str()),
+        shard,
+        first_cursor: None,
+    }
+}
