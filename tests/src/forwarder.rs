@@ -59,6 +59,11 @@ impl Forwarder {
         Self { child, log: log.to_owned() }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process is running")
+    }
+
     /// Everything it has printed so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -71,7 +76,7 @@ impl Forwarder {
 
     /// SIGTERM, and the exit code once it has drained.
     pub async fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().expect("the process is running");
+        let id = self.id();
         let kill = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
         assert!(kill.is_ok_and(|status| status.success()), "cannot signal process {id}");
         self.ended().await
