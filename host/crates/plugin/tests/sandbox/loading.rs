@@ -6,7 +6,7 @@ use forwarder_plugin::{Engine, EngineOptions, LoadError, Package, Plugin, Plugin
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
-use crate::support::{column, engine, guest, load, numbered};
+use crate::support::{column, engine, guest, guest_with, load, numbered};
 
 fn load_bytes(bytes: &[u8]) -> Result<Plugin, LoadError> {
     Plugin::load(engine(), "guest", &Package::new(bytes.to_vec()), PluginOptions::default())
@@ -96,6 +96,32 @@ fn a_transform_without_its_functions_is_refused() {
         (instance $t) (export "forwarder:plugin/transform@0.1.0" (instance $t)))"#;
     let error = load(wat, PluginOptions::default()).unwrap_err();
     assert!(error.to_string().contains("no function `process`"), "{error}");
+}
+
+#[test]
+fn proposals_that_no_toolchain_needs_are_off() {
+    for (proposal, function) in [
+        ("tail calls", "(func $f (return_call $f))"),
+        ("64-bit memories", "(memory i64 1)"),
+        ("threads", "(memory 1 1 shared)"),
+        (
+            "relaxed SIMD",
+            "(func (param v128) (result v128) local.get 0 local.get 0 i8x16.relaxed_swizzle)",
+        ),
+        ("exceptions", "(tag)"),
+        ("garbage collection", "(type (struct))"),
+    ] {
+        let error = load(&format!("(component (core module {function}))"), Default::default());
+        assert!(matches!(error, Err(LoadError::Malformed { .. })), "{proposal}: {error:?}");
+    }
+}
+
+#[test]
+fn a_plugin_can_be_looked_into_without_running_it() {
+    let package = Package::new(wat::parse_str(guest_with("(i32.const 0)", "unreachable")).unwrap());
+    let imports = Plugin::inspect(engine(), "guest", &package).unwrap();
+    assert_eq!(imports.contract, "0.1.0");
+    assert!(imports.names.contains(&"forwarder:plugin/edits@0.1.0#drop".to_owned()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod containment;
+mod counted;
 mod guests;
 mod loading;
 mod stubs;
