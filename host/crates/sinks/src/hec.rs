@@ -12,6 +12,7 @@ mod body;
 mod client;
 mod endpoint;
 mod event;
+mod reason;
 mod reply;
 
 pub use client::{BadClient, Client, ClientSettings, Unreachable};

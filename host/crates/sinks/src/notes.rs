@@ -21,7 +21,7 @@ pub struct Notes {
 /// A row that is too large for its sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the message has {bytes} bytes and `max_message_bytes` is {limit}; raise it as far as the receiver allows, or set `oversize = \"truncate\"`"
+    "the message has {bytes} bytes and `max_message` is {limit}; raise it as far as the receiver allows, or set `oversize = \"truncate\"`"
 )]
 pub struct Oversize {
     /// The row.

@@ -34,7 +34,7 @@ pub enum Verify {
     /// Those vouched for by the PEM certificates in this file, and no others: a site with its own
     /// authority seldom wants every public one to be able to stand in for its SIEM.
     CaFile(PathBuf),
-    /// Anybody (`ssl_verify = false`). Whoever can redirect our packets can read the logs and the
+    /// Anybody (`verify = false`). Whoever can redirect our packets can read the logs and the
     /// token; a warning is logged each time settings are built like this.
     Nothing,
 }
@@ -130,8 +130,8 @@ impl TlsSettings {
             Verify::CaFile(path) => builder.with_root_certificates(roots_from(path)?),
             Verify::Nothing => {
                 tracing::warn!(
-                    "TLS certificates are NOT verified (`ssl_verify = false`): anyone on the path \
-                     can read the logs and impersonate the receiver; set `ca_file` instead"
+                    "TLS certificates are NOT verified: anyone on the path can pose as the receiver \
+                     and read the logs; set `ca_file` instead"
                 );
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Gullible(provider)))
             }

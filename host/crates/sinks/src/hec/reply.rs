@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::reason::{self, Reason};
 use crate::outcome::{Cause, MAX_RETRY_AFTER, Outcome, excerpt};
 
 /// How much of a reply's text is worth repeating to a person.
@@ -75,8 +76,8 @@ impl Reply {
 
     /// What the reply means for a body of `rows` rows that was posted to `endpoint`.
     pub fn outcome(&self, endpoint: &str, rows: usize) -> Outcome {
-        let Rule { action, reason, help } = self.rule();
-        let cause = || Cause::new(reason, self.sentence(endpoint, rows, action, help));
+        let (action, reason) = self.rule();
+        let cause = || Cause::new(reason.label, self.sentence(endpoint, rows, action, reason.help));
         match (action, self.invalid_event) {
             (Action::Accept, _) => Outcome::Delivered,
             (Action::Retry, _) => Outcome::Retry { after: self.retry_after, cause: cause() },
@@ -93,93 +94,35 @@ impl Reply {
 
     /// The whole policy. Splunk's code is more precise than the status (codes 21 and 22 come as 400), so
     /// it is asked first; a body that was too large is so whatever else was said.
-    fn rule(&self) -> Rule {
+    fn rule(&self) -> (Action, &'static Reason) {
         use Action::{Accept, Halve, Hold, Isolate, Retry};
         match (self.status, self.code) {
-            (413, _) => Rule::new(
-                Halve,
-                "too_large",
-                "lower `max_body` or raise max_content_length in limits.conf",
-            ),
-            (200..=299, _) if self.web_page => Rule::new(Hold, "not_hec", NOT_HEC),
-            (200..=299, _) => Rule::new(Accept, "accepted", ""),
-            (_, Some(1 | 22)) => Rule::new(
-                Hold,
-                "token_disabled",
-                "enable the token in Splunk under Settings > Data inputs > HTTP Event Collector",
-            ),
-            (_, Some(2 | 3)) => Rule::new(
-                Hold,
-                "token_malformed",
-                "check that a proxy passes the Authorization header on and that `token` is the bare token",
-            ),
-            (_, Some(4 | 21)) => Rule::new(
-                Hold,
-                "token_refused",
-                "put a token that exists in Splunk into the sink's `token`",
-            ),
-            (_, Some(5)) => Rule::new(
-                Hold,
-                "no_data",
-                "Splunk saw an empty request: something between us and it drops bodies; `gzip = false` may help",
-            ),
-            (_, Some(7)) => Rule::new(
-                Hold,
-                "incorrect_index",
-                "create the index in Splunk, allow it for this token, or change the sink's `index`",
-            ),
-            (_, Some(10)) => Rule::new(
-                Hold,
-                "acknowledgement_on",
-                "the token wants indexer acknowledgement, which this sink does not do: turn it off for the token or use another token",
-            ),
-            (_, Some(11)) => Rule::new(
-                Hold,
-                "invalid_channel",
-                "a proxy seems to add a data channel; remove X-Splunk-Request-Channel there",
-            ),
-            (_, Some(14)) => Rule::new(
-                Hold,
-                "acknowledgement_off",
-                "this answers an acknowledgement query, which we never send: check the `url`",
-            ),
-            (_, Some(16)) => Rule::new(
-                Hold,
-                "query_token",
-                "a proxy seems to move the token into the address; pass the Authorization header on instead",
-            ),
-            (_, Some(6)) => Rule::new(
-                Isolate,
-                "invalid_format",
-                "the event may be larger than Splunk's maxEventSize",
-            ),
-            (_, Some(12 | 13)) => Rule::new(Isolate, "blank_event", "look at the dead letter"),
-            (_, Some(15)) => Rule::new(
-                Isolate,
-                "invalid_fields",
-                "look at the dead letter, or set `event_id = false`",
-            ),
-            (_, Some(8)) => Rule::new(Retry, "server_error", "see splunkd.log"),
-            (_, Some(9)) => Rule::new(Retry, "server_busy", BUSY),
-            (_, Some(18..=20)) => Rule::new(Retry, "unhealthy", BUSY),
-            (_, Some(23)) => Rule::new(Retry, "shutting_down", "Splunk is restarting"),
-            (_, Some(26 | 27)) => Rule::new(Retry, "at_capacity", BUSY),
-            (429, _) => Rule::new(Retry, "throttled", BUSY),
-            (408 | 425 | 500..=599, _) => {
-                Rule::new(Retry, "unavailable", "see the logs of Splunk or of the proxy before it")
-            }
-            (300..=399 | 404 | 405, _) => Rule::new(Hold, "not_hec", NOT_HEC),
-            (401 | 403 | 407 | 451, _) => Rule::new(
-                Hold,
-                "forbidden",
-                "whoever answered is not Splunk: ask for access through the proxy",
-            ),
-            (400..=499, _) => Rule::new(
-                Isolate,
-                "refused",
-                "look at the dead letter and at the proxy before Splunk",
-            ),
-            _ => Rule::new(Hold, "unknown_reply", NOT_HEC),
+            (413, _) => (Halve, &reason::TOO_LARGE),
+            (200..=299, _) if self.web_page => (Hold, &reason::NOT_HEC),
+            (200..=299, _) => (Accept, &reason::ACCEPTED),
+            (_, Some(1 | 22)) => (Hold, &reason::TOKEN_DISABLED),
+            (_, Some(2 | 3)) => (Hold, &reason::TOKEN_MALFORMED),
+            (_, Some(4 | 21)) => (Hold, &reason::TOKEN_REFUSED),
+            (_, Some(5)) => (Hold, &reason::NO_DATA),
+            (_, Some(6)) => (Isolate, &reason::INVALID_FORMAT),
+            (_, Some(7)) => (Hold, &reason::INCORRECT_INDEX),
+            (_, Some(8)) => (Retry, &reason::SERVER_ERROR),
+            (_, Some(9)) => (Retry, &reason::SERVER_BUSY),
+            (_, Some(10)) => (Hold, &reason::ACKNOWLEDGEMENT_ON),
+            (_, Some(11)) => (Hold, &reason::INVALID_CHANNEL),
+            (_, Some(12 | 13)) => (Isolate, &reason::BLANK_EVENT),
+            (_, Some(14)) => (Hold, &reason::ACKNOWLEDGEMENT_OFF),
+            (_, Some(15)) => (Isolate, &reason::INVALID_FIELDS),
+            (_, Some(16)) => (Hold, &reason::QUERY_TOKEN),
+            (_, Some(18..=20)) => (Retry, &reason::UNHEALTHY),
+            (_, Some(23)) => (Retry, &reason::SHUTTING_DOWN),
+            (_, Some(26 | 27)) => (Retry, &reason::AT_CAPACITY),
+            (429, _) => (Retry, &reason::THROTTLED),
+            (408 | 425 | 500..=599, _) => (Retry, &reason::UNAVAILABLE),
+            (300..=399 | 404 | 405, _) => (Hold, &reason::NOT_HEC),
+            (401 | 403 | 407 | 451, _) => (Hold, &reason::FORBIDDEN),
+            (400..=499, _) => (Isolate, &reason::REFUSED),
+            _ => (Hold, &reason::UNKNOWN),
         }
     }
 
@@ -202,10 +145,6 @@ impl Reply {
     }
 }
 
-const BUSY: &str = "Splunk has no room just now; add indexers or lower the load if this lasts";
-const NOT_HEC: &str =
-    "this is not an event collector: `url` should name its host and port, usually 8088";
-
 /// What an answer means, before it is known which row to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -214,19 +153,6 @@ enum Action {
     Hold,
     Isolate,
     Halve,
-}
-
-/// One line of the table.
-struct Rule {
-    action: Action,
-    reason: &'static str,
-    help: &'static str,
-}
-
-impl Rule {
-    const fn new(action: Action, reason: &'static str, help: &'static str) -> Self {
-        Self { action, reason, help }
-    }
 }
 
 /// `Retry-After` as whole seconds or as an HTTP date (RFC 9110 §10.2.3), capped.

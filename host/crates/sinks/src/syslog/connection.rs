@@ -53,7 +53,7 @@ impl Failure {
         } else if doing == CONNECTING {
             ("connect", "is the receiver up and the port open? nothing was lost, will try again")
         } else {
-            ("broken_connection", "nothing that was not reported is lost, will send it again")
+            ("broken_connection", "will connect again and repeat what it may not have read")
         };
         let text = format!("{doing} {target}: {}; {help}", chain(error));
         Self { cause: Cause::new(reason, text), permanent }
@@ -213,7 +213,7 @@ impl Connection {
     /// Waits for the connection to end. May be given up and asked again.
     pub(super) async fn gone(&mut self) -> Failure {
         let error = closed(&mut self.reader).await;
-        Failure::new(&self.target, "connected to", &error)
+        Failure::new(&self.target, "lost the connection to", &error)
     }
 
     /// How far the receiver's kernel has acknowledged what was written.

@@ -195,9 +195,9 @@ impl Link {
                 Event::Upkeep => self.upkeep().await,
                 Event::Order(Some(Order::Send { body, outcome })) => self.send(body, outcome).await,
                 Event::Order(Some(Order::Probe { result })) => {
-                    let ready = self.ready().await;
+                    let ready = self.ready().await.map(drop).map_err(|failure| failure.cause);
                     // Whoever asked may have left; then the answer is of no use.
-                    let _ = result.send(ready.map_err(|failure| failure.cause));
+                    let _ = result.send(ready);
                 }
                 Event::Order(Some(Order::Close { limit, closed })) => {
                     let _ = closed.send(self.close(limit).await);
@@ -237,60 +237,53 @@ impl Link {
     }
 
     async fn send(&mut self, body: Body, outcome: oneshot::Sender<Outcome>) {
-        let refused = match self.ready().await {
-            Err(failure) => failure,
-            Ok(()) => match self.write(&body).await {
-                Ok(mark) => {
-                    self.in_flight.push_back(InFlight { mark, body, outcome });
-                    self.next_look = FIRST_LOOK;
-                    return self.look();
-                }
-                Err(failure) => {
-                    self.lost(failure.clone());
-                    failure
-                }
-            },
-        };
-        let after = self.backoff.left(Instant::now());
-        let _ = outcome.send(refused.outcome(after));
-    }
-
-    /// Sees to it that there is a connection on which everything in the window was sent.
-    async fn ready(&mut self) -> Result<(), Failure> {
-        if self.connection.is_some() {
-            return Ok(());
-        }
-        if let (Some(_), Some(failure)) = (self.backoff.left(Instant::now()), &self.last_failure) {
-            return Err(failure.clone());
-        }
-        match self.connect().await {
-            Ok(()) => Ok(()),
+        match self.write(&body).await {
+            Ok(mark) => {
+                self.in_flight.push_back(InFlight { mark, body, outcome });
+                self.next_look = FIRST_LOOK;
+                self.look();
+            }
             Err(failure) => {
-                self.lost(failure.clone());
-                Err(failure)
+                let after = self.backoff.left(Instant::now());
+                let _ = outcome.send(failure.outcome(after));
             }
         }
     }
 
-    async fn connect(&mut self) -> Result<(), Failure> {
-        self.connection = Some(self.dialer.dial().await?);
-        self.connected_at = Instant::now();
-        let again = self.window.bodies();
-        for body in &again {
-            self.write(body).await?;
-        }
-        self.window.renew(Instant::now());
-        let rows: usize = again.iter().map(Body::rows).sum();
-        tracing::info!(target_address = %self.dialer.target(), rows_again = rows, "connected to syslog receiver");
-        Ok(())
+    async fn write(&mut self, body: &Body) -> Result<u64, Failure> {
+        let written = self.ready().await?.write(body).await;
+        written.inspect_err(|failure| self.lost(failure.clone()))
     }
 
-    async fn write(&mut self, body: &Body) -> Result<u64, Failure> {
-        match &mut self.connection {
-            Some(connection) => connection.write(body).await,
-            // Only reached if a caller forgot `ready`; then the mark is never acknowledged.
-            None => Ok(u64::MAX),
+    /// The connection, made if there is none and it is time to try; what is in the window has been sent on
+    /// it.
+    async fn ready(&mut self) -> Result<&mut Connection, Failure> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    async fn connect(&mut self) -> Result<Connection, Failure> {
+        if let (Some(_), Some(failure)) = (self.backoff.left(Instant::now()), &self.last_failure) {
+            return Err(failure.clone());
         }
+        let connected = self.dial_and_repeat().await;
+        connected.inspect_err(|failure| self.lost(failure.clone()))
+    }
+
+    async fn dial_and_repeat(&mut self) -> Result<Connection, Failure> {
+        let mut connection = self.dialer.dial().await?;
+        self.connected_at = Instant::now();
+        let mut rows = 0;
+        for body in self.window.bodies() {
+            connection.write(&body).await?;
+            rows += body.rows();
+        }
+        self.window.renew(Instant::now());
+        tracing::info!(receiver = %self.dialer.target(), rows_repeated = rows, "connected");
+        Ok(connection)
     }
 
     /// Reports what has been acknowledged since the last look.
@@ -314,15 +307,16 @@ impl Link {
     /// receiver's: it may be taken up again at once.
     fn lost(&mut self, failure: Failure) {
         let now = Instant::now();
-        let was_stable =
-            self.connection.take().is_some() && now.duration_since(self.connected_at) >= STABLE;
-        if was_stable {
+        let had_connection = self.connection.take().is_some();
+        if had_connection {
+            tracing::warn!(cause = %failure.cause, "lost the connection to a syslog receiver");
+        }
+        if had_connection && now.duration_since(self.connected_at) >= STABLE {
             self.window.expire(now);
             self.backoff.succeeded();
         } else {
             self.backoff.failed(now);
         }
-        tracing::warn!(cause = %failure.cause, "no connection to syslog receiver");
         let after = self.backoff.left(now);
         for unsure in self.in_flight.drain(..) {
             let _ = unsure.outcome.send(failure.outcome(after));

@@ -81,7 +81,7 @@ fn too_long_a_message_is_reported_or_cut_but_never_sent() {
     assert_eq!(frames.len(), 2);
     let [oversize] = notes.oversize.as_slice() else { panic!("{notes:?}") };
     assert_eq!((oversize.row, oversize.limit), (rows(&batch)[1], 480));
-    assert!(oversize.bytes > 2000 && oversize.to_string().contains("max_message_bytes"));
+    assert!(oversize.bytes > 2000 && oversize.to_string().contains("max_message"));
 
     let settings = EncoderSettings { oversize: OversizePolicy::Truncate, ..settings };
     let (frames, notes) = encode(&settings, &batch);
