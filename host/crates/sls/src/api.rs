@@ -30,6 +30,9 @@ pub use shards::{CursorFrom, Shard, ShardStatus};
 /// Most bytes of a JSON answer. Ten thousand shards fit.
 const MAX_JSON: usize = 8 << 20;
 
+/// Most bytes that are reserved because an answer announces them.
+const MAX_RESERVE: usize = 4 << 20;
+
 /// A request before it is signed.
 pub(crate) struct Call {
     /// Name in the API reference.
@@ -118,17 +121,27 @@ impl Reply {
     /// now: between headers and body the caller may have waited for memory.
     pub(crate) async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
         let (call, after) = (self.call, self.timeout);
-        let read = async {
-            let mut body = BytesMut::new();
-            while let Some(chunk) = self.chunk().await? {
-                if body.len().saturating_add(chunk.len()) > limit {
-                    return Err(self.malformed(format!("the body is longer than {limit} bytes")));
-                }
-                body.extend_from_slice(&chunk);
+        timeout(after, self.collect(limit)).await.unwrap_or(Err(Error::TimedOut { call, after }))
+    }
+
+    async fn collect(&mut self, limit: usize) -> Result<Bytes, Error> {
+        let announced = self.response.content_length().unwrap_or(0);
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        // Most answers come in one piece and need no copy.
+        if first.len() as u64 == announced && first.len() <= limit {
+            return Ok(first);
+        }
+        let room = usize::try_from(announced).unwrap_or(limit).min(limit).min(MAX_RESERVE);
+        let mut body = BytesMut::with_capacity(room);
+        let mut next = Some(first);
+        while let Some(chunk) = next {
+            if body.len().saturating_add(chunk.len()) > limit {
+                return Err(self.malformed(format!("the body is longer than {limit} bytes")));
             }
-            Ok(body.freeze())
-        };
-        timeout(after, read).await.unwrap_or(Err(Error::TimedOut { call, after }))
+            body.extend_from_slice(&chunk);
+            next = self.chunk().await?;
+        }
+        Ok(body.freeze())
     }
 
     /// The first bytes of the body, as far as it can be read.

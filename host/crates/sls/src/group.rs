@@ -6,6 +6,34 @@
 //! that, lets the service hand the shard on. [`ConsumerGroup::leave`] keeps the heartbeats going until the
 //! last lease is released, so that nobody else starts on a shard that is still being finished here.
 //!
+//! ```no_run
+//! # async fn run(client: forwarder_sls::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use forwarder_sls::group::{ConsumerGroup, GroupConfig, Pull};
+//!
+//! let config = GroupConfig::new("actiontrail".parse()?, "siem".parse()?, "host-1".parse()?);
+//! let mut group = ConsumerGroup::join(client, config).await?;
+//! while let Some(lease) = group.next_lease().await {
+//!     let (mut puller, checkpoints) = (lease.puller(), lease.checkpoints());
+//!     // One task per shard in real life; this one works until the lease ends.
+//!     while let Ok(pull) = puller.pull().await {
+//!         let cursor = match pull {
+//!             Pull::Data(pulled) => {
+//!                 let next = pulled.next_cursor().clone();
+//!                 let Ok(log_groups) = pulled.body().await else { continue };
+//!                 println!("{} bytes", log_groups.len());
+//!                 next
+//!             }
+//!             Pull::Empty { next_cursor } => next_cursor,
+//!             Pull::ReachedEnd { cursor } => cursor,
+//!         };
+//!         checkpoints.save(&cursor).await?;
+//!     }
+//! }
+//! group.leave().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! There is no call to leave a group. A consumer that stops keeps its shards for the group's timeout, and
 //! gets them back at once if it returns under the same name within that time.
 
@@ -14,7 +42,9 @@ mod checkpoint;
 mod heartbeat;
 mod join;
 mod lease;
+mod observer;
 mod pace;
+mod pull;
 mod shard;
 mod start;
 mod timing;
@@ -22,6 +52,7 @@ mod timing;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +67,9 @@ pub use checkpoint::{Checkpoints, SaveError};
 use heartbeat::Heartbeat;
 pub use join::JoinError;
 pub use lease::Lease;
-pub use shard::{Pull, PullError, Pulled, Puller};
+pub use observer::{Observer, Standing};
+pub use pull::{Pull, PullError, Pulled};
+pub use shard::Puller;
 pub use start::Start;
 use timing::Timing;
 
@@ -123,6 +156,7 @@ struct Membership {
     /// Where shards without checkpoint begin; resolved once.
     start: CursorFrom,
     timing: Mutex<Timing>,
+    standing: watch::Sender<Standing>,
     metrics: GroupMetrics,
 }
 
@@ -160,6 +194,7 @@ impl ConsumerGroup {
         let own = client.with_own_connections()?.trying_once();
         let membership = Arc::new(Membership {
             timing: Mutex::new(Timing::new(timeout, config.heartbeat_interval)),
+            standing: watch::Sender::new(Standing::Member),
             metrics: GroupMetrics::new(&config.source),
             single: client.trying_once(),
             board: Board::default(),
@@ -225,20 +260,16 @@ impl ConsumerGroup {
         &self.membership.config.consumer
     }
 
-    /// The shards with a live lease, and what each is worth.
-    pub fn shards(&self) -> Vec<(u32, LeaseState)> {
-        self.membership.board.states()
-    }
-
-    /// The timeout the service reports for the group; the time a drain may take at most.
-    pub fn timeout(&self) -> Duration {
-        self.membership.timing().timeout
+    /// A look at this membership that can be kept elsewhere.
+    pub fn observer(&self) -> Observer {
+        Observer { membership: Arc::clone(&self.membership) }
     }
 }
 
 impl Drop for ConsumerGroup {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.membership.standing.send_replace(Standing::Out);
         self.membership.board.lose_all();
     }
 }

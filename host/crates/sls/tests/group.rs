@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use forwarder_sls::group::{LeaseState, SaveError};
+use forwarder_sls::group::{LeaseState, SaveError, Standing};
 use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, JoinError, Lease, metrics as names};
 use support::{Counters, Fault, Sls};
 use tokio::time::timeout;
@@ -38,11 +38,11 @@ async fn a_missing_group_is_created_and_an_existing_one_is_taken_as_it_is() {
     let sls = Sls::start(&[0]).await;
     let first = join(&sls, config()).await;
     assert_eq!(sls.with(|world| world.group.clone()), Some(("grp".into(), 60, false)));
-    assert_eq!(first.timeout(), Duration::from_secs(60));
+    assert_eq!(first.observer().timeout(), Duration::from_secs(60));
 
     sls.with(|world| world.group = Some(("grp".into(), 42, true)));
     let second = join(&sls, config()).await;
-    assert_eq!(second.timeout(), Duration::from_secs(42));
+    assert_eq!(second.observer().timeout(), Duration::from_secs(42));
     assert!(sls.seen("UpdateConsumerGroup").is_empty());
 }
 
@@ -53,7 +53,7 @@ async fn configured_options_are_written_only_where_they_differ() {
     let wanted =
         GroupConfig { timeout: Some(Duration::from_secs(90)), in_order: Some(false), ..config() };
     let group = join(&sls, wanted.clone()).await;
-    assert_eq!(group.timeout(), Duration::from_secs(90));
+    assert_eq!(group.observer().timeout(), Duration::from_secs(90));
     let update = sls.seen("UpdateConsumerGroup").pop().unwrap();
     assert_eq!(update.body, r#"{"timeout":90}"#);
     join(&sls, wanted).await;
@@ -69,7 +69,7 @@ async fn a_group_that_is_not_ours_to_manage_is_neither_created_nor_changed() {
     assert!(matches!(error, JoinError::NoGroup(_)), "{error}");
     sls.with(|world| world.group = Some(("grp".into(), 40, false)));
     let group = join(&sls, unmanaged.clone()).await;
-    assert_eq!(group.timeout(), Duration::from_secs(40));
+    assert_eq!(group.observer().timeout(), Duration::from_secs(40));
 
     sls.fault("ListConsumerGroup", Fault::Refuse(403, "Unauthorized"));
     join(&sls, unmanaged).await;
@@ -204,9 +204,13 @@ async fn silence_suspends_before_it_loses_and_a_hanging_attempt_does_not_hold_th
     });
     let mut group = join(&sls, config()).await;
     let old = lease(&mut group).await;
+    let standing = group.observer().standing();
+    assert_eq!(*standing.borrow(), Standing::Member);
     sls.faults("HeartBeat", 1000, Fault::Hang);
     until(&old, LeaseState::Suspended).await;
+    assert_eq!(*standing.borrow(), Standing::Suspended);
     until(&old, LeaseState::Lost).await;
+    assert_eq!(*standing.borrow(), Standing::Out);
     sls.with(|world| world.faults.clear());
     drop(old);
     assert_eq!(lease(&mut group).await.shard(), 0);
@@ -292,7 +296,7 @@ async fn a_changed_timeout_of_the_group_is_noticed() {
     let group = join(&sls, config()).await;
     sls.with(|world| world.group = Some(("grp".into(), 30, false)));
     let noticed = async {
-        while group.timeout() != Duration::from_secs(30) {
+        while group.observer().timeout() != Duration::from_secs(30) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -322,6 +326,8 @@ async fn a_dropped_group_ends_its_leases() {
     sls.with(|world| world.grants = vec![0]);
     let mut group = join(&sls, config()).await;
     let lease = lease(&mut group).await;
+    let observer = group.observer();
     drop(group);
+    assert_eq!(*observer.standing().borrow(), Standing::Out);
     assert_eq!(*lease.state().borrow(), LeaseState::Lost);
 }

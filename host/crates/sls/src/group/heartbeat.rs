@@ -15,25 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Membership;
 use super::join::{self, JoinError};
+use super::observer::Standing;
 use super::timing::Timing;
 use crate::client::Client;
 use crate::error::{Chain, Error};
 
-/// Where we stand with the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// The last heartbeat succeeded recently.
-    Member,
-    /// No heartbeat has succeeded for so long that work is paused.
-    Suspended,
-    /// Expired, by the service's word or by our own clock.
-    Out,
-}
-
 pub(super) struct Heartbeat {
     client: Client,
     membership: Arc<Membership>,
-    standing: Standing,
     /// When the last successful heartbeat was sent.
     heard: Instant,
     failures: u32,
@@ -44,8 +33,7 @@ impl Heartbeat {
     pub(super) fn new(client: Client, membership: Arc<Membership>) -> Self {
         let now = Instant::now();
         let next_review = now + membership.timing().review_every();
-        let standing = Standing::Member;
-        Self { client, membership, standing, heard: now, failures: 0, next_review }
+        Self { client, membership, heard: now, failures: 0, next_review }
     }
 
     /// The heartbeat that joins. What a person must change is reported; anything else is left to
@@ -114,10 +102,9 @@ impl Heartbeat {
         let held = self.guarded(beat).await?;
         self.heard = sent;
         tracing::trace!(?report, ?held, "heartbeat");
-        if self.standing == Standing::Out {
+        if membership.standing.send_replace(Standing::Member) == Standing::Out {
             tracing::info!(group = %config.group, consumer = %config.consumer, "rejoined");
         }
-        self.standing = Standing::Member;
         self.failures = 0;
         membership.board.grant(&held);
         membership.metrics.holds(held.len());
@@ -135,17 +122,20 @@ impl Heartbeat {
             self.fall_out(&Chain(&error));
             // Nothing is wrong with the connection: rejoin after the shortest pause.
             self.failures = 1;
-        } else if error.group_missing() {
-            self.fall_out(&Chain(&error));
-            self.recreate().await;
-        } else if self.failures.is_power_of_two() {
+            return;
+        }
+        if self.failures.is_power_of_two() {
             let failures = self.failures;
             tracing::warn!(failures, error = %Chain(&error), "heartbeat failed, trying again");
+        }
+        if error.group_missing() {
+            self.fall_out(&Chain(&error));
+            self.recreate().await;
         }
     }
 
     fn fall_out(&mut self, cause: &dyn Display) {
-        let was = std::mem::replace(&mut self.standing, Standing::Out);
+        let was = self.membership.standing.send_replace(Standing::Out);
         self.membership.board.lose_all();
         if was != Standing::Out {
             self.membership.metrics.membership_lost();
@@ -205,7 +195,7 @@ impl Heartbeat {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        match self.standing {
+        match self.standing() {
             Standing::Member => Some(self.heard + self.timing().suspend_after()),
             Standing::Suspended => Some(self.heard + self.timing().lose_after()),
             Standing::Out => None,
@@ -215,7 +205,7 @@ impl Heartbeat {
     fn enforce(&mut self) {
         let silence = self.heard.elapsed();
         if silence >= self.timing().lose_after() {
-            self.standing = Standing::Out;
+            self.membership.standing.send_replace(Standing::Out);
             self.membership.board.lose_all();
             self.membership.metrics.membership_lost();
             tracing::warn!(
@@ -223,10 +213,14 @@ impl Heartbeat {
                 "no heartbeat for the group's timeout: lost membership, rejoining"
             );
         } else if silence >= self.timing().suspend_after() {
-            self.standing = Standing::Suspended;
+            self.membership.standing.send_replace(Standing::Suspended);
             self.membership.board.suspend();
             tracing::warn!(?silence, "no heartbeat for long: pausing until one succeeds");
         }
+    }
+
+    fn standing(&self) -> Standing {
+        *self.membership.standing.borrow()
     }
 
     fn timing(&self) -> Timing {

@@ -7,76 +7,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::OnInvalidCursor;
 use super::board::LeaseState;
+use super::checkpoint::{Checkpoints, SaveError};
 use super::lease::Desk;
 use super::pace::{Count, Idle};
+use super::pull::{Pull, PullError, Pulled};
 use crate::api::{CursorFrom, PullHead, PullRequest, PullResponse};
 use crate::backoff::Backoff;
 use crate::cursor::Cursor;
 use crate::error::{Chain, Error, Pace};
-use crate::wire::Block;
+use crate::wire::BlockError;
 
 /// How often the service is asked for the time of a position when its answers do not tell.
 const LAG_EVERY: Duration = Duration::from_secs(30);
-
-/// Why there is nothing more to pull.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PullError {
-    /// The lease has ended: `HandOver` (finish, save, release) or `Lost` (stop, release).
-    #[error("the lease of the shard has ended ({0:?})")]
-    Ended(LeaseState),
-    /// The shard does not exist any more.
-    #[error("the shard does not exist any more")]
-    ShardMissing(#[source] Error),
-    /// The position is no longer valid, and the configuration says that a person decides.
-    #[error(
-        "the position is no longer valid, logs have probably expired unread; set the group's \
-         checkpoint, or `on_invalid_cursor` to `begin` or `end`"
-    )]
-    InvalidCursor(#[source] Error),
-    /// A single log group is larger than any block may be.
-    #[error(
-        "one log group holds {raw_size} bytes, more than the limit of {limit}; raise the limit of a pull"
-    )]
-    TooLarge {
-        /// Unpacked bytes of the log group.
-        raw_size: u64,
-        /// The configured limit.
-        limit: u64,
-    },
-}
-
-/// What a pull brought.
-#[derive(Debug)]
-pub enum Pull<'a> {
-    /// Log groups, still to be received.
-    Data(Pulled<'a>),
-    /// Nothing, but the position may have moved. If everything before is delivered, save it: only so is a
-    /// read-only shard ever finished, and only so does a filter that matches nothing make progress.
-    Empty {
-        /// The position now.
-        next_cursor: Cursor,
-    },
-    /// The configured end. Keep the lease until the group has no more leases; further pulls wait.
-    ReachedEnd {
-        /// The position of the end.
-        cursor: Cursor,
-    },
-}
-
-/// Log groups whose headers are here and whose body is not. Wait for memory now, knowing
-/// [`raw_size`](Self::raw_size), then receive it. Dropping it moves nothing: the next pull brings the
-/// same.
-pub struct Pulled<'a> {
-    puller: &'a mut Puller,
-    response: Box<PullResponse>,
-}
 
 /// Reads one shard under a lease.
 pub struct Puller {
@@ -102,7 +49,7 @@ enum End {
     /// At a position.
     At(Cursor),
     /// Reached and reported.
-    Reported,
+    Reported(Cursor),
 }
 
 enum Step {
@@ -158,7 +105,7 @@ impl Puller {
             step = self.step() => step?,
         };
         Ok(match step {
-            Step::Data(response) => Pull::Data(Pulled { puller: self, response }),
+            Step::Data(response) => Pull::Data(Pulled::new(self, response)),
             Step::Empty(next_cursor) => Pull::Empty { next_cursor },
             Step::ReachedEnd(cursor) => Pull::ReachedEnd { cursor },
         })
@@ -169,9 +116,13 @@ impl Puller {
         self.count.aim_for(block_bytes);
     }
 
-    /// Goes back to a position that was pulled before, to read from there again.
+    /// Goes back to a position that was pulled before, to read from there again after a moment.
     pub fn rewind(&mut self, cursor: Cursor) {
         self.position = Some(cursor);
+        self.not_before = Instant::now() + self.backoff.after_failure(Pace::Gentle);
+        if let End::Reported(end) = &self.end {
+            self.end = End::At(end.clone());
+        }
     }
 
     /// Where the next pull reads, once known.
@@ -189,11 +140,11 @@ impl Puller {
             }
             match &self.end {
                 End::At(end) if position.reaches(end) => {
-                    self.end = End::Reported;
+                    self.end = End::Reported(end.clone());
                     self.desk.membership.board.finish(self.desk.shard, self.desk.id);
                     return Ok(Step::ReachedEnd(position));
                 }
-                End::Reported => std::future::pending().await,
+                End::Reported(_) => std::future::pending().await,
                 _ => {}
             }
             match self.request(&position).await {
@@ -213,7 +164,11 @@ impl Puller {
                 return Ok(position.clone());
             }
             self.wait_for_turn().await;
-            match self.look_up().await {
+            let found = match self.restart {
+                Some(from) => self.cursor(from).await,
+                None => self.checkpoint_or_start().await,
+            };
+            match found {
                 Ok(position) => {
                     tracing::info!(shard = self.desk.shard, ?position, "reading from here");
                     self.position = Some(position);
@@ -223,31 +178,37 @@ impl Puller {
         }
     }
 
-    async fn look_up(&self) -> Result<Cursor, Error> {
+    /// The stored checkpoint. Where there is none, the configured start is stored as one: so it means
+    /// the same after a restart and for whoever gets the shard next, however long nothing is read.
+    async fn checkpoint_or_start(&self) -> Result<Cursor, Error> {
         let Desk { membership, shard, .. } = &*self.desk;
         let (client, config) = (&membership.single, &membership.config);
-        if self.restart.is_none() {
-            let stored =
-                client.get_checkpoints(&config.logstore, &config.group, Some(*shard)).await?;
-            let cursor = stored.into_iter().find(|it| it.shard == *shard).and_then(|it| it.cursor);
-            if let Some(cursor) = cursor {
-                *self.desk.saved.lock().await = Some(cursor.clone());
-                return Ok(cursor);
-            }
+        let stored = client.get_checkpoints(&config.logstore, &config.group, Some(*shard)).await?;
+        let stored = stored.into_iter().find(|it| it.shard == *shard).and_then(|it| it.cursor);
+        if let Some(cursor) = stored {
+            *self.desk.saved.lock().await = Some(cursor.clone());
+            return Ok(cursor);
         }
-        let from = self.restart.unwrap_or(membership.start);
-        client.get_cursor(&config.logstore, *shard, from).await
+        let start = self.cursor(membership.start).await?;
+        match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {
+            Ok(()) => Ok(start),
+            Err(SaveError::Failed { source, .. }) => Err(source),
+            // The state of the lease says so too, and ends whoever waits for us.
+            Err(SaveError::LeaseLost { .. }) => std::future::pending().await,
+        }
+    }
+
+    async fn cursor(&self, from: CursorFrom) -> Result<Cursor, Error> {
+        let Desk { membership, shard, .. } = &*self.desk;
+        membership.single.get_cursor(&membership.config.logstore, *shard, from).await
     }
 
     /// Turns the configured end into a position, once that time has passed on the service's clock. Before
     /// that, GetCursor would answer with the end of today's data.
     async fn settle_end(&mut self) -> Result<(), Error> {
         let End::Time(unix) = self.end else { return Ok(()) };
-        let Desk { membership, shard, .. } = &*self.desk;
-        if membership.single.server_time() > unix {
-            let logstore = &membership.config.logstore;
-            let from = CursorFrom::Time(unix);
-            self.end = End::At(membership.single.get_cursor(logstore, *shard, from).await?);
+        if self.desk.membership.single.server_time() > unix {
+            self.end = End::At(self.cursor(CursorFrom::Time(unix)).await?);
         }
         Ok(())
     }
@@ -294,10 +255,14 @@ impl Puller {
             self.defer(&Error::Malformed { call: "PullLogs", fault });
             return Ok(None);
         }
-        let (raw_size, limit) = (head.raw_size(), self.desk.membership.config.block_limit);
+        let (raw_size, limit) = (head.raw_size(), self.block_limit());
         if raw_size > limit {
-            let smaller = self.count.shrink(raw_size, limit);
-            return if smaller { Ok(None) } else { Err(PullError::TooLarge { raw_size, limit }) };
+            if self.count.shrink(raw_size, limit) {
+                return Ok(None);
+            }
+            let source = BlockError::TooLarge { raw_size, limit };
+            self.defer(&Error::Block { call: "PullLogs", source });
+            return Err(PullError::TooLarge { raw_size, limit });
         }
         Ok(Some(Step::Data(Box::new(response))))
     }
@@ -320,6 +285,18 @@ impl Puller {
         self.restart = None;
     }
 
+    /// The largest block that is received, in unpacked bytes.
+    pub(super) fn block_limit(&self) -> u64 {
+        self.desk.membership.config.block_limit
+    }
+
+    /// A block is here.
+    pub(super) fn received(&mut self, head: &PullHead, packed: u64) {
+        self.desk.metrics.pulled(head.raw_size(), packed, head.count());
+        self.count.learn(head.scanned_groups(), head.raw_size());
+        self.move_on(head);
+    }
+
     fn trouble(&mut self, error: Error) -> Result<(), PullError> {
         if error.shard_missing() {
             self.desk.lose();
@@ -329,7 +306,10 @@ impl Puller {
             let from = match self.desk.membership.config.on_invalid_cursor {
                 OnInvalidCursor::Begin => CursorFrom::Begin,
                 OnInvalidCursor::End => CursorFrom::End,
-                OnInvalidCursor::Fail => return Err(PullError::InvalidCursor(error)),
+                OnInvalidCursor::Fail => {
+                    self.defer(&error);
+                    return Err(PullError::InvalidCursor(error));
+                }
             };
             self.desk.metrics.cursor_reset();
             tracing::warn!(
@@ -344,7 +324,7 @@ impl Puller {
     }
 
     /// Waits longer after each failure; says so less often each time.
-    fn defer(&mut self, error: &Error) {
+    pub(super) fn defer(&mut self, error: &Error) {
         self.desk.metrics.pull_failed(error.kind());
         let wait = self.backoff.after_failure(error.pace());
         self.not_before = Instant::now() + wait;
@@ -378,74 +358,6 @@ impl Puller {
         if let Some(received) = received {
             metrics.lag(client.server_time().saturating_sub(received));
         }
-    }
-}
-
-impl Pulled<'_> {
-    /// What the headers say.
-    pub fn head(&self) -> &PullHead {
-        self.response.head()
-    }
-
-    /// Bytes of the block when unpacked; at most the configured limit.
-    pub fn raw_size(&self) -> u64 {
-        self.head().raw_size()
-    }
-
-    /// What to save as checkpoint once the block is delivered.
-    pub fn next_cursor(&self) -> &Cursor {
-        self.head().next_cursor()
-    }
-
-    /// Receives the block as it travelled; only now does the position move. Unpacking is for another
-    /// thread; if that fails, [`Puller::rewind`].
-    ///
-    /// # Errors
-    ///
-    /// The body did not arrive or is not what its headers claim. The next pull waits a while and then
-    /// brings the same log groups.
-    pub async fn block(self) -> Result<Block, Error> {
-        self.receive(|_| Ok(())).await.map(|(block, ())| block)
-    }
-
-    /// Receives and unpacks the block.
-    ///
-    /// # Errors
-    ///
-    /// As [`block`](Self::block), or the block is damaged; the position moves only if it is sound.
-    pub async fn body(self) -> Result<Bytes, Error> {
-        let unpack = |block: &Block| {
-            block.unpack().map_err(|source| Error::Block { call: "PullLogs", source })
-        };
-        self.receive(unpack).await.map(|(_, body)| body)
-    }
-
-    async fn receive<T>(
-        self,
-        check: impl FnOnce(&Block) -> Result<T, Error>,
-    ) -> Result<(Block, T), Error> {
-        let Self { puller, response } = self;
-        let limit = puller.desk.membership.config.block_limit;
-        let head = response.head().clone();
-        let received = response.block(limit).await.and_then(|block| Ok((check(&block)?, block)));
-        match received {
-            Ok((checked, block)) => {
-                puller.desk.metrics.pulled(head.raw_size(), block.packed_size(), head.count());
-                puller.count.learn(head.scanned_groups(), head.raw_size());
-                puller.move_on(&head);
-                Ok((block, checked))
-            }
-            Err(error) => {
-                puller.defer(&error);
-                Err(error)
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Pulled<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pulled({:?})", self.head())
     }
 }
 
