@@ -126,7 +126,7 @@ fn a_member_is_set_and_the_rest_stays_byte_for_byte() {
         batch.json_set("j", &["x", "w"], Format::Text, &[0, 1], &["a\"b", "c"]);
         batch.json_set("j", &["n", "m"], Format::Json, &[0], &["[]"]);
         batch.json_set("j", &["x", "y", "2"], Format::Text, &[0], &["past the end"]);
-        batch.json_set("nowhere", &["x"], Format::Text, &[0], &["c"]);
+        batch.json_set("nowhere", &["x"], Format::Json, &[0], &["{"]);
     });
     let changed = r#"{"x":{"y":[1,2],"w":"a\"b"}, "z":"é","n":{"m":[]}}"#;
     assert_eq!(outcome.sent[0].get("j"), Some(changed));
