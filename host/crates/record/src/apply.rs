@@ -25,8 +25,9 @@ pub struct Applied {
     pub not_json: usize,
 }
 
-/// Room left beside a row that had to move because a field was added to it.
-const SPARE_CELLS: usize = 4;
+/// The least room left beside a row that had to move because a field was added to it. More for long rows:
+/// growing by a share keeps the moves of a row that gets field after field in proportion to its fields.
+const LEAST_SPARE_CELLS: usize = 4;
 
 impl Batch {
     /// Applies edits to the slice they were made for.
@@ -94,13 +95,12 @@ impl Batch {
             return;
         }
         let (from, count) = (row.cells(), row.cell_count as usize);
-        let first = self.cells.len();
+        let (first, room) = (self.cells.len(), count + LEAST_SPARE_CELLS.max(count / 2));
         self.cells.extend_from_within(from);
-        let free = CellData::new(KeyId(0), Span::EMPTY);
-        self.cells.resize(first + count + SPARE_CELLS, free);
+        self.cells.resize(first + room, CellData::new(KeyId(0), Span::EMPTY));
         if let Some(row) = self.rows.get_mut(ix.index()) {
             row.first_cell = first as u32;
-            row.cell_room = (count + SPARE_CELLS) as u32;
+            row.cell_room = room as u32;
         }
     }
 
