@@ -1,7 +1,7 @@
 //! The service as plain data: projects, logstores, shards, consumer groups.
 //!
 //! No I/O, no clock, no locks: every method takes the time it needs and answers at once, so that
-//! properties can be tested over arbitrary histories. [`crate::server`] puts HTTP in front of it.
+//! properties can be tested over arbitrary histories. The server puts HTTP in front of it.
 
 pub mod assignment;
 pub mod consumer_group;

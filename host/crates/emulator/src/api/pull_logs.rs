@@ -31,19 +31,21 @@ pub(super) async fn pull(
         bytes: shared.limits.max_pull_bytes,
         end: request.params.get("end_cursor").map(parse).transpose()?,
     };
-    let (pulled, query) = {
+    let (mut pulled, query) = {
         let service = shared.service();
         let shard = service.logstore(&request.project, target.logstore)?.shard(target.shard()?)?;
         (shard.pull(cursor, bounds, shared.clock.now())?, query(request, &service)?)
     };
     shared.count_pull(&pulled);
     let Some(query) = query else {
-        let reply = block(request, shared, pulled.groups.clone()).await;
+        let groups = std::mem::take(&mut pulled.groups);
+        let reply = block(request, shared, groups).await;
         return Ok(with_cursors(reply, &pulled));
     };
     let kept: Vec<_> = pulled.groups.iter().filter_map(|group| query.filter(group)).collect();
-    let reply = block(request, shared, kept.clone()).await;
-    Ok(with_cursors(with_scan(reply, &pulled.groups, &kept), &pulled))
+    let lines_kept = lines(&kept);
+    let reply = block(request, shared, kept).await;
+    Ok(with_cursors(with_scan(reply, &pulled.groups, lines_kept), &pulled))
 }
 
 fn count(text: Option<&str>) -> Result<usize, Refusal> {
@@ -95,14 +97,17 @@ fn with_cursors(mut reply: Reply, pulled: &Pulled) -> Reply {
     reply
 }
 
-/// What a query saw before it filtered, and what it let through.
-fn with_scan(mut reply: Reply, scanned: &[EncodedGroup], kept: &[EncodedGroup]) -> Reply {
+/// What a query saw before it filtered, and how many logs it let through.
+fn with_scan(mut reply: Reply, scanned: &[EncodedGroup], lines_kept: usize) -> Reply {
     let bytes: usize = scanned.iter().map(|group| group.entry().len()).sum();
-    let lines = |groups: &[EncodedGroup]| groups.iter().map(EncodedGroup::log_count).sum::<usize>();
     reply.header("x-log-rawdatasize", bytes);
     reply.header("x-log-rawdatacount", scanned.len());
     reply.header("x-log-rawdatalines", lines(scanned));
-    reply.header("x-log-resultlines", lines(kept));
+    reply.header("x-log-resultlines", lines_kept);
     reply.header("x-log-failedlines", 0);
     reply
+}
+
+fn lines(groups: &[EncodedGroup]) -> usize {
+    groups.iter().map(EncodedGroup::log_count).sum()
 }
