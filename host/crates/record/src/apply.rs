@@ -332,7 +332,8 @@ impl Application<'_> {
         let Some(key) = self.batch.key_id(key) else { return Ok(()) };
         let mut value = String::new();
         for (&row, text) in rows.iter().zip(values.iter()) {
-            let Some(ix) = self.staying(row) else { continue };
+            let has_it = |ix: &RowIx| self.batch.cell_data(*ix, key).is_some();
+            let Some(ix) = self.staying(row).filter(has_it) else { continue };
             value.clear();
             match format {
                 Format::Text => json::push_string(&mut value, text),
