@@ -4,6 +4,10 @@
 //! turns its options into a request and hands over.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(feature = "demo")]
+mod emulator;
 mod run;
 
 use std::ffi::OsString;
@@ -35,6 +39,12 @@ struct Cli {
 enum Command {
     /// Check the config, load the plugins, ask sinks and SLS; tell everything that is wrong at once
     Check(ConfigArgs),
+    /// Show the whole path on this machine: an SLS, this program with a plugin, HEC and syslog receivers
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
+    /// Serve an SLS for development: no cloud account needed
+    #[cfg(feature = "demo")]
+    Emulator(emulator::EmulatorArgs),
 }
 
 /// What to read, change and deliver.
@@ -88,6 +98,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         None => run::run(&cli.run.into_request()),
         Some(Command::Check(args)) => check::check(&args.into_request()),
+        #[cfg(feature = "demo")]
+        Some(Command::Demo(args)) => demo::demo(&args),
+        #[cfg(feature = "demo")]
+        Some(Command::Emulator(args)) => emulator::emulator(args),
     };
     match outcome {
         Ok(exit) => exit.into(),

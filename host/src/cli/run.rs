@@ -88,9 +88,8 @@ async fn listen(
 ) -> Result<Option<tokio::net::TcpListener>, Failure> {
     match admin::bind(&config.admin, instance).await {
         Ok(listener) => {
-            let address = listener.local_addr().map(|address| address.to_string());
-            let address = address.unwrap_or_default();
-            tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+            let address = listener.local_addr().unwrap_or(config.admin.listen);
+            tracing::info!("serving http://{address}/metrics, /healthz and /readyz");
             Ok(Some(listener))
         }
         Err(cause) if config.admin.is_chosen => {
