@@ -33,8 +33,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An empty ledger for one run over one shard.
-    pub fn new(shard: ShardId) -> Self {
+    /// An empty ledger for one run over one shard. Not for other crates: with a ledger of their own they
+    /// could open and seal what nobody has delivered.
+    pub(crate) fn new(shard: ShardId) -> Self {
         let meters = ShardMeters::new(&shard);
         let standing = watch::Sender::new(Standing::default());
         let (book, tally) = (Mutex::default(), Counts::default());

@@ -1,6 +1,6 @@
 //! Every metric of this crate: names, labels, and handles that are looked up once and counted per batch.
 //!
-//! Names are an interface; `tests/metrics.rs` lists them.
+//! Names are an interface; `tests/stories/metrics.rs` lists them.
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,

@@ -1,0 +1,172 @@
+//! What a lease allows, and how runs end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use forwarder_pipeline::{Drained, LeaseState, ShardEnd};
+use tokio::time::Instant;
+
+use crate::world::{Plot, rows, until};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_over_finishes_what_is_in_flight_and_saves() {
+    let world = Plot::new().sink("splunk").start();
+    world.sink("splunk").takes(10 * SECOND);
+    let shard = world.shard(7);
+    shard.put(["1"]).put(["2"]);
+    until("pulled", || shard.pulled() == 2).await;
+    shard.lease(LeaseState::HandOver);
+    tokio::task::yield_now().await;
+    let store = Arc::clone(&shard.store);
+    let pulled = shard.pulled();
+    assert!(matches!(shard.end().await, ShardEnd::HandedOver { unsettled: 0 }));
+    assert_eq!(store.last(), Some(pulled.to_string()));
+    assert_eq!(world.sink("splunk").received_sorted(), rows(1..=2));
+    world.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_over_that_takes_too_long_is_given_up_and_what_is_settled_is_saved() {
+    let world = Plot::new().sink("splunk").start();
+    let shard = world.shard(7);
+    shard.put(["1"]);
+    until("the first arrived", || world.sink("splunk").received() == ["1"]).await;
+    world.sink("splunk").is_down();
+    shard.put(["2"]).put(["3"]);
+    until("pulled", || shard.pulled() == 3).await;
+
+    let begun = Instant::now();
+    shard.lease(LeaseState::HandOver);
+    let store = Arc::clone(&shard.store);
+    assert!(matches!(shard.end().await, ShardEnd::HandedOver { unsettled: 2 }));
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!(store.last().as_deref(), Some("1"));
+
+    // The next owner sends them; they must not go out from here as well.
+    world.sink("splunk").is_well();
+    world.is_at_rest().await;
+    assert_eq!(world.sink("splunk").received(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_in_doubt_pauses_deliveries_of_its_shard_only() {
+    let world = Plot::new().sink("splunk").start();
+    let (doubtful, well) = (world.shard(1), world.shard(2));
+    doubtful.lease(LeaseState::Suspended);
+    tokio::time::sleep(SECOND).await;
+    doubtful.put(["1"]);
+    well.put(["2"]);
+    well.until_saved("1").await;
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(world.sink("splunk").received(), ["2"]);
+
+    doubtful.lease(LeaseState::Held);
+    doubtful.until_saved("1").await;
+    assert_eq!(world.sink("splunk").received(), ["2", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_in_doubt_pauses_retries_too() {
+    let world = Plot::new().sink("splunk").start();
+    world.sink("splunk").is_down();
+    let shard = world.shard(1);
+    shard.put(["1"]);
+    until("asked", || !world.sink("splunk").attempts().is_empty()).await;
+    shard.lease(LeaseState::Suspended);
+    tokio::task::yield_now().await;
+    let asked = world.sink("splunk").attempts().len();
+    tokio::time::sleep(600 * SECOND).await;
+    assert_eq!(world.sink("splunk").attempts().len(), asked);
+    world.sink("splunk").is_well();
+    shard.lease(LeaseState::Held);
+    shard.until_saved("1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_stops_everything_and_saves_nothing() {
+    let world = Plot::new().sink("splunk").start();
+    let splunk = world.sink("splunk");
+    let shard = world.shard(1);
+    shard.put(["1"]);
+    until("the first arrived", || splunk.received() == ["1"]).await;
+    splunk.is_down();
+    shard.put(["2"]);
+    until("asked", || splunk.attempts().len() == 2).await;
+    shard.lease(LeaseState::Lost);
+    let store = Arc::clone(&shard.store);
+    assert!(matches!(shard.end().await, ShardEnd::LeaseLost));
+    assert_eq!(store.saves(), [], "not even what was delivered: it is not ours to say");
+    splunk.is_well();
+    world.is_at_rest().await;
+    assert_eq!(splunk.received(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_owner_is_gone_is_lost() {
+    let world = Plot::new().sink("splunk").start();
+    let shard = world.shard(1);
+    shard.put(["1"]);
+    let end = shard.abandon_lease().await;
+    assert!(matches!(end, ShardEnd::LeaseLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_checkpoint_is_a_lost_lease() {
+    let world = Plot::new().sink("splunk").start();
+    let shard = world.shard(1);
+    shard.store.belongs_to_another.store(true, Ordering::SeqCst);
+    shard.put(["1"]);
+    assert!(matches!(shard.end().await, ShardEnd::LeaseLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_drains_saves_and_closes() {
+    let world = Plot::new().sink("splunk").start();
+    let splunk = Arc::clone(world.sink("splunk"));
+    splunk.takes(3 * SECOND);
+    let shards = [world.shard(1), world.shard(2)];
+    shards[0].put(["1"]);
+    shards[1].put(["2"]);
+    until("pulled", || shards.iter().all(|shard| shard.pulled() == 1)).await;
+    assert_eq!(world.drain(30 * SECOND).await, Drained { in_time: true });
+    assert_eq!(splunk.received_sorted(), rows(1..=2));
+    assert!(splunk.closed.load(Ordering::SeqCst));
+    for shard in shards {
+        assert_eq!(shard.store.last().as_deref(), Some("1"));
+        assert!(matches!(shard.end().await, ShardEnd::Stopped { unsettled: 0 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_ever() {
+    let world = Plot::new().sink("splunk").start();
+    let splunk = Arc::clone(world.sink("splunk"));
+    let shard = world.shard(1);
+    shard.put(["1"]);
+    until("the first arrived", || splunk.received() == ["1"]).await;
+    splunk.is_down();
+    shard.put(["2"]);
+    until("pulled", || shard.pulled() == 2).await;
+    let begun = Instant::now();
+    assert_eq!(world.drain(30 * SECOND).await, Drained { in_time: true });
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!(shard.store.last().as_deref(), Some("1"));
+    assert!(matches!(shard.end().await, ShardEnd::Stopped { unsettled: 1 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hangs_does_not_keep_the_process() {
+    let world = Plot::new().sink("splunk").start();
+    let splunk = Arc::clone(world.sink("splunk"));
+    splunk.takes(3_600 * SECOND);
+    let shard = world.shard(1);
+    shard.put(["1"]);
+    until("asked", || splunk.attempts().len() == 1).await;
+    let begun = Instant::now();
+    assert_eq!(world.drain(10 * SECOND).await, Drained { in_time: false });
+    assert_eq!(begun.elapsed().as_secs(), 15);
+    assert_eq!(shard.store.saves(), []);
+}

@@ -1,0 +1,15 @@
+//! Stories about what happens to rows, told with in-memory sources, sinks, stores and dead letters that
+//! implement the real traits, on a paused clock.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the world around the tests is test code too, which clippy cannot see"
+)]
+
+mod dead_letters;
+mod delivery;
+mod lease;
+mod metrics;
+mod settlement;
+mod world;
