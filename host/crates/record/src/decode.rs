@@ -225,9 +225,7 @@ impl<'l> Decoder<'l> {
                 (1, Value::Varint(value)) => seconds = value as u32, // the low 32 bits, as every SDK
                 (2, Value::Bytes(range)) => {
                     if nth == 0 {
-                        // From here on, since the time before it is written in bytes above 127.
-                        let rest = Range { start: range.start, len: log.end() - range.start };
-                        ascii = self.batch.text.is_ascii(rest);
+                        ascii = self.batch.text.is_ascii(contents_area(block, log, range.start));
                     }
                     self.content(block, range, ascii.as_ref(), first, nth)?;
                     nth += 1;
@@ -413,6 +411,17 @@ fn usual_pair(bytes: &[u8], start: u32) -> Option<(Range, Range)> {
     let key = Range { start: start + 2, len: key_len };
     let value_range = Range { start: key.end() + 2, len: value_len };
     (value.len() == value_len as usize).then_some((key, value_range))
+}
+
+/// The part of a log that holds contents and nothing else, as writers put it: what comes before them is the
+/// time, which is written in bytes above 127, and what may follow are the nanoseconds, a tag and four bytes.
+fn contents_area(block: &[u8], log: Range, first_content: u32) -> Range {
+    const NANOS: [u8; 5] = [0x25, 0, 0, 0, 0];
+    let bytes = log.of(block);
+    let tail = bytes.len().checked_sub(NANOS.len()).and_then(|at| bytes.get(at));
+    let nanos = if tail == NANOS.first() { NANOS.len() as u32 } else { 0 };
+    let end = log.end() - nanos;
+    Range { start: first_content, len: end.saturating_sub(first_content) }
 }
 
 /// Adds a cell, or replaces the value of the one with the same key.

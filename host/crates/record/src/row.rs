@@ -110,6 +110,7 @@ impl<'a> Row<'a> {
     }
 }
 
+#[inline]
 fn to_cell<'a>(batch: &'a Batch, cell: &CellData) -> Cell<'a> {
     Cell {
         key: batch.key(cell.key()),

@@ -86,16 +86,21 @@ impl Text {
     /// A range of the block as text. Invalid bytes are dropped, as the official SDK does: each maximal
     /// invalid sequence vanishes and nothing takes its place. Only then is anything copied.
     pub(crate) fn admit(&mut self, range: Range) -> Result<Span, TextFull> {
-        let block = self.block.clone();
-        let bytes = range.of(&block);
-        if std::str::from_utf8(bytes).is_ok() {
+        if std::str::from_utf8(range.of(&self.block)).is_ok() {
             return Ok(Span { start: range.start, len: range.len });
         }
-        let kept: Vec<&str> = bytes.utf8_chunks().map(|chunk| chunk.valid()).collect();
+        self.repair(range)
+    }
+
+    #[cold]
+    fn repair(&mut self, range: Range) -> Result<Span, TextFull> {
+        let block = self.block.clone();
+        let kept: Vec<&str> = range.of(&block).utf8_chunks().map(|chunk| chunk.valid()).collect();
         self.add_parts(&kept)
     }
 
     /// A range inside an area of the block that [`Text::is_ascii`] has confirmed.
+    #[inline]
     pub(crate) fn admit_within(&self, area: &AsciiArea, range: Range) -> Option<Span> {
         let inside = range.start >= area.0.start && range.end() <= area.0.end();
         (inside && range.end() as usize <= self.block.len())
