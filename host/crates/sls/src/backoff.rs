@@ -42,12 +42,21 @@ impl Backoff {
     }
 }
 
-/// Somewhere between half of `wait` and all of it.
-pub(crate) fn jittered(wait: Duration) -> Duration {
-    // The standard library seeds every RandomState differently; good enough to spread requests.
-    let random = RandomState::new().build_hasher().finish();
-    let fraction = f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-    wait.mul_f64(0.5 + fraction / 2.0)
+/// Somewhere between half of `wait` and all of it: spreads those who failed together.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(0.5 + random() / 2.0)
+}
+
+/// Nine tenths of `wait` or a little more: keeps regular work from marching in step.
+pub(crate) fn nearly(wait: Duration) -> Duration {
+    wait.mul_f64(0.9 + random() / 10.0)
+}
+
+/// Between 0 and 1. The standard library seeds every RandomState differently, which is random enough to
+/// spread requests.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(bits >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

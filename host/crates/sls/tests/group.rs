@@ -236,7 +236,7 @@ async fn single_lost_beats_harm_nothing() {
     let (counters, _guard) = Counters::install();
     let sls = Sls::start(&[0]).await;
     sls.with(|world| {
-        world.group = Some(("grp".into(), 2, false));
+        world.group = Some(("grp".into(), 10, false));
         world.grants = vec![0];
     });
     let mut group = join(&sls, config()).await;

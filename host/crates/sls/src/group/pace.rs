@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::api::MAX_COUNT;
-use crate::backoff::jittered;
+use crate::backoff::nearly;
 
 /// How many log groups to ask for before their size is known.
 const FIRST_COUNT: u32 = 100;
@@ -27,14 +27,14 @@ impl Idle {
     /// The wait after an answer that reached the end and brought something.
     pub(crate) fn after_data(&mut self) -> Duration {
         self.current = self.first;
-        jittered(self.first)
+        nearly(self.first)
     }
 
     /// The wait after an answer that brought nothing.
     pub(crate) fn after_nothing(&mut self) -> Duration {
         let wait = self.current;
         self.current = (wait * 3 / 2).min(self.longest);
-        jittered(wait)
+        nearly(wait)
     }
 }
 
