@@ -1,5 +1,7 @@
 //! The stand-in of the Rust SDK, against which authors test their plugins, applies edits as the forwarder does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use forwarder_guest::testing::{self, Log};
 use forwarder_guest::{Batch as GuestBatch, Format as GuestFormat};
