@@ -7,7 +7,6 @@
 //! time, but fails if a log is missing.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
     reason = "a bench reports and may panic"
@@ -30,7 +29,7 @@ async fn main() {
     }
     let megabytes = std::env::var_os("BENCH_MEGABYTES");
     let megabytes = megabytes.and_then(|text| text.to_str()?.parse().ok()).unwrap_or(MEGABYTES);
-    let only = std::env::var("BENCH_JOB").ok();
+    let only = std::env::var_os("BENCH_JOB").and_then(|job| job.into_string().ok());
 
     println!("raw MB per CPU-second; {megabytes} MB a job, {} shards", run::SHARDS);
     println!(
