@@ -1,6 +1,6 @@
 //! The service's calls, one file each: request, answer, what may go wrong.
 //!
-//! Every call is a method of [`Client`](crate::Client). Bodies and answers are those of the API
+//! Every call is a method of [`Client`]. Bodies and answers are those of the API
 //! reference; field names are the service's where they travel and ours where they do not.
 
 mod create;

@@ -143,7 +143,9 @@ impl Error {
     /// sent again.
     pub fn had_no_effect(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.quota() || refusal.code == ErrorCode::ServerBusy,
+            Self::Refused(refusal) => {
+                refusal.is_retryable() && (refusal.quota() || refusal.code == ErrorCode::ServerBusy)
+            }
             Self::Unreachable { source, .. } => source.is_connect(),
             _ => false,
         }
@@ -153,11 +155,11 @@ impl Error {
     pub fn pace(&self) -> Pace {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => Pace::Brisk,
+            Self::Refused(refusal) if !refusal.is_retryable() => Pace::Patient,
             Self::Refused(refusal) if refusal.quota() => Pace::Gentle,
             Self::Refused(refusal) => match refusal.status {
                 503 | 429 => Pace::Gentle,
-                _ if refusal.is_retryable() => Pace::Brisk,
-                _ => Pace::Patient,
+                _ => Pace::Brisk,
             },
             Self::Malformed { .. } | Self::Block { .. } => Pace::Gentle,
             Self::Unsignable(_) => Pace::Patient,

@@ -62,11 +62,16 @@ impl Refusal {
             || (self.status == 401 && self.skew.is_some_and(|skew| skew.abs() > MAX_SKEW))
     }
 
+    /// There are as many things of a kind as there may be; unlike a rate, that does not pass.
+    fn is_full(&self) -> bool {
+        self.quota() && self.call.starts_with("Create")
+    }
+
     /// The far side may take the same request later.
     pub fn is_retryable(&self) -> bool {
         self.status >= 500
             || self.status == 429
-            || self.quota()
+            || (self.quota() && !self.is_full())
             || matches!(
                 self.code,
                 ErrorCode::RequestTimeout
@@ -113,7 +118,7 @@ impl Refusal {
             ErrorCode::ConsumerGroupNotExist => {
                 "create the group, or let the forwarder do it (`manage_group = true`)"
             }
-            _ if self.quota() && self.call == "CreateConsumerGroup" => {
+            _ if self.is_full() && self.call == "CreateConsumerGroup" => {
                 "the logstore has as many consumer groups as it may have: delete an unused one, or ask \
                  for a higher quota"
             }
@@ -211,6 +216,7 @@ mod tests {
         assert!(denied.to_string().contains("`log:GetCursorOrData`"), "{denied}");
         let quota = Refusal { call: "CreateConsumerGroup", ..refusal(400, "XGroupQuotaY", "") };
         assert!(quota.to_string().contains("delete an unused one"), "{quota}");
+        assert!(quota.quota() && !quota.is_retryable(), "a full logstore stays full");
         assert_eq!(
             refusal(404, "ProjectNotExist", "no such project").to_string(),
             "the service refused PullLogs: HTTP 404 ProjectNotExist (no such project), request 5E0B; \
