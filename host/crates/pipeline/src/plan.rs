@@ -92,8 +92,8 @@ pub(crate) struct Plan {
     letters: Vec<Letter>,
     /// Rows that each plugin was given and refused.
     by_plugin: Vec<(Arc<str>, usize, usize)>,
-    /// Rows that each sink cannot send.
-    unfit: Vec<(usize, usize)>,
+    /// Per sink that got any: its number, the rows that it cannot send, and those with nothing to send.
+    unsent: Vec<(usize, usize, usize)>,
 }
 
 /// Why a shard must stand still at a batch.
@@ -141,7 +141,7 @@ impl Plan {
 
         let assigned = to.routes.assign(&batch);
         let mut filtered = outcome.dropped + assigned.nowhere;
-        let (mut written, mut unfit) = (Vec::new(), Vec::new());
+        let (mut written, mut unsent) = (Vec::new(), Vec::new());
         let mut held = batch.held_bytes();
         for (number, (rows, queue)) in assigned.per_sink.into_iter().zip(&to.sinks).enumerate() {
             if rows.is_empty() {
@@ -150,12 +150,12 @@ impl Plan {
             let encoded = encode(queue, &batch, &rows, &mut letters)?;
             filtered += encoded.blank;
             held += encoded.rows.held_bytes();
-            unfit.push((number, encoded.unfit));
+            unsent.push((number, encoded.unfit, encoded.blank));
             written.push((number, Arc::new(encoded.rows)));
         }
         permit.holds(held as u64);
         let cargo = Cargo::new(batch, permit, slot);
-        Ok(Self { cargo, written, filtered, letters, by_plugin, unfit })
+        Ok(Self { cargo, written, filtered, letters, by_plugin, unsent })
     }
 
     /// Logs that the block held.
@@ -206,11 +206,18 @@ impl Plan {
             let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
             to.plugins.of(plugin).admit(*seen, *refused).map_err(refuses)?;
         }
-        for &(number, unfit) in &self.unfit {
-            if let Some(queue) = to.sinks.get(number) {
-                let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
-                queue.refusals().admit(unfit, unfit).map_err(refuses)?;
-            }
+        let sinks = || {
+            let unsent = self.unsent.iter();
+            unsent.filter_map(|&(number, unfit, blank)| Some((to.sinks.get(number)?, unfit, blank)))
+        };
+        for (queue, unfit, _) in sinks() {
+            let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
+            queue.refusals().admit(unfit, unfit).map_err(refuses)?;
+        }
+        // Counted only now: a batch that holds its shard is planned again later.
+        for (queue, unfit, blank) in sinks() {
+            queue.meters().unfit_letters.increment(unfit as u64);
+            queue.meters().blank.increment(blank as u64);
         }
         for (plugin, _, refused) in self.by_plugin.iter().filter(|(.., refused)| *refused > 0) {
             meters::plugin_dead_letters(plugin).increment(*refused as u64);
@@ -265,7 +272,5 @@ fn encode(
     let sink = queue.name();
     let refused = report.rejected.into_iter();
     letters.extend(refused.map(|(row, reason)| Letter::from_sink(sink, batch, row, reason)));
-    queue.meters().blank.increment(blank as u64);
-    queue.meters().unfit_letters.increment(unfit as u64);
     Ok(Encoding { rows: Written::new(Bytes::from(bytes), ends, encoded), blank, unfit })
 }

@@ -48,8 +48,12 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// A rule names a sink that does not exist, the last one has a condition, or an earlier one has none.
+    /// There is no sink, a rule names one that does not exist, the last rule has a condition, or an earlier
+    /// one has none.
     pub(crate) fn new(sinks: &[Arc<str>], rules: Vec<Rule>) -> Result<Self, RouteError> {
+        if sinks.is_empty() {
+            return Err(RouteError::NoSinks);
+        }
         let meters = RouteMeters::new(rules.len().max(1));
         let mut rules: Vec<_> =
             rules.into_iter().enumerate().map(|(n, rule)| (n + 1, rule)).collect();
@@ -142,6 +146,9 @@ pub(crate) struct Assignment {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouteError {
+    /// Without a sink every row would be dropped.
+    #[error("there is no sink (add one with [[sink]] or --sink)")]
+    NoSinks,
     /// No sink has this name.
     #[error("route {number} names `{name}`, which is no sink (there are: {known})")]
     UnknownSink {
@@ -228,6 +235,7 @@ mod tests {
         let some = || rule(Some("high"), None, &["sink-0"]);
         assert!(refused(vec![all(), some()]).starts_with("route 2 is the last"));
         assert!(refused(vec![all(), all()]).starts_with("route 1 matches every row"));
+        assert_eq!(Routes::new(&[], Vec::new()).unwrap_err(), RouteError::NoSinks);
         let typo = refused(vec![rule(None, None, &["sink-3"])]);
         assert_eq!(
             typo,

@@ -131,7 +131,7 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
         station,
     };
     let goal = line.decide(&mut *source, &mut saver, &mut orders).await;
-    // Whatever is left in the queues of the sinks comes again, so it must not be sent from here as well.
+    // Before the last save, which takes its time.
     line.gate.set(Passage::Closed);
     let end = match goal {
         Ok(goal) => line.end(goal, &mut saver, &mut orders).await,
@@ -149,6 +149,14 @@ struct Line {
     gate: Arc<Gate>,
     /// A permit per open batch.
     room: Arc<Semaphore>,
+}
+
+impl Drop for Line {
+    /// However a run ends, also by being dropped: what it leaves in the queues of the sinks comes again, so it
+    /// must neither be sent from here nor wait there for news of its lease.
+    fn drop(&mut self) {
+        self.gate.set(Passage::Closed);
+    }
 }
 
 /// A block at the compute stage, and its claim.
@@ -316,7 +324,7 @@ impl Line {
         };
         match (goal, saved) {
             (_, Err(LeaseGone(cause))) => self.lost(&cause),
-            (Goal::Finish, Ok(Saved::All)) => ShardEnd::Finished,
+            (Goal::Finish, Ok(Saved::All)) if unsettled == 0 => ShardEnd::Finished,
             (Goal::Finish | Goal::Hold | Goal::Restart, Ok(_)) => ShardEnd::Restart,
             (Goal::SourceLost(cause), Ok(_)) => ShardEnd::SourceLost(cause),
             (Goal::HandOver, Ok(_)) => ShardEnd::HandedOver { unsettled },

@@ -12,4 +12,5 @@ mod delivery;
 mod lease;
 mod metrics;
 mod settlement;
+mod simulation;
 mod world;

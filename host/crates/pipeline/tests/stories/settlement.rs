@@ -151,6 +151,16 @@ async fn the_end_of_a_shard_is_the_end_of_its_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_is_not_finished_when_its_last_batch_was_abandoned() {
+    let world = Plot::new().sink("splunk").start();
+    world.sink("splunk").takes(SECOND);
+    world.sink("splunk").answers(|_| panic!("on purpose"));
+    let shard = world.shard(1);
+    shard.put(["1"]).put_end();
+    assert!(matches!(shard.end().await, ShardEnd::Restart));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_breaks_off_is_drained_and_told() {
     let world = Plot::new().sink("splunk").start();
     let shard = world.shard(1);

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_pipeline::{
     Block, BodyLimits, BoxError, Budget, CheckpointStore, Compute, DeadLetters, DeliverySettings,
-    Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts, Pipeline, Position,
-    Pulled, RejectLimit, Rejected, RetryPolicy, SafePoint, SaveError, ShardEnd, ShardId, ShardRun,
-    ShardSettings, Sink, Source, SourceLost, Transform, TransformFactory, Unreadable, Verdict,
+    Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts, Permit, Pipeline,
+    Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner, SafePoint, SaveError, ShardEnd,
+    ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost, Transform, TransformFactory,
+    Unreadable, Verdict,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, Encoded, Limits, Origin, RowIx, RowState};
@@ -158,6 +159,10 @@ impl World {
         ShardHandle { feed, lease, store, pulls, running }
     }
 
+    pub(crate) fn runner(&self) -> Runner {
+        self.pipeline.runner()
+    }
+
     pub(crate) async fn drain(self, grace: Duration) -> Drained {
         self.pipeline.drain(grace).await
     }
@@ -264,27 +269,37 @@ impl Source for MemorySource {
                 Fed::End => return Ok(Pulled::End),
                 Fed::Broken => return Err(SourceLost("the server is on fire".into())),
             };
-            let mut permit = permit;
-            permit.expect(block.len() as u64);
-            let origin = Origin {
-                source: "audit".into(),
-                project: "p".into(),
-                logstore: "l".into(),
-                shard: self.shard,
-                first_cursor: Some(u64::from(self.position) * 1_000),
-            };
-            let raw_bytes = block.len() as u64;
-            let load = Box::new(move || {
-                let batch = Batch::decode(block, origin, &Limits::default());
-                assert_eq!(batch.is_ok(), readable);
-                batch.map_err(|error| Unreadable(error.into()))
-            });
-            Ok(Pulled::Block(Block { load, next, raw_bytes, permit }))
+            Ok(Pulled::Block(pulled(block, readable, self.shard, self.position, permit)))
         })
     }
 }
 
-fn block(rows: &[String]) -> Bytes {
+/// What a source makes of a block that ends at `position`.
+pub(crate) fn pulled(
+    block: Bytes,
+    readable: bool,
+    shard: u32,
+    position: u32,
+    mut permit: Permit,
+) -> Block {
+    let raw_bytes = block.len() as u64;
+    permit.expect(raw_bytes);
+    let origin = Origin {
+        source: "audit".into(),
+        project: "p".into(),
+        logstore: "l".into(),
+        shard,
+        first_cursor: Some(u64::from(position) * 1_000),
+    };
+    let load = Box::new(move || {
+        let batch = Batch::decode(block, origin, &Limits::default());
+        assert_eq!(batch.is_ok(), readable);
+        batch.map_err(|error| Unreadable(error.into()))
+    });
+    Block { load, next: Position::new(position.to_string()), raw_bytes, permit }
+}
+
+pub(crate) fn block(rows: &[String]) -> Bytes {
     let log = |row: &String| Log {
         time: 1_700_000_000,
         nanos: None,
@@ -361,7 +376,7 @@ impl MemorySink {
 
     /// How it answers requests from now on.
     pub(crate) fn answers(&self, answer: impl FnMut(&[String]) -> Verdict + Send + 'static) {
-        *self.answer.lock().unwrap() = Box::new(answer);
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(answer);
     }
 
     /// Answers these, one after the other, and `Delivered` from then on.
@@ -447,7 +462,7 @@ impl Sink for MemorySink {
             self.attempts.lock().unwrap().push((Instant::now(), rows.clone()));
             let takes = *self.takes.lock().unwrap();
             sleep(takes).await;
-            let verdict = (self.answer.lock().unwrap())(&rows);
+            let verdict = (self.answer.lock().unwrap_or_else(PoisonError::into_inner))(&rows);
             if matches!(verdict, Verdict::Delivered) {
                 self.delivered.lock().unwrap().push(rows);
             }
