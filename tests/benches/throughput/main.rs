@@ -6,11 +6,7 @@
 //! this process, with no socket, no HTTP and no sandbox. Run by `cargo xtask bench`; asserts nothing about
 //! time, but fails if a log is missing.
 
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a bench reports and may panic"
-)]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench reports and may panic")]
 
 mod corpus;
 mod jobs;

@@ -27,6 +27,10 @@ pub(crate) async fn measure(job: &Job, corpus: &Corpus, bytes: u64) -> Run {
     std::fs::write(&config, settings(job, &sls, &receiver, folder.path())).expect("it is writable");
 
     let arguments = ["--config", config.to_str().expect("a path in UTF-8")];
+    // Once in the life of a plugin it is compiled; that is not what is measured here.
+    let check = Forwarder::command(folder.path()).arg("check").args(arguments).output().await;
+    let check = check.expect("the forwarder starts");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
     let log = folder.path().join("log");
     let forwarder = Forwarder::start(folder.path(), &arguments, &log);
     let committed = tokio::time::timeout(PATIENCE, async {
