@@ -8,6 +8,7 @@ mod check;
 mod demo;
 #[cfg(feature = "demo")]
 mod emulator;
+mod group;
 mod run;
 
 use std::ffi::OsString;
@@ -39,6 +40,9 @@ struct Cli {
 enum Command {
     /// Check the config, load the plugins, ask sinks and SLS; tell everything that is wrong at once
     Check(ConfigArgs),
+    /// Show how far the consumer group is, move it, or delete it
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Show the whole path on this machine: an SLS, this program with a plugin, HEC and syslog receivers
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
@@ -81,6 +85,7 @@ impl ConfigArgs {
             log_level: self.log_level,
             log_format: self.log_format,
             state_dir: self.state_dir,
+            sinks_optional: false,
         }
     }
 }
@@ -98,6 +103,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         None => run::run(&cli.run.into_request()),
         Some(Command::Check(args)) => check::check(&args.into_request()),
+        Some(Command::Group(command)) => group::group(command),
         #[cfg(feature = "demo")]
         Some(Command::Demo(args)) => demo::demo(&args),
         #[cfg(feature = "demo")]

@@ -69,9 +69,15 @@ impl Problem {
         self
     }
 
-    /// The fact alone, for logs.
+    /// The fact alone.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Writes it to the log as a warning on one line.
+    pub fn log(&self) {
+        let place = self.place.as_ref().map(tracing::field::display);
+        tracing::warn!(place, help = self.help, "{}", self.message);
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
         |cause: &dyn std::fmt::Display| Failure::new(Exit::Config, Problem::new(cause.to_string()));
     telemetry::install_log(&config.log).map_err(|cause| unusable(&cause))?;
     for notice in &checked.notices {
-        tracing::warn!("{notice}");
+        notice.log();
     }
     let metrics = telemetry::install_metrics()
         .map_err(|cause| Failure::internal("cannot collect metrics", cause))?;
@@ -122,7 +122,7 @@ async fn work(
         }
     };
     let stop = CancellationToken::new();
-    let mut members = JoinSet::new();
+    let mut members: JoinSet<Result<(), Failure>> = JoinSet::new();
     for member in joined? {
         members.spawn(member.work(pipeline.runner(), stop.clone()));
     }
@@ -166,9 +166,10 @@ async fn join_all(consumers: Vec<Consumer>) -> Result<Vec<Member>, Failure> {
     futures_util::future::try_join_all(joining).await
 }
 
-async fn all_ended(members: &mut JoinSet<()>) -> Result<(), Failure> {
+/// Waits for every source, or for the first that fails.
+async fn all_ended(members: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
     while let Some(ended) = members.join_next().await {
-        ended.map_err(|cause| Failure::internal("a source ended in a bug", cause))?;
+        ended.map_err(|cause| Failure::internal("a source ended in a bug", cause))??;
     }
     Ok(())
 }

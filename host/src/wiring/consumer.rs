@@ -88,7 +88,11 @@ pub struct Member {
 impl Member {
     /// Works until told to stop, or until a source with an `end` has reached it. Then waits for its shards
     /// to be drained, which the pipeline bounds, and leaves.
-    pub async fn work(mut self, runner: Runner, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// The heartbeats ended by themselves. Nothing is lost: other consumers take the shards over.
+    pub async fn work(mut self, runner: Runner, stop: CancellationToken) -> Result<(), Failure> {
+        let mut outcome = Ok(());
         let mut shards = JoinSet::new();
         // Ends with the process, or when a bounded run has reached its end in every shard.
         let over = stop.child_token();
@@ -107,7 +111,13 @@ impl Member {
                         };
                         shards.spawn(shard.work());
                     }
-                    None => break,
+                    None => {
+                        if self.consumer.config.end.is_none() {
+                            let message = format!("source `{}`: the heartbeats stopped", self.consumer.config.name);
+                            outcome = Err(Failure::new(Exit::Internal, Problem::new(message)));
+                        }
+                        break;
+                    }
                 },
             }
         }
@@ -118,6 +128,7 @@ impl Member {
         if timeout(LEAVE_LIMIT, self.group.leave()).await.is_err() {
             tracing::warn!(source = self.consumer.config.name, "left the group without an answer");
         }
+        outcome
     }
 }
 

@@ -7,6 +7,8 @@ async fn the_help_says_what_can_be_typed() {
     for (name, arguments) in [
         ("help", ["--help"].as_slice()),
         ("help_check", &["check", "--help"]),
+        ("help_group", &["group", "--help"]),
+        ("help_group_set", &["group", "set", "--help"]),
         ("help_demo", &["demo", "--help"]),
         ("help_emulator", &["emulator", "--help"]),
     ] {

@@ -12,6 +12,7 @@ mod admin;
 mod child;
 mod demo;
 mod exits;
+mod group;
 mod help;
 mod instances;
 mod secrets;
