@@ -12,6 +12,7 @@ pub mod transform;
 
 use std::fs::File;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use forwarder_pipeline::{
@@ -97,6 +98,12 @@ pub fn sinks(config: &Config) -> Result<Vec<Arc<WiredSink>>, Failure> {
     if problems.is_empty() { Ok(sinks) } else { Err(Failure { exit: Exit::Config, problems }) }
 }
 
+/// Where the dead letters of this instance are kept.
+pub fn dead_letter_path(config: &DeadLetterConfig, instance: &Instance) -> PathBuf {
+    let usual = || instance.state_dir().join("dead-letters.jsonl");
+    instance.own_file(&config.path.clone().unwrap_or_else(usual))
+}
+
 /// Opens the dead-letter file of this instance.
 ///
 /// # Errors
@@ -105,9 +112,7 @@ pub fn dead_letters(
     config: &DeadLetterConfig,
     instance: &Instance,
 ) -> Result<WiredDeadLetters, Failure> {
-    let usual = || instance.state_dir().join("dead-letters.jsonl");
-    let path = instance.own_file(&config.path.clone().unwrap_or_else(usual));
-    match DeadLetterFile::open(&path, config.max_size) {
+    match DeadLetterFile::open(&dead_letter_path(config, instance), config.max_size) {
         Ok(file) => Ok(WiredDeadLetters::new(file)),
         Err(cause) => {
             let help = "set `dead_letters.path` to a file that this user may write";

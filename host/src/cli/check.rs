@@ -75,7 +75,13 @@ fn plugins(config: &Config) -> Result<String, Failure> {
 fn dead_letters(config: &Config) -> Result<String, Failure> {
     let unusable = |cause| Failure::new(Exit::Config, Problem::new(format!("{cause}")));
     let instance = Instance::claim(&config.process.state_dir).map_err(unusable)?;
+    let path = wiring::dead_letter_path(&config.dead_letters, &instance);
+    let is_new = !path.exists();
     wiring::dead_letters(&config.dead_letters, &instance)?;
+    if is_new {
+        // Nobody wants an empty file as the trace of a check; one that stays does no harm.
+        let _ = std::fs::remove_file(&path);
+    }
     Ok("ok".to_owned())
 }
 

@@ -101,6 +101,18 @@ impl WiredSink {
         }
     }
 
+    /// What "delivered" means here, for people who plan for the worst.
+    fn promise(&self) -> &'static str {
+        match &self.protocol {
+            Protocol::Hec(..) => "Splunk has accepted it",
+            Protocol::Syslog(..) => {
+                "the receiver's kernel has it; the last of it is sent again if the connection breaks"
+            }
+            Protocol::File(..) => "it is on the disk",
+            Protocol::Stdout(..) => "it is in the pipe",
+        }
+    }
+
     fn report(&self, notes: Notes) -> EncodeReport {
         self.truncated.increment(notes.truncated as u64);
         self.ambiguous.increment(notes.ambiguous as u64);
@@ -258,10 +270,11 @@ fn verdict(outcome: Outcome) -> Verdict {
 
 /// Says early which sinks do not answer. That stops nothing: their rows wait.
 pub async fn tell_who_is_down(sinks: &[Arc<WiredSink>]) {
-    let probes = sinks.iter().map(async |sink| (sink.name(), sink.probe().await));
+    let probes = sinks.iter().map(async |sink| (sink, sink.probe().await));
     for (sink, answer) in futures_util::future::join_all(probes).await {
+        let (sink, delivered_means) = (sink.name(), sink.promise());
         match answer {
-            Ok(()) => tracing::info!(sink, "sink answers"),
+            Ok(()) => tracing::info!(sink, delivered_means, "sink answers"),
             Err(cause) => {
                 tracing::warn!(sink, %cause, "sink does not answer yet, its logs will wait")
             }
