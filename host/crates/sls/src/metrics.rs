@@ -8,8 +8,6 @@ use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_g
 pub const LAG_SECONDS: &str = "forwarder_lag_seconds";
 /// Pulls by outcome: `data`, `empty`, or the kind of error.
 pub const PULLS: &str = "forwarder_pulls_total";
-/// Bytes pulled, as they are when unpacked.
-pub const PULLED_BYTES: &str = "forwarder_pulled_bytes_total";
 /// Bytes pulled, as they travelled.
 pub const PULLED_PACKED_BYTES: &str = "forwarder_pulled_packed_bytes_total";
 /// Log groups pulled.
@@ -41,7 +39,6 @@ pub fn describe() {
     describe_gauge!(LAG_SECONDS, Unit::Seconds, "Age of what is pulled next; 0 at the end.");
     describe_gauge!(SHARDS_HELD, "Shards this consumer works on.");
     describe_counter!(PULLS, "Pulls, by outcome.");
-    describe_counter!(PULLED_BYTES, Unit::Bytes, "Bytes pulled, unpacked.");
     describe_counter!(PULLED_PACKED_BYTES, Unit::Bytes, "Bytes pulled, as they travelled.");
     describe_counter!(PULLED_GROUPS, "Log groups pulled.");
     describe_counter!(FILTER_FAILED_LINES, "Lines on which the service-side filter failed.");
@@ -58,7 +55,6 @@ pub(crate) struct ShardMetrics {
     lag: Gauge,
     data: Counter,
     empty: Counter,
-    raw: Counter,
     packed: Counter,
     groups: Counter,
     failed_lines: Counter,
@@ -75,7 +71,6 @@ impl ShardMetrics {
             lag: gauge!(LAG_SECONDS, labels.to_vec()),
             data: pulls("data"),
             empty: pulls("empty"),
-            raw: counter!(PULLED_BYTES, labels.to_vec()),
             packed: counter!(PULLED_PACKED_BYTES, labels.to_vec()),
             groups: counter!(PULLED_GROUPS, labels.to_vec()),
             failed_lines: counter!(FILTER_FAILED_LINES, labels.to_vec()),
@@ -84,9 +79,8 @@ impl ShardMetrics {
         }
     }
 
-    pub(crate) fn pulled(&self, raw: u64, packed: u64, groups: u64) {
+    pub(crate) fn pulled(&self, packed: u64, groups: u64) {
         self.data.increment(1);
-        self.raw.increment(raw);
         self.packed.increment(packed);
         self.groups.increment(groups);
     }

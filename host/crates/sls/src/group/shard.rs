@@ -292,7 +292,7 @@ impl Puller {
 
     /// A block is here.
     pub(super) fn received(&mut self, head: &PullHead, packed: u64) {
-        self.desk.metrics.pulled(head.raw_size(), packed, head.count());
+        self.desk.metrics.pulled(packed, head.count());
         self.count.learn(head.scanned_groups(), head.raw_size());
         self.move_on(head);
     }
