@@ -153,11 +153,29 @@ async fn the_end_of_a_shard_is_the_end_of_its_run() {
 #[tokio::test(start_paused = true)]
 async fn a_shard_is_not_finished_when_its_last_batch_was_abandoned() {
     let world = Plot::new().sink("splunk").start();
-    world.sink("splunk").takes(SECOND);
-    world.sink("splunk").answers(|_| panic!("on purpose"));
+    let splunk = world.sink("splunk");
+    splunk.takes(SECOND);
+    splunk.answers(|_| panic!("on purpose"));
     let shard = world.shard(1);
-    shard.put(["1"]).put_end();
+    shard.put(["1"]);
+    until("asked", || splunk.attempts().len() == 1).await;
+    // The run hears of the end and of the loss in the same breath.
+    tokio::time::sleep_until(splunk.attempts()[0].0 + SECOND).await;
+    shard.put_end();
     assert!(matches!(shard.end().await, ShardEnd::Restart));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_saves_nothing() {
+    let world = Plot::new().sink("splunk").start();
+    let shard = world.shard(1);
+    shard.put(["1"]);
+    shard.until_saved("1").await;
+    for _ in 0..60 {
+        shard.put_idle();
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(shard.store.saves().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

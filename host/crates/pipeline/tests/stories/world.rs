@@ -191,6 +191,11 @@ impl ShardHandle {
         self.feed(Fed::Nothing)
     }
 
+    /// A pull that found nothing new and leaves the position where it is.
+    pub(crate) fn put_idle(&self) -> &Self {
+        self.feed(Fed::Idle)
+    }
+
     pub(crate) fn put_garbage(&self) -> &Self {
         self.feed(Fed::Garbage)
     }
@@ -236,6 +241,7 @@ impl ShardHandle {
 enum Fed {
     Rows(Vec<String>),
     Nothing,
+    Idle,
     Garbage,
     End,
     Broken,
@@ -259,13 +265,15 @@ impl Source for MemorySource {
             let permit = self.budget.admit(1_000).await;
             // From here on nothing waits, so an abandoned pull has moved nothing.
             let Some(fed) = self.waiting.take() else { return Ok(Pulled::End) };
-            self.position += 1;
+            if !matches!(fed, Fed::Idle) {
+                self.position += 1;
+            }
             self.pulls.fetch_add(1, Ordering::SeqCst);
             let next = Position::new(self.position.to_string());
             let (block, readable) = match fed {
                 Fed::Rows(rows) => (block(&rows), true),
                 Fed::Garbage => (Bytes::from_static(b"\xff\xff\xff"), false),
-                Fed::Nothing => return Ok(Pulled::Empty { next }),
+                Fed::Nothing | Fed::Idle => return Ok(Pulled::Empty { next }),
                 Fed::End => return Ok(Pulled::End),
                 Fed::Broken => return Err(SourceLost("the server is on fire".into())),
             };
