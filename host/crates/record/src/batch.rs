@@ -103,6 +103,7 @@ impl Batch {
     }
 
     /// The name behind a key's number.
+    #[inline]
     pub fn key(&self, id: KeyId) -> &str {
         self.keys.text_of(&self.text, id)
     }

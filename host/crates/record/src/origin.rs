@@ -28,23 +28,31 @@ pub struct Origin {
 pub struct EventId(String);
 
 impl EventId {
-    pub(crate) fn new(origin: &Origin, cursor: u64, row: u32, ordinals: &[u32]) -> Self {
-        let mut id = String::with_capacity(64);
+    pub(crate) const fn new(id: String) -> Self {
+        Self(id)
+    }
+
+    /// Written by hand, since the formatting machinery costs several times as much.
+    pub(crate) fn write<'o>(
+        id: &mut String,
+        origin: &Origin,
+        cursor: u64,
+        row: u32,
+        ordinals: impl Iterator<Item = &'o u32>,
+    ) {
         for name in [&origin.project, &origin.logstore] {
             id.push_str(name);
             id.push('/');
         }
-        // One id per event: written by hand, since the formatting machinery costs several times as much.
-        push_decimal(&mut id, origin.shard.into());
+        push_decimal(id, origin.shard.into());
         id.push('/');
-        push_decimal(&mut id, cursor);
+        push_decimal(id, cursor);
         id.push('/');
-        push_decimal(&mut id, row.into());
+        push_decimal(id, row.into());
         for &ordinal in ordinals {
             id.push('.');
-            push_decimal(&mut id, ordinal.into());
+            push_decimal(id, ordinal.into());
         }
-        Self(id)
     }
 
     /// The id as text.
@@ -59,11 +67,18 @@ impl fmt::Display for EventId {
     }
 }
 
-fn push_decimal(text: &mut String, number: u64) {
-    if number >= 10 {
-        push_decimal(text, number / 10);
+fn push_decimal(text: &mut String, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start = at;
+        if number == 0 {
+            break;
+        }
     }
-    text.push(char::from(b'0' + (number % 10) as u8));
+    text.push_str(digits.get(start..).and_then(|d| str::from_utf8(d).ok()).unwrap_or_default());
 }
 
 /// The time of an event: seconds since the Unix epoch and nanoseconds below one second.
@@ -117,7 +132,10 @@ mod tests {
     fn an_id_names_the_place_and_the_emission() {
         let origin =
             Origin { project: "p".into(), logstore: "l".into(), shard: 3, ..Origin::default() };
-        assert_eq!(EventId::new(&origin, 7, 2, &[]).as_str(), "p/l/3/7/2");
-        assert_eq!(EventId::new(&origin, 7, 2, &[0, 4]).to_string(), "p/l/3/7/2.0.4");
+        for (ordinals, expected) in [(vec![], "p/l/3/7/2"), (vec![0, 4], "p/l/3/7/2.0.4")] {
+            let mut id = String::new();
+            EventId::write(&mut id, &origin, 7, 2, ordinals.iter());
+            assert_eq!(id, expected);
+        }
     }
 }

@@ -80,12 +80,20 @@ impl<'a> Row<'a> {
 
     /// The stable name of the event, unless the source cannot give one.
     pub fn id(&self) -> Option<EventId> {
+        let mut id = String::with_capacity(64);
+        self.write_id(&mut id).then(|| EventId::new(id))
+    }
+
+    /// Appends the stable name of the event; `false`, and nothing written, if there is none. For encoders,
+    /// which write one per event.
+    pub fn write_id(&self, id: &mut String) -> bool {
         let mut ordinals = Vec::new();
-        let root = self.root(|row| ordinals.push(row));
-        ordinals.reverse();
-        let row = self.batch.row_data(root);
-        let cursor = self.batch.origin.first_cursor?.wrapping_add(row.group.into());
-        Some(EventId::new(&self.batch.origin, cursor, row.row_in_group, &ordinals))
+        let root = self.batch.row_data(self.root(|ordinal| ordinals.push(ordinal)));
+        let origin = &self.batch.origin;
+        let Some(first_cursor) = origin.first_cursor else { return false };
+        let cursor = first_cursor.wrapping_add(root.group.into());
+        EventId::write(id, origin, cursor, root.row_in_group, ordinals.iter().rev());
+        true
     }
 
     /// The log as it was pulled, before any plugin; for an added row, the log it is like.

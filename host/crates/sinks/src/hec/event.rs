@@ -95,7 +95,7 @@ impl Encoder {
     pub fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> Notes {
         let mut objects = Objects::new(batch, EventCells::without_time(batch), Lines::Free);
         let mut notes = Notes::default();
-        let mut inner = String::new();
+        let (mut inner, mut id) = (String::new(), String::new());
         for &ix in rows {
             let row = batch.row(ix);
             out.bytes.extend_from_slice(b"{\"time\":");
@@ -111,7 +111,7 @@ impl Encoder {
                 continue;
             }
             if self.event_id {
-                push_id(&mut out.bytes, &row);
+                push_id(&mut out.bytes, &row, &mut id);
             }
             out.bytes.push(b'}');
             out.end_row(ix);
@@ -150,10 +150,11 @@ fn push_as_string(
 }
 
 /// Indexed fields: flat, beside the event. Nothing where the source gives no stable id.
-fn push_id(out: &mut Vec<u8>, row: &Row<'_>) {
-    if let Some(id) = row.id() {
+fn push_id(out: &mut Vec<u8>, row: &Row<'_>, id: &mut String) {
+    id.clear();
+    if row.write_id(id) {
         out.extend_from_slice(b",\"fields\":{\"event_id\":\"");
-        escape_into(out, id.as_str());
+        escape_into(out, id);
         out.extend_from_slice(b"\"}");
     }
 }
