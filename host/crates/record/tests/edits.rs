@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{
-    Applied, Batch, Edits, Format, Limits, Origin, RowIx, RowState, Slice, SliceLimits, Values,
+    Applied, Batch, Condition, Edits, Format, Limits, Origin, Pattern, RowIx, RowState, Slice,
+    SliceLimits, Values,
 };
 
 /// One group with topic `t`, one log per element, each with the given fields.
@@ -351,4 +352,20 @@ fn columns_read_row_by_row_whatever_the_shape() {
     assert_eq!(column("__tag__:host"), [Some("h"); 3]);
     assert_eq!(column("nowhere"), [None; 3]);
     assert_eq!(batch.slice_keys(&slice)[0], "__source__");
+}
+
+#[test]
+fn a_rule_on_the_topic_reads_the_metadata_and_one_on_the_field_reads_the_contents() {
+    let batch = batch(&[&[("__topic__", "evil")], &[("a", "1")]]);
+    let matching = |condition: &Condition| -> Vec<usize> {
+        batch.rows().filter(|row| condition.matches(row)).map(|row| row.ix().index()).collect()
+    };
+    let typed = |topic| Condition { topic: vec![Pattern::new(topic)], ..Condition::default() };
+    assert_eq!(matching(&typed("t")), [0, 1]);
+    assert_eq!(matching(&typed("evil")), [] as [usize; 0]);
+    let fields = vec![("__topic__".to_owned(), vec![Pattern::new("evil")])];
+    assert_eq!(matching(&Condition { fields, ..Condition::default() }), [0]);
+    let nowhere = Condition { project: vec![Pattern::new("other")], ..Condition::default() };
+    assert_eq!(matching(&nowhere), [] as [usize; 0]);
+    assert_eq!(matching(&Condition::default()), [0, 1], "an empty condition is true");
 }
