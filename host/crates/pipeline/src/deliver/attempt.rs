@@ -4,6 +4,7 @@
 //! letters after the others were sent again, so that good rows do not wait for a full disk.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,28 +104,34 @@ impl<'a> Attempts<'a> {
             if parcel.is_empty() {
                 return Decision::Done;
             }
-            let verdict = match self.pack(&mut parcel).await {
+            let packed = self.pack(&mut parcel).await;
+            if !parcel.is_admitted() {
+                // A lease moved while we waited for a compute thread.
+                continue;
+            }
+            let verdict = match packed {
                 Ok(()) => self.ask(&parcel).await,
                 Err(died) => Verdict::Hold { cause: died.into() },
             };
-            match verdict {
+            let decision = match verdict {
                 Verdict::Delivered => return self.delivered(parcel),
-                Verdict::Retry { after, cause } => self.retry(&mut parcel, after, &cause).await,
-                Verdict::Hold { cause } => self.hold(&mut parcel, &*cause).await,
-                Verdict::Reject { rows, cause } => match self.reject(parcel, rows, &cause) {
-                    Ok(decision) => return decision,
-                    Err((kept, doubt)) => {
-                        parcel = kept;
-                        self.hold(&mut parcel, &doubt).await;
-                    }
-                },
-                Verdict::Divide { cause } => match self.divide(parcel, &cause) {
-                    Ok(decision) => return decision,
-                    Err((kept, doubt)) => {
-                        parcel = kept;
-                        self.hold(&mut parcel, &doubt).await;
-                    }
-                },
+                Verdict::Retry { after, cause } => {
+                    self.retry(&mut parcel, after, &cause).await;
+                    continue;
+                }
+                Verdict::Hold { cause } => {
+                    self.hold(&mut parcel, &*cause).await;
+                    continue;
+                }
+                Verdict::Reject { rows, cause } => self.reject(parcel, rows, &cause),
+                Verdict::Divide { cause } => self.divide(parcel, &cause),
+            };
+            match decision {
+                Ok(decision) => return decision,
+                Err((kept, doubt)) => {
+                    parcel = kept;
+                    self.hold(&mut parcel, &doubt).await;
+                }
             }
         }
     }
@@ -191,7 +198,7 @@ impl<'a> Attempts<'a> {
         self.wait(parcel, delay).await;
     }
 
-    async fn hold(&mut self, parcel: &mut Parcel, cause: &(dyn std::error::Error + Send + Sync)) {
+    async fn hold(&mut self, parcel: &mut Parcel, cause: &(dyn Error + Send + Sync)) {
         self.desk.meters.held.increment(1);
         if self.holding.is_none() {
             let (holding, first) = self.desk.alarm.raise();

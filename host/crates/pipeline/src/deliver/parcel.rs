@@ -65,6 +65,11 @@ impl Parcel {
         }
     }
 
+    /// Whether all of its rows may be sent now.
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.pieces.iter().all(|piece| piece.passage() == Passage::Open)
+    }
+
     /// Whether some of its rows must wait for news of their lease.
     pub(crate) fn is_paused(&self) -> bool {
         self.pieces.iter().any(|piece| piece.passage() == Passage::Paused)
