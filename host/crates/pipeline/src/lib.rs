@@ -55,6 +55,7 @@ mod retry;
 mod route;
 mod seams;
 mod shard;
+mod shelf;
 mod supervise;
 
 pub use crate::budget::{Budget, Permit};

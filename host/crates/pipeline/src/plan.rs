@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::join_all;
 use thiserror::Error;
@@ -23,6 +22,7 @@ use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
 use crate::route::Routes;
 use crate::seams::{Halt, Load, Outcome, Rejected, Transform, Unreadable};
+use crate::shelf::Shelf;
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub(crate) struct Destinations {
     pub(crate) sinks: Vec<SinkQueue>,
     pub(crate) office: Arc<Office>,
     pub(crate) plugins: PluginWatches,
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 /// The refusals of each plugin, over all shards.
@@ -147,7 +148,7 @@ impl Plan {
             if rows.is_empty() {
                 continue;
             }
-            let encoded = encode(queue, &batch, &rows, &mut letters)?;
+            let encoded = encode(queue, &to.shelf, &batch, &rows, &mut letters)?;
             filtered += encoded.blank;
             held += encoded.rows.held_bytes();
             unsent.push((number, encoded.unfit, encoded.blank));
@@ -255,13 +256,14 @@ struct Encoding {
 
 fn encode(
     queue: &SinkQueue,
+    shelf: &Arc<Shelf>,
     batch: &Batch,
     rows: &[RowIx],
     letters: &mut Vec<Letter>,
 ) -> Result<Encoding, Fault> {
     let mut out = Encoded::default();
     // Bodies repeat most of what was pulled: one allocation for the rows at hand.
-    out.bytes.reserve(batch.raw_bytes() / batch.pulled_rows().max(1) * rows.len());
+    out.bytes = shelf.take(batch.raw_bytes() / batch.pulled_rows().max(1) * rows.len());
     let report = queue.sink().encode(batch, rows, &mut out);
     let (bytes, ends, encoded) = out.into_parts();
     let (given, unfit, blank) = (rows.len(), report.rejected.len(), report.blank);
@@ -272,5 +274,5 @@ fn encode(
     let sink = queue.name();
     let refused = report.rejected.into_iter();
     letters.extend(refused.map(|(row, reason)| Letter::from_sink(sink, batch, row, reason)));
-    Ok(Encoding { rows: Written::new(Bytes::from(bytes), ends, encoded), blank, unfit })
+    Ok(Encoding { rows: Written::new(shelf.lend(bytes), ends, encoded), blank, unfit })
 }

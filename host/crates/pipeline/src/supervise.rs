@@ -84,7 +84,13 @@ impl Pipeline {
         }
         let plugins = PluginWatches::new(parts.plugin_refusals);
         let station = Station {
-            destinations: Arc::new(Destinations { routes, sinks, office, plugins }),
+            destinations: Arc::new(Destinations {
+                routes,
+                sinks,
+                office,
+                plugins,
+                shelf: Arc::default(),
+            }),
             compute: parts.compute,
             settings: parts.shards,
             bell,
