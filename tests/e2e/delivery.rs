@@ -71,8 +71,8 @@ async fn with_ordered_each_shard_arrives_in_order() {
     world.put(&Logs(0..20_000), 50);
     // Requests that fail now and then: a later one must not overtake.
     world.hec.faults().busy_for(5);
-    let sink = world.hec_sink("ordered = true\nmax_body = \"64KiB\"\nevent_id = true");
-    let config = world.write("forwarder.toml", &format!("{}{sink}", world.source()));
+    let sink = "ordered = true\nmax_body = \"64KiB\"\nevent_id = true";
+    let config = world.settings().hec("splunk", &world.hec.url(), sink).write("forwarder.toml");
     let forwarder = world.start(&config, &[]);
     world.hec.wait_for(20_000, forwarder_tests::PATIENCE).await.unwrap();
     world.settled().await;

@@ -28,25 +28,14 @@ value = "777"
     assert!(forwarder.is_running());
     assert_eq!(forwarder.terminate().await, Some(0));
 
-    let letters = dead_letters(&world);
-    assert_eq!(letters.lines().count(), 1, "{letters}");
-    assert!(letters.contains("\"777\""), "the letter holds the original: {letters}");
+    let letters = world.dead_letters();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0]["fields"]["number"], "777", "the letter holds the original");
     let received = world.hec.received();
     assert_eq!(received.tally.distinct_ids, 4_999);
     let expected = Logs(0..5_000).fingerprints().filter(|id| !id.starts_with("777:"));
     let missing: Vec<_> = expected.filter(|id| !received.ids.contains(id)).collect();
     assert!(missing.is_empty(), "neighbours were harmed: {missing:?}");
-}
-
-/// The dead-letter file, which follows the instance's name.
-fn dead_letters(world: &World) -> String {
-    let state = world.folder().join("state");
-    let files = std::fs::read_dir(&state).expect("the state folder exists");
-    let letters = files
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().contains("dead-letters"));
-    letters.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

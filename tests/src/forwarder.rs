@@ -8,14 +8,38 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use crate::admin::{Answer, Metrics};
+
 /// The longest that anything may take before a test gives up. Generous: these are conditions, not timings.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a condition that nobody announces is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until something holds, and says what was waited for if it never does.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let seen = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    });
+    assert!(seen.await.is_ok(), "waited in vain until {what}");
+}
 
 /// A running `forwarder`. Killed when dropped.
 #[derive(Debug)]
 pub struct Forwarder {
     child: Child,
     log: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` if a signal killed it.
+    pub code: Option<i32>,
+    /// Everything it printed to standard error.
+    pub log: String,
 }
 
 impl Forwarder {
@@ -45,17 +69,19 @@ impl Forwarder {
         command
     }
 
-    /// Starts the program; what it prints goes to `log`.
+    /// Starts the program; its log goes to `log`.
     pub fn start(folder: &Path, arguments: &[&str], log: &Path) -> Self {
-        let output = File::create(log).expect("the test's folder is writable");
-        let errors = output.try_clone().expect("a file can be shared");
-        let child = Self::command(folder)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .expect("the forwarder starts");
+        let mut command = Self::command(folder);
+        command.args(arguments);
+        Self::spawn(command, log)
+    }
+
+    /// Starts the program with a command of the test's own; what it prints to standard error goes to `log`,
+    /// and what it prints to standard output to a file beside it.
+    pub fn spawn(mut command: Command, log: &Path) -> Self {
+        let file = |path: &Path| File::create(path).expect("the test's folder is writable");
+        command.stdin(Stdio::null()).stdout(file(&log.with_extension("out"))).stderr(file(log));
+        let child = command.spawn().expect("the forwarder starts");
         Self { child, log: log.to_owned() }
     }
 
@@ -64,9 +90,14 @@ impl Forwarder {
         self.child.id().expect("the process is running")
     }
 
-    /// Everything it has printed so far.
+    /// Everything it has printed to standard error so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Everything it has printed to standard output so far.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.log.with_extension("out")).unwrap_or_default()
     }
 
     /// SIGKILL: no chance to say goodbye.
@@ -75,11 +106,27 @@ impl Forwarder {
     }
 
     /// SIGTERM, and the exit code once it has drained.
-    pub async fn terminate(mut self) -> Option<i32> {
+    pub async fn terminate(self) -> Option<i32> {
+        self.stop().await.code
+    }
+
+    /// SIGTERM, and how it ended once it has drained.
+    pub async fn stop(self) -> Ended {
+        self.signal("TERM").await;
+        self.end().await
+    }
+
+    /// Sends a signal by its name, without `SIG`.
+    pub async fn signal(&self, name: &str) {
         let id = self.id();
-        let kill = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        let kill = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().await;
         assert!(kill.is_ok_and(|status| status.success()), "cannot signal process {id}");
-        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn end(mut self) -> Ended {
+        let code = self.ended().await;
+        Ended { code, log: self.log() }
     }
 
     /// The exit code, once it has ended.
@@ -94,12 +141,19 @@ impl Forwarder {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Whether it has ended, as the kernel sees it, for those who may only look.
+    pub fn has_ended(&self) -> bool {
+        let Some(id) = self.child.id() else { return true };
+        let state = std::fs::read_to_string(format!("/proc/{id}/stat"));
+        state.is_ok_and(|state| state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+    }
+
     /// Waits until its log contains `text`.
     pub async fn says(&mut self, text: &str) {
         let seen = tokio::time::timeout(PATIENCE, async {
             while !self.log().contains(text) {
                 assert!(self.is_running(), "it ended without saying {text:?}:\n{}", self.log());
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         });
         assert!(seen.await.is_ok(), "it does not say {text:?}:\n{}", self.log());
@@ -107,7 +161,7 @@ impl Forwarder {
 
     /// The address of its admin server, from its log.
     pub async fn admin(&mut self) -> SocketAddr {
-        const MARK: &str = "http://127.0.0.1:";
+        const MARK: &str = "serving http://127.0.0.1:";
         self.says(MARK).await;
         let log = self.log();
         let port = log
@@ -116,5 +170,49 @@ impl Forwarder {
             .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         let port = port.and_then(|digits| digits.parse().ok()).expect("a port follows the mark");
         SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// What its admin server answers.
+    pub async fn ask(&mut self, method: &str, path: &str) -> Answer {
+        let address = self.admin().await;
+        Answer::to(address, method, path).await.expect("the admin server answers")
+    }
+
+    /// Its metrics.
+    pub async fn metrics(&mut self) -> Metrics {
+        let answer = self.ask("GET", "/metrics").await;
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        Metrics::parse(&answer.body)
+    }
+
+    /// Waits until the sum of a metric over these labels is what the test wants.
+    pub async fn until_metric(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        wanted: impl Fn(f64) -> bool,
+    ) {
+        let mut last = f64::NAN;
+        let seen = tokio::time::timeout(PATIENCE, async {
+            loop {
+                last = self.metrics().await.sum(name, labels);
+                if wanted(last) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        });
+        if seen.await.is_err() {
+            panic!("`{name}` {labels:?} stays at {last}; the log:\n{}", self.log());
+        }
+    }
+
+    /// The most memory it has had resident so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the process is running");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        kib.and_then(|digits| digits.parse::<u64>().ok()).expect("the kernel tells") * 1024
     }
 }

@@ -1,4 +1,4 @@
-//! The world outside in a box: an SLS, a HEC receiver and a folder, for tests of the built program.
+//! The world outside in a box: an SLS, receivers and a folder, for tests of the built program.
 //!
 //! A test puts logs into the emulator, starts the real `forwarder` as a process, waits for a condition, and
 //! compares sets. Nothing here sleeps for luck, and nothing leaves loopback.
@@ -12,10 +12,18 @@
     reason = "this crate is used by tests only, which fail by panicking"
 )]
 
+mod admin;
+mod authority;
 mod forwarder;
 mod logs;
+pub mod receivers;
+mod settings;
 mod world;
 
-pub use forwarder::{Forwarder, PATIENCE};
-pub use logs::{Fingerprint, Logs};
+pub use admin::{Answer, Metrics};
+pub use authority::Authority;
+pub use forwarder::{Ended, Forwarder, PATIENCE, until};
+pub use logs::{Fingerprint, Logs, TOPIC};
+pub use receivers::{TOKEN, assert_exactly};
+pub use settings::Settings;
 pub use world::{GROUP, LOGSTORE, PROJECT, World};

@@ -5,10 +5,9 @@ use std::ops::Range;
 
 use forwarder_emulator::log_group::EncodedGroup;
 use forwarder_record::encode::{Log, LogGroup};
-use serde_json::Value;
 
-/// Topic of the logs of the tests.
-const TOPIC: &str = "access";
+/// Topic of the logs of the tests, unless a test wants another.
+pub const TOPIC: &str = "access";
 const SOURCE: &str = "192.0.2.7";
 const HOST: &str = "web-1";
 
@@ -19,11 +18,16 @@ pub struct Logs(pub Range<u64>);
 impl Logs {
     /// Log groups of at most `per_group` logs each.
     pub fn groups(&self, per_group: u64) -> impl Iterator<Item = EncodedGroup> {
+        self.groups_about(TOPIC, per_group)
+    }
+
+    /// The same with another topic.
+    pub fn groups_about(&self, topic: &str, per_group: u64) -> impl Iterator<Item = EncodedGroup> {
         let end = self.0.end;
         self.0.clone().step_by(per_group.max(1) as usize).map(move |first| {
             let numbers = first..(first + per_group).min(end);
             let group = LogGroup {
-                topic: TOPIC.into(),
+                topic: topic.into(),
                 source: SOURCE.into(),
                 tags: vec![("__hostname__".into(), HOST.into())],
                 logs: numbers.map(log).collect(),
@@ -34,14 +38,12 @@ impl Logs {
 
     /// What a receiver must have seen: one fingerprint per log.
     pub fn fingerprints(&self) -> impl Iterator<Item = String> {
-        self.0.clone().map(|number| {
-            let fields = contents(number).into_iter().chain([
-                ("__topic__".to_owned(), TOPIC.to_owned()),
-                ("__source__".to_owned(), SOURCE.to_owned()),
-                ("__tag__:__hostname__".to_owned(), HOST.to_owned()),
-            ]);
-            Fingerprint::of(fields).text(number)
-        })
+        self.fingerprints_about(TOPIC)
+    }
+
+    /// The same with another topic.
+    pub fn fingerprints_about(&self, topic: &str) -> impl Iterator<Item = String> {
+        self.0.clone().map(move |number| Fingerprint::of(fields(number, topic)).text(number))
     }
 }
 
@@ -68,6 +70,16 @@ fn contents(number: u64) -> Vec<(String, String)> {
     .into()
 }
 
+/// A log as it is once flattened.
+fn fields(number: u64, topic: &str) -> Vec<(String, String)> {
+    let metadata = [
+        ("__topic__".to_owned(), topic.to_owned()),
+        ("__source__".to_owned(), SOURCE.to_owned()),
+        ("__tag__:__hostname__".to_owned(), HOST.to_owned()),
+    ];
+    contents(number).into_iter().chain(metadata).collect()
+}
+
 /// A number that changes when any field of a log does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(u64);
@@ -91,19 +103,16 @@ impl Fingerprint {
         format!("{number}:{:016x}", self.0)
     }
 
-    /// Reads a HEC envelope as our sink writes it and says what it carries.
-    pub fn of_envelope(envelope: &str) -> Option<String> {
-        let envelope: Value = serde_json::from_str(envelope).ok()?;
-        let event = envelope.get("event")?.as_object()?;
-        let number: u64 = event.get("number")?.as_str()?.parse().ok()?;
-        let seconds = envelope.get("time")?.to_string();
-        let seconds = seconds.trim_matches('"').split('.').next()?;
-        if seconds.parse() != Ok(time(number)) {
+    /// The fingerprint of what a receiver got: the fields of a log and its time. `None` if it has no number.
+    pub fn of_received(
+        seconds: u64,
+        fields: impl IntoIterator<Item = (String, String)>,
+    ) -> Option<String> {
+        let fields: Vec<(String, String)> = fields.into_iter().collect();
+        let number = fields.iter().find(|(key, _)| key == "number")?.1.parse().ok()?;
+        if seconds != u64::from(time(number)) {
             return Some(format!("{number}:wrong time {seconds}"));
         }
-        let field =
-            |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-        let fields: Option<Vec<_>> = event.iter().map(field).collect();
-        Some(Self::of(fields?).text(number))
+        Some(Self::of(fields).text(number))
     }
 }

@@ -1,17 +1,17 @@
 //! One emulator, one HEC receiver, one folder.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use forwarder_emulator::Emulator;
 use forwarder_emulator::state::logstore::Placement;
-use forwarder_receivers::hec::{HecReceiver, IdFrom, Mode};
+use forwarder_emulator::{Builder, Emulator};
+use forwarder_receivers::hec::{self, HecReceiver};
 use tempfile::TempDir;
 
-use crate::forwarder::PATIENCE;
-use crate::{Fingerprint, Forwarder, Logs};
+use crate::forwarder::{PATIENCE, until};
+use crate::logs::TOPIC;
+use crate::receivers::{self, assert_exactly};
+use crate::settings::Settings;
+use crate::{Forwarder, Logs};
 
 /// Project, logstore and consumer group of all tests.
 pub const PROJECT: &str = "project";
@@ -19,7 +19,6 @@ pub const PROJECT: &str = "project";
 pub const LOGSTORE: &str = "logstore";
 /// See [`PROJECT`].
 pub const GROUP: &str = "siem";
-const TOKEN: &str = "00000000-0000-0000-0000-00000000cafe";
 
 /// Everything the program talks to.
 pub struct World {
@@ -28,25 +27,30 @@ pub struct World {
     /// The receiver of the sink `splunk`.
     pub hec: HecReceiver,
     folder: TempDir,
-    shards: u32,
 }
 
 impl World {
     /// A logstore with `shards` empty shards and a receiver that records a fingerprint of each event.
     pub async fn new(shards: u32) -> Self {
-        let extract = Arc::new(|envelope: &str| Fingerprint::of_envelope(envelope));
-        Self::with_mode(shards, Mode::Ids(IdFrom::With(extract))).await
+        Self::of(Self::sls(shards), receivers::hec()).await
     }
 
     /// The same with a receiver that records what the test wants.
-    pub async fn with_mode(shards: u32, mode: Mode) -> Self {
-        let sls = Emulator::builder().logstore(PROJECT, LOGSTORE, shards).start().await;
-        let hec = HecReceiver::builder().token(TOKEN).mode(mode).start().await;
+    pub async fn with_mode(shards: u32, mode: hec::Mode) -> Self {
+        Self::of(Self::sls(shards), receivers::hec().mode(mode)).await
+    }
+
+    /// A service with the logstore of the tests, not started yet.
+    pub fn sls(shards: u32) -> Builder {
+        Emulator::builder().logstore(PROJECT, LOGSTORE, shards)
+    }
+
+    /// A world of a service and a receiver that the test has chosen.
+    pub async fn of(sls: Builder, hec: hec::Builder) -> Self {
         Self {
-            sls: sls.expect("the emulator starts"),
-            hec: hec.expect("the receiver starts"),
+            sls: sls.start().await.expect("the emulator starts"),
+            hec: hec.start().await.expect("the receiver starts"),
             folder: tempfile::tempdir().expect("a temporary folder"),
-            shards,
         }
     }
 
@@ -57,122 +61,105 @@ impl World {
 
     /// Puts logs into the shards in turn, `per_group` to a group.
     pub fn put(&self, logs: &Logs, per_group: u64) {
-        for (nth, group) in logs.groups(per_group).enumerate() {
-            let shard = nth as u32 % self.shards;
+        self.put_about(TOPIC, logs, per_group);
+    }
+
+    /// The same with another topic.
+    pub fn put_about(&self, topic: &str, logs: &Logs, per_group: u64) {
+        for group in logs.groups_about(topic, per_group) {
             self.sls
-                .put(PROJECT, LOGSTORE, Placement::Shard(shard), [group])
-                .expect("the shard takes it");
+                .put(PROJECT, LOGSTORE, Placement::Balanced, [group])
+                .expect("a shard takes it");
         }
     }
 
+    /// Every log that is stored: its event id, as design and documents promise it to receivers, and the
+    /// value of its field `number`.
+    pub fn event_ids(&self) -> Vec<(String, u64)> {
+        self.sls.inspect(|service| {
+            let logstore = service.logstore(PROJECT, LOGSTORE).expect("the logstore exists");
+            let mut ids = Vec::new();
+            for shard in logstore.shards() {
+                let id = shard.id();
+                for (cursor, group) in (shard.begin().number()..).zip(shard.groups()) {
+                    let numbers = group.values_of("number");
+                    ids.extend(numbers.enumerate().map(|(row, number)| {
+                        let number = number.parse().expect("a number");
+                        (format!("{PROJECT}/{LOGSTORE}/{id}/{cursor}/{row}"), number)
+                    }));
+                }
+            }
+            ids
+        })
+    }
+
     /// A configuration with this source and the sink `splunk`; `more` is appended.
-    ///
-    /// Heartbeats and commits are quick, so that a hand-over takes seconds and not a minute.
     pub fn config(&self, name: &str, more: &str) -> PathBuf {
-        self.write(name, &format!("{}{}{more}", self.source(), self.hec_sink("")))
+        self.settings().hec("splunk", &self.hec.url(), "").more(more).write(name)
     }
 
-    /// Writes a configuration.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder().join(name);
-        std::fs::write(&path, text).expect("the test's folder is writable");
-        path
-    }
-
-    /// The `[[source]]` and the process settings.
-    pub fn source(&self) -> String {
-        format!(
-            r#"
-state_dir = "{folder}/state"
-shutdown_grace = "20s"
-
-[log]
-format = "text"
-
-[admin]
-listen = "127.0.0.1:0"
-
-[[source]]
-name = "audit"
-type = "sls"
-endpoint = "{endpoint}"
-project = "{PROJECT}"
-logstore = "{LOGSTORE}"
-consumer_group = "{GROUP}"
-start = "begin"
-heartbeat_interval = "1s"
-group_timeout = "6s"
-commit_interval = "200ms"
-idle_poll = "200ms"
-[source.credentials]
-access_key_id = "id"
-access_key_secret = "secret"
-"#,
-            folder = self.folder().display(),
-            endpoint = self.sls.endpoint(),
-        )
-    }
-
-    /// The sink `splunk`, with further settings.
-    pub fn hec_sink(&self, settings: &str) -> String {
-        format!(
-            r#"
-[[sink]]
-name = "splunk"
-type = "hec"
-url = "{url}"
-token = "{TOKEN}"
-retry_min = "20ms"
-retry_max = "200ms"
-{settings}
-"#,
-            url = self.hec.url(),
-        )
+    /// A configuration with this source and no sink yet.
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.folder(), &self.sls.endpoint())
     }
 
     /// Starts the program with a configuration, and what else is to be on its command line.
     pub fn start(&self, config: &Path, arguments: &[&str]) -> Forwarder {
         let mut all = vec!["--config", config.to_str().expect("a path in UTF-8")];
         all.extend(arguments);
+        Forwarder::start(self.folder(), &all, &self.new_log())
+    }
+
+    /// A place for the log of one more process.
+    pub fn new_log(&self) -> PathBuf {
         let nth = std::fs::read_dir(self.folder()).map_or(0, Iterator::count);
-        Forwarder::start(self.folder(), &all, &self.folder().join(format!("forwarder-{nth}.log")))
+        self.folder().join(format!("forwarder-{nth}.log"))
     }
 
     /// Waits until the receiver has seen this many different events.
     pub async fn received(&self, events: u64, forwarder: &Forwarder) {
-        let seen = self.hec.wait_until(PATIENCE, |tally| tally.distinct_ids >= events).await;
-        if let Err(error) = seen {
-            panic!("{error}; the forwarder's log:\n{}", forwarder.log());
-        }
+        let seen = self.hec.wait_until(PATIENCE, |tally| tally.distinct_ids >= events);
+        let ended = until("the process ends, which it should not", async || forwarder.has_ended());
+        let why = tokio::select! {
+            seen = seen => match seen {
+                Ok(_) => return,
+                Err(error) => error.to_string(),
+            },
+            () = ended => "it ended".to_owned(),
+        };
+        panic!("{why}; the forwarder's log:\n{}", forwarder.log());
     }
 
     /// Waits until everything stored is behind the group's checkpoints.
     pub async fn settled(&self) {
-        let settled = tokio::time::timeout(PATIENCE, async {
-            while self.sls.backlog(PROJECT, LOGSTORE, GROUP).map_or(true, |backlog| backlog > 0) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        assert!(settled.await.is_ok(), "the checkpoints do not reach the end of the shards");
+        self.settled_for(GROUP).await;
+    }
+
+    /// The same for another group.
+    pub async fn settled_for(&self, group: &str) {
+        until("the checkpoints reach the end of the shards", async || {
+            self.sls.backlog(PROJECT, LOGSTORE, group).is_ok_and(|backlog| backlog == 0)
+        })
+        .await;
+    }
+
+    /// Stored log groups that the checkpoints do not cover yet.
+    pub fn backlog(&self) -> u64 {
+        self.sls.backlog(PROJECT, LOGSTORE, GROUP).expect("the group exists")
     }
 
     /// Asserts that exactly these logs arrived: none lost, none changed, none that was not sent. Returns how
     /// many arrived more than once.
     pub fn assert_received(&self, logs: &Logs) -> usize {
         let received = self.hec.received();
-        let expected: HashSet<String> = logs.fingerprints().collect();
-        let missing: Vec<&String> =
-            expected.iter().filter(|id| !received.ids.contains(id)).take(5).collect();
-        assert!(missing.is_empty(), "lost or changed, for example {missing:?}");
-        let strange: Vec<&str> = received
-            .ids
-            .iter()
-            .map(|(id, _)| id)
-            .filter(|id| !expected.contains(*id))
-            .take(5)
-            .collect();
-        assert!(strange.is_empty(), "never sent like this: {strange:?}");
         assert_eq!(received.tally.without_id, 0, "events without a number");
-        received.ids.repeated().count()
+        assert_exactly(&received.ids, logs.fingerprints())
+    }
+
+    /// The dead letters of the first instance, one JSON object a line.
+    pub fn dead_letters(&self) -> Vec<serde_json::Value> {
+        let path = self.folder().join("state/dead-letters.jsonl");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect()
     }
 }
