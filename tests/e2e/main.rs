@@ -4,11 +4,16 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
 mod crash;
 mod delivery;
 mod faulty_plugins;
+mod hec;
+mod routes;
 mod scale;
+mod several_sinks;
 mod sharing;
+mod syslog;

@@ -1,0 +1,197 @@
+//! The syslog sink: both transports, both framings, all forms of text; and receivers that come and go.
+
+use forwarder_receivers::syslog::{Framing, SyslogReceiver};
+use forwarder_tests::receivers::Text;
+use forwarder_tests::{
+    Authority, Forwarder, Logs, PATIENCE, World, assert_exactly, receivers, until,
+};
+
+/// What a receiver must have recorded: the event's id and the fingerprint of the log, for each.
+fn expected(world: &World) -> Vec<String> {
+    let of = |(id, number): (String, u64)| {
+        let fingerprint = Logs(number..number + 1).fingerprints().next().unwrap();
+        format!("{id} {fingerprint}")
+    };
+    world.event_ids().into_iter().map(of).collect()
+}
+
+/// Waits until the receiver has all that is stored, and compares. Returns how many came more than once.
+async fn has_everything(world: &World, siem: &SyslogReceiver, forwarder: &Forwarder) -> usize {
+    let expected = expected(world);
+    let all = expected.len() as u64;
+    let seen = siem.wait_until(PATIENCE, |tally| tally.distinct_ids >= all).await;
+    if let Err(error) = seen {
+        panic!("{error}; the forwarder's log:\n{}", forwarder.log());
+    }
+    let received = siem.received();
+    assert_eq!(received.tally.without_id, 0, "messages without an id or a number");
+    assert!(received.malformed.is_empty(), "{:?}", received.malformed);
+    assert!(received.broken_streams.is_empty(), "{:?}", received.broken_streams);
+    assert_exactly(&received.ids, expected)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_transport_framing_and_text_carries_every_log_unchanged() {
+    let world = World::new(2).await;
+    world.put(&Logs(0..5_000), 100);
+    let authority = Authority::new();
+    let ca_file = authority.write_ca_file(world.folder());
+    let trust = format!("tls = {{ ca_file = \"{}\" }}", ca_file.display());
+    let receiver = |text, framing| receivers::syslog(text).framing(framing);
+    let counting = Framing::OctetCounting;
+    let tcp_json = receiver(Text::Json, counting).start().await.unwrap();
+    let tcp_pairs = receiver(Text::Pairs, Framing::LineFeed).start().await.unwrap();
+    let tls_pairs = receiver(Text::Pairs, counting).tls(authority.server()).start().await.unwrap();
+    let tls_seed =
+        receiver(Text::Seed, Framing::LineFeed).tls(authority.server()).start().await.unwrap();
+
+    // One process, four sinks, every log to each of them. JSON and octet counting are the defaults.
+    let config = world
+        .settings()
+        .syslog("tcp-json", &tcp_json.url(), "")
+        .syslog("tcp-pairs", &tcp_pairs.url(), "payload = \"kv\"\nframing = \"lf\"")
+        .syslog("tls-pairs", &tls_pairs.url(), &format!("payload = \"kv\"\n{trust}"))
+        .syslog(
+            "tls-seed",
+            &tls_seed.url(),
+            &format!("payload = \"kv_seed\"\nframing = \"lf\"\n{trust}"),
+        )
+        .write("forwarder.toml");
+    let forwarder = world.start(&config, &[]);
+    for siem in [&tcp_json, &tcp_pairs, &tls_pairs, &tls_seed] {
+        assert_eq!(has_everything(&world, siem, &forwarder).await, 0, "{}", siem.url());
+    }
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert!(tls_seed.url().starts_with("tls://"));
+    assert_eq!(tls_seed.tally().cut_short + tcp_json.tally().cut_short, 0, "an orderly goodbye");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_header_says_what_the_configuration_says() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..10), 10);
+    let siem = SyslogReceiver::builder().start().await.unwrap();
+    // The names of the vendor's sample are understood.
+    let header = "facility = \"FAC_LOCAL3\"\nseverity = \"SEV_NOTICE\"\nhostname = \"collector-1\"\n\
+                  tag = \"audit\"\nevent_id = false";
+    let config = world.settings().syslog("siem", &siem.url(), header).write("forwarder.toml");
+    let forwarder = world.start(&config, &[]);
+    siem.wait_for(10, PATIENCE).await.unwrap();
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    for message in siem.received().messages.iter() {
+        assert_eq!((message.facility(), message.severity()), (19, 5));
+        assert_eq!(message.hostname.as_deref(), Some("collector-1"));
+        assert_eq!(message.app_name.as_deref(), Some("audit"));
+        assert!(message.structured_data.is_empty(), "no id was asked for");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_goes_away_and_comes_back_has_everything_in_the_end() {
+    let world = World::new(2).await;
+    let siem = receivers::syslog(Text::Json).start().await.unwrap();
+    let config = world.settings().syslog("siem", &siem.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.put(&Logs(0..3_000), 50);
+    siem.wait_until(PATIENCE, |tally| tally.distinct_ids >= 1_000).await.unwrap();
+
+    // Everything that the kernel had taken and nobody had read is lost to the sender's knowledge.
+    siem.down().await;
+    world.put(&Logs(3_000..6_000), 50);
+    forwarder.says("nothing was lost").await;
+    siem.up().await.unwrap();
+    let repeated = has_everything(&world, &siem, &forwarder).await;
+    assert!(repeated > 0, "the window was sent again, since nobody could know");
+
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_in_the_middle_lose_nothing() {
+    let world = World::new(2).await;
+    let siem = receivers::syslog(Text::Pairs).start().await.unwrap();
+    let config = world.settings().syslog("siem", &siem.url(), "payload = \"kv\"");
+    let forwarder = world.start(&config.write("forwarder.toml"), &[]);
+    let mut end = 0;
+    for cut in [1u64, 700] {
+        siem.faults().reset_after(cut);
+        world.put(&Logs(end..end + 2_000), 50);
+        end += 2_000;
+        has_everything(&world, &siem, &forwarder).await;
+        siem.faults().close_after(cut);
+        world.put(&Logs(end..end + 2_000), 50);
+        end += 2_000;
+        has_everything(&world, &siem, &forwarder).await;
+    }
+    let connections = siem.tally().connections;
+    assert!(connections >= 5, "four were cut, but there were only {connections}");
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_stops_reading_is_waited_for() {
+    let world = World::new(2).await;
+    let siem = receivers::syslog(Text::Json).receive_buffer(4_096).start().await.unwrap();
+    siem.faults().pause_reading();
+    let config = world.settings().process("memory_budget", "1MiB").syslog("siem", &siem.url(), "");
+    let mut forwarder = world.start(&config.write("forwarder.toml"), &[]);
+    world.put(&Logs(0..30_000), 100);
+    // Loopback takes megabytes; then nothing moves any more, and pulling stops.
+    forwarder.until_metric("forwarder_in_flight_bytes", &[], |bytes| bytes >= 500_000.0).await;
+    let behind = world.backlog();
+    assert!(behind > 0, "what nobody has read is not behind a checkpoint");
+
+    siem.faults().resume_reading();
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_too_long_for_the_receiver_is_a_dead_letter_unless_it_may_be_cut() {
+    use forwarder_emulator::log_group::EncodedGroup;
+    use forwarder_emulator::state::logstore::Placement;
+    use forwarder_record::encode::{Log, LogGroup};
+    use forwarder_tests::{LOGSTORE, PROJECT};
+
+    let world = World::new(1).await;
+    let field = |key: &str, value: String| (key.to_owned(), value);
+    let logs = (0..100).map(|number| Log {
+        time: 1_767_323_045,
+        nanos: None,
+        contents: vec![
+            field("number", number.to_string()),
+            field("text", "x".repeat(if number == 50 { 9_000 } else { 90 })),
+        ],
+    });
+    let group = LogGroup { logs: logs.collect(), ..LogGroup::default() };
+    world.sls.put(PROJECT, LOGSTORE, Placement::Shard(0), [EncodedGroup::from(&group)]).unwrap();
+    let strict = SyslogReceiver::builder().start().await.unwrap();
+    let lenient = SyslogReceiver::builder().start().await.unwrap();
+    let config = world
+        .settings()
+        .syslog("strict", &strict.url(), "")
+        .syslog("lenient", &lenient.url(), "oversize = \"truncate\"")
+        .write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.settled().await;
+    strict.wait_for(99, PATIENCE).await.unwrap();
+    lenient.wait_for(100, PATIENCE).await.unwrap();
+
+    let letters = world.dead_letters();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0]["fields"]["number"], "50");
+    assert_eq!(letters[0]["refused_by"]["sink"], "strict");
+    let cut =
+        forwarder.metrics().await.sum("forwarder_truncated_records_total", &[("sink", "lenient")]);
+    assert_eq!(cut, 1.0);
+    until("the longest message is as long as it may be", async || {
+        lenient.received().messages.iter().any(|message| message.text().contains("\"50\""))
+    })
+    .await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
