@@ -9,9 +9,11 @@
 )]
 
 mod crash;
+mod dead_letters;
 mod delivery;
 mod faulty_plugins;
 mod hec;
+mod plugins;
 mod routes;
 mod scale;
 mod several_sinks;

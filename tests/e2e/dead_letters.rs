@@ -1,0 +1,159 @@
+//! What can never be delivered: durable, complete, bounded, and never a way to lose a logstore.
+
+use std::os::unix::fs::PermissionsExt;
+
+use forwarder_receivers::hec::BadEvent;
+use forwarder_tests::{Forwarder, LOGSTORE, Logs, PROJECT, World, assert_exactly};
+
+/// A plugin that does `poison` to the row with this number.
+fn poisoned(poison: &str, number: &str) -> String {
+    format!("[transform.config]\npoison = \"{poison}\"\nfield = \"number\"\nvalue = \"{number}\"")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_says_who_refused_why_and_what_it_was_and_nobody_else_may_read_it() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..1_000), 100);
+    let is_bad = |json: &str| json.contains("\"number\":\"42\"");
+    world.hec.faults().refuse_events(BadEvent::Named, move |event| is_bad(event.json));
+    let misbehave = Forwarder::plugin("misbehave");
+    let config = world
+        .settings()
+        .plugin(&misbehave, "name = \"marker\"\nconfig = { mark = \"marked\" }")
+        .plugin(&misbehave, &poisoned("trap", "777"))
+        .hec("splunk", &world.hec.url(), "")
+        .write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.settled().await;
+
+    let letters = world.dead_letters();
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    let letter = |number: &str| {
+        letters.iter().find(|letter| letter["fields"]["number"] == number).unwrap().clone()
+    };
+    let (by_plugin, by_sink) = (letter("777"), letter("42"));
+    assert_eq!(by_plugin["refused_by"]["plugin"], "misbehave");
+    assert!(by_plugin["reason"].as_str().unwrap().contains("trapped"), "{by_plugin}");
+    assert!(by_plugin["fields"].get("marked").is_none(), "a plugin's letter holds the original");
+    assert_eq!(by_sink["refused_by"]["sink"], "splunk");
+    assert!(by_sink["reason"].as_str().unwrap().contains("Invalid data format"), "{by_sink}");
+    assert_eq!(by_sink["fields"]["marked"], "seen", "a sink's letter holds what it was to get");
+
+    let ids = world.event_ids();
+    for (letter, number) in [(&by_plugin, 777), (&by_sink, 42)] {
+        let id = ids.iter().find(|(_, of)| *of == number).unwrap().0.as_str();
+        assert_eq!(letter["id"], id, "project, logstore, shard, cursor and row");
+        assert_eq!(letter["project"], PROJECT);
+        assert_eq!(letter["logstore"], LOGSTORE);
+        assert_eq!(letter["shard"], 0);
+        assert_eq!(letter["topic"], "access");
+        assert_eq!(letter["log_source"], "192.0.2.7");
+        assert_eq!(letter["time"], 1_767_323_045 + number);
+    }
+    let metrics = forwarder.metrics().await;
+    let by = |label| metrics.sum("forwarder_dead_letter_records_total", &[label]);
+    assert_eq!((by(("plugin", "misbehave")), by(("sink", "splunk"))), (1.0, 1.0));
+    let file = world.folder().join("state/dead-letters.jsonl");
+    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.hec.tally().received, 998);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_file_holds_what_does_not_fit_and_deletes_nothing() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..10_000), 100);
+    // Few enough to be believed, and more than a small file holds.
+    let bad: Vec<String> = (0..10_000).step_by(250).map(|number: u64| number.to_string()).collect();
+    let marks: Vec<String> = bad.iter().map(|number| format!("\"number\":\"{number}\"")).collect();
+    world.hec.faults().refuse_events(BadEvent::Named, move |event| {
+        marks.iter().any(|mark| event.json.contains(mark))
+    });
+    let settings = world.settings().process("shutdown_grace", "1s");
+    let settings = settings.hec("splunk", &world.hec.url(), "");
+    let small = settings.clone().more("[dead_letters]\nmax_size = \"16KiB\"\n").write("small.toml");
+    let mut forwarder = world.start(&small, &[]);
+    forwarder.until_metric("forwarder_dead_letter_holding", &[], |holding| holding == 1.0).await;
+    forwarder.says("is full (16384 bytes); move it away or raise `dead_letters.max_size`").await;
+    assert_eq!(forwarder.ask("GET", "/readyz").await.status, 200);
+    let kept = world.dead_letters();
+    assert!(!kept.is_empty() && kept.len() < bad.len(), "{} letters", kept.len());
+    assert!(world.backlog() > 0, "the checkpoint waits for the letters");
+    forwarder.stop().await;
+
+    // Room is made by the person in charge.
+    let roomy = settings.write("roomy.toml");
+    let forwarder = world.start(&roomy, &[]);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    let letters = world.dead_letters();
+    assert_eq!(letters[..kept.len()], kept, "what was written stays");
+    let mut numbers: Vec<String> =
+        letters.iter().map(|letter| letter["fields"]["number"].as_str().unwrap().into()).collect();
+    numbers.sort();
+    numbers.dedup();
+    let mut expected = bad.clone();
+    expected.sort();
+    assert_eq!(numbers, expected);
+    let good = |id: &String| !bad.iter().any(|bad| id.split(':').next() == Some(bad));
+    let expected = Logs(0..10_000).fingerprints().filter(good);
+    assert_exactly(&world.hec.received().ids, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_plugin_does_not_turn_a_logstore_into_dead_letters() {
+    let world = World::new(2).await;
+    let logs = Logs(0..5_000);
+    world.put(&logs, 100);
+    // Every row is refused, without a single fault that would convict the plugin otherwise.
+    let broken = "config = { poison = \"bad_json\", field = \"number\" }";
+    let settings = world.settings().process("shutdown_grace", "1s");
+    let config = settings
+        .plugin(&Forwarder::plugin("misbehave"), broken)
+        .hec("splunk", &world.hec.url(), "")
+        .write("broken.toml");
+    let mut forwarder = world.start(&config, &[]);
+    forwarder.until_metric("forwarder_shard_holding", &[], |shards| shards == 2.0).await;
+    forwarder.says("more than max_reject_ratio (5 %) allows").await;
+    forwarder.stop().await;
+    assert!(world.dead_letters().is_empty(), "none of it was lettered away");
+    assert_eq!(world.backlog(), 50, "and none of it was settled");
+
+    let config = world.config("mended.toml", "");
+    let forwarder = world.start(&config, &[]);
+    world.received(5_000, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&logs), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_everything_is_doubted_and_the_limit_can_be_raised() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..500), 100);
+    world.hec.faults().refuse_events(BadEvent::Named, |_| true);
+    let settings = world.settings().process("shutdown_grace", "1s");
+    let strict = settings.clone().hec("splunk", &world.hec.url(), "").write("strict.toml");
+    let mut forwarder = world.start(&strict, &[]);
+    forwarder.until_metric("forwarder_sink_holding", &[], |holding| holding == 1.0).await;
+    forwarder.says("more than max_reject_ratio (5 %) allows").await;
+    forwarder.stop().await;
+    // Believed up to the limit, then doubted.
+    let believed = world.dead_letters().len();
+    assert!(believed <= 50, "{believed} letters, more than 5 % of a thousand");
+    assert!(world.backlog() > 0);
+
+    let trusting = settings.process("max_reject_ratio", "1.0");
+    let trusting = trusting.hec("splunk", &world.hec.url(), "").write("trusting.toml");
+    let forwarder = world.start(&trusting, &[]);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    let mut numbers: Vec<String> = world
+        .dead_letters()
+        .iter()
+        .map(|letter| letter["fields"]["number"].as_str().unwrap().to_owned())
+        .collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 500, "every log is somewhere");
+}
