@@ -8,16 +8,20 @@
     reason = "a test fails by panicking"
 )]
 
+mod command_line;
 mod crash;
 mod dead_letters;
 mod delivery;
 mod faulty_plugins;
 mod hec;
+mod memory;
 mod plugins;
 mod positions;
 mod refusals;
 mod routes;
 mod scale;
+mod secrets;
+mod seen;
 mod several_sinks;
 mod sharing;
 mod stopping;
