@@ -8,6 +8,7 @@
 mod arrows;
 mod bench;
 mod check;
+mod daemons;
 mod demo;
 mod guests;
 mod shell;

@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::check::Advisories;
-use crate::{arrows, check, guests, shell, tools};
+use crate::daemons::{DAEMONS, Daemon};
+use crate::{arrows, check, daemons, guests, shell, tools};
 
 /// Options of the test run.
 #[derive(Args)]
@@ -85,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         tally.not_run.push("format, lints and dependencies: `cargo xtask check`".into());
     }
     tally.cargo_test("tests of the workspace", &["--workspace"])?;
-    interop(&mut tally)?;
+    interop(&mut tally, options.all)?;
     report(&tally, options.all)
 }
 
@@ -101,14 +102,46 @@ fn dependencies(tally: &mut Tally) {
     }
 }
 
+/// Foreign software against ours.
+fn interop(tally: &mut Tally, all: bool) -> Result<()> {
+    python_sdk(tally, all)?;
+    syslog_daemons(tally, all)
+}
+
 /// The official Python SDK against the emulator.
-fn interop(tally: &mut Tally) -> Result<()> {
-    if tools::python().is_none() {
-        tally.not_run.push("the official Python SDK: there is no python3".into());
+fn python_sdk(tally: &mut Tally, all: bool) -> Result<()> {
+    if all && !tools::has_python() {
+        tally.step("Python", tools::install_python());
+    }
+    if !tools::has_python() {
+        tally.not_run.push("the official Python SDK: there is no python3 with venv".into());
         return Ok(());
     }
-    let arguments = ["--package", "forwarder-tests", "--features", "interop", "--test", "interop"];
-    tally.cargo_test("the official Python SDK against the emulator", &arguments)
+    tally.cargo_test("the official Python SDK against the emulator", &interop_test("interop"))
+}
+
+/// The program against real receivers.
+fn syslog_daemons(tally: &mut Tally, all: bool) -> Result<()> {
+    let missing: Vec<&Daemon> = DAEMONS.iter().filter(|daemon| !daemon.is_here()).collect();
+    if all && !missing.is_empty() {
+        tally.step("syslog daemons", daemons::fetch(&missing));
+    }
+    for daemon in &DAEMONS {
+        let Daemon { name, tests, .. } = daemon;
+        if daemon.is_here() {
+            let arguments = [&interop_test("syslog"), &["--", *tests] as &[&str]].concat();
+            tally.cargo_test(&format!("the program and {name}"), &arguments)?;
+        } else {
+            let advice = "not here; `cargo xtask test --all` fetches it from Debian";
+            tally.not_run.push(format!("{name}: {advice}"));
+        }
+    }
+    Ok(())
+}
+
+/// What `cargo test` needs to know to run one of the interoperability tests.
+fn interop_test(name: &str) -> [&str; 6] {
+    ["--package", "forwarder-tests", "--features", "interop", "--test", name]
 }
 
 fn report(tally: &Tally, all: bool) -> Result<ExitCode> {

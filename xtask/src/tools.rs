@@ -1,7 +1,7 @@
-//! Tools that the project needs beside the compiler, installed under `target/` and nowhere else.
+//! Tools that the project needs beside the compiler. All but Python end up under `target/` and nowhere else.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
@@ -27,19 +27,27 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The Python that the interoperability tests are run with.
-pub(crate) fn python() -> Option<&'static str> {
-    ["python3", "python"].into_iter().find(|program| shell::has(program))
+/// Whether there is a Python that can make the environment of the interoperability tests. Debian ships half of
+/// what that takes as a package of its own.
+pub(crate) fn has_python() -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, venv"]).stderr(Stdio::null());
+    python.status().is_ok_and(|status| status.success())
 }
 
-/// Adds a Debian package where the test run may do so (`--all`, as root, with `apt-get`).
-pub(crate) fn debian_package(package: &str) -> Result<()> {
-    if !shell::has("apt-get") {
-        bail!("{package} is missing, and there is no apt-get to install it with");
-    }
-    let mut update = Command::new("apt-get");
-    shell::run("update the package lists", update.args(["update", "--quiet"]))?;
+/// Installs Python on this system; needs root and `apt-get`.
+pub(crate) fn install_python() -> Result<()> {
+    require_apt("python3 with venv")?;
+    shell::run("update the package lists", Command::new("apt-get").args(["--quiet", "update"]))?;
     let mut install = Command::new("apt-get");
-    install.args(["install", "--yes", "--quiet", "--no-install-recommends", package]);
-    shell::run(&format!("install {package}"), &mut install)
+    install.args(["--quiet", "--yes", "install", "--no-install-recommends", "python3-venv"]);
+    shell::run("install python3-venv", &mut install)
+}
+
+/// `apt-get`, or who needs it.
+pub(crate) fn require_apt(missing: &str) -> Result<()> {
+    if !shell::has("apt-get") {
+        bail!("{missing} is missing, and there is no apt-get to fetch it with");
+    }
+    Ok(())
 }
