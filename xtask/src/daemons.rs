@@ -47,9 +47,9 @@ pub(crate) const DAEMONS: [Daemon; 2] = [
 const DEPTH: usize = 2;
 
 impl Daemon {
-    /// Whether the tests will find it: on this system, or unpacked.
+    /// Whether the tests will find it: unpacked, or on this system.
     pub(crate) fn is_here(&self) -> bool {
-        [PathBuf::from("/"), unpacked()].iter().any(|root| {
+        [unpacked(), PathBuf::from("/")].iter().any(|root| {
             let libraries = ["usr/lib64", "usr/lib"].map(|lib| root.join(lib));
             root.join("usr/sbin").join(self.program).exists()
                 && libraries.iter().any(|folder| holds(self.module, folder, DEPTH))
@@ -65,7 +65,7 @@ fn holds(file: &str, folder: &Path, depth: usize) -> bool {
     folder.join(file).exists() || depth.checked_sub(1).is_some_and(below)
 }
 
-/// Where the tests look after the system itself; see `tests/interop/syslog/installed.rs`.
+/// Where the tests look before the system itself; see `tests/interop/syslog/installed.rs`.
 fn unpacked() -> PathBuf {
     shell::target().join("tools/debian")
 }

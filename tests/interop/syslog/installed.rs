@@ -16,9 +16,10 @@ const DEPTH: usize = 2;
 pub(crate) struct Root(PathBuf);
 
 impl Root {
-    /// The first that has a program and a module for it: this system, or else the unpacked packages.
+    /// The first that has a program and a module for it: the unpacked packages, or else this system, where a
+    /// profile of AppArmor may keep a daemon out of the test's folder.
     pub(crate) fn with(program: &str, module: &str) -> Self {
-        let mut roots = [PathBuf::from("/"), PathBuf::from(UNPACKED)].into_iter().map(Self);
+        let mut roots = [PathBuf::from(UNPACKED), PathBuf::from("/")].into_iter().map(Self);
         let complete =
             |root: &Self| root.program(program).exists() && root.module(module).is_some();
         let found = roots.find(complete);
