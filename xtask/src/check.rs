@@ -25,6 +25,7 @@ pub(crate) fn format_and_lints() -> Result<()> {
     shell::run("format", format.args(["fmt", "--all", "--check"]))?;
     let mut lints = shell::cargo();
     lints.args(["clippy", "--locked", "--release", "--workspace", "--all-targets", "--quiet"]);
+    lints.args(["--features", "forwarder-tests/interop"]);
     shell::run("lints", lints.args(["--", "--deny", "warnings"]))
 }
 

@@ -13,6 +13,10 @@ use super::legacy::{self, Script};
 use super::raw::{Context, Section};
 use super::tls;
 
+/// What a stock rsyslog takes (its `8k`); it cuts what is longer, and other receivers lose their place in the
+/// stream.
+const MAX_MESSAGE: usize = 8096;
+
 /// Where messages go and how they are written.
 #[derive(Debug, Clone)]
 pub struct SyslogConfig {
@@ -73,9 +77,8 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
         hostname,
         app_name,
         event_id,
-        // Stock receivers take 8 KiB; over-long messages make several lose their place in the stream.
         max_message: max_message
-            .map_or(8_192, |found| usize::try_from(found.value).unwrap_or(8_192)),
+            .map_or(MAX_MESSAGE, |found| usize::try_from(found.value).unwrap_or(MAX_MESSAGE)),
         oversize: oversize.map_or(OversizePolicy::Reject, |found| found.value),
         timeout: timeout.map_or(30 * SECOND, |found| found.value),
         tls,

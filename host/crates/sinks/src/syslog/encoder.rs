@@ -28,7 +28,7 @@ pub struct EncoderSettings {
     pub payload: Payload,
     /// How messages are told apart.
     pub framing: Framing,
-    /// Longest message, header included, frame not. Stock receivers take 8 KiB; several lose their place in
+    /// Longest message, header included, frame not. Stock rsyslog takes 8096 bytes (its `8k`); several lose their place in
     /// the stream over a longer one, so this is kept to the byte.
     pub max_message_bytes: usize,
     /// What becomes of a longer one.
@@ -44,7 +44,7 @@ impl Default for EncoderSettings {
             header: HeaderFormat::Rfc5424(rfc5424::HeaderSettings::default()),
             payload: Payload::default(),
             framing: Framing::default(),
-            max_message_bytes: 8192,
+            max_message_bytes: 8096,
             oversize: OversizePolicy::default(),
             bom: false,
         }
