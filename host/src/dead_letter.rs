@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -102,8 +102,10 @@ impl Drop for DeadLetterFile {
 fn write_all(mut file: CappedFile, mut queue: mpsc::Receiver<Request>) {
     let mut waiting = Vec::with_capacity(QUEUED);
     while queue.blocking_recv_many(&mut waiting, QUEUED) > 0 {
+        let followed = file.follow();
         // Request by request, so that one which does not fit leaves room for a smaller one.
-        let written: Vec<_> = waiting.iter().map(|request| file.write(&request.lines)).collect();
+        let write = |request: &Request| followed.clone().and_then(|()| file.write(&request.lines));
+        let written: Vec<_> = waiting.iter().map(write).collect();
         let synced = file.sync();
         for (request, written) in waiting.drain(..).zip(written) {
             let _ = request.done.send(written.and_then(|()| synced.clone()));
@@ -155,6 +157,16 @@ impl CappedFile {
         Ok(())
     }
 
+    /// Begins a new file where the old one was moved away, which is how a person makes room.
+    fn follow(&mut self) -> Result<(), DeadLetterError> {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let here = fs::metadata(&self.path).map(identity).ok();
+        if here.is_none() || here != self.file.metadata().map(identity).ok() {
+            *self = Self::open(&self.path, self.max_size)?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, lines: &[u8]) -> Result<(), DeadLetterError> {
         let size = self.size + lines.len() as u64;
         if size > self.max_size {
@@ -200,6 +212,18 @@ mod tests {
         letters.append(b"{\"a\":2}\n{\"a\":3}\n".to_vec()).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_away_makes_room_for_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("dead.jsonl"), dir.path().join("old.jsonl"));
+        let letters = DeadLetterFile::open(&path, 8).unwrap();
+        letters.append(b"12345\n".to_vec()).await.unwrap();
+        fs::rename(&path, &old).unwrap();
+        letters.append(b"6789\n".to_vec()).await.unwrap();
+        assert_eq!(fs::read(&old).unwrap(), b"12345\n");
+        assert_eq!(fs::read(&path).unwrap(), b"6789\n");
     }
 
     #[tokio::test]

@@ -196,7 +196,8 @@ impl ShardCheckpoints {
             forwarder_sls::group::SaveError::LeaseLost { .. } => {
                 SaveError::LeaseLost(Box::new(error))
             }
-            _ => SaveError::Unavailable(Box::new(error)),
+            // With its causes: the core prints one line and looks no further.
+            _ => SaveError::Unavailable(Chain(&error).to_string().into()),
         })
     }
 }

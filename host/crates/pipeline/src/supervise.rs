@@ -4,6 +4,7 @@
 //! and [`Pipeline::failed`] tells.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -48,12 +49,14 @@ pub struct Pipeline {
     closing: watch::Sender<bool>,
     /// One receiver per run; the channel is closed when the last run has ended.
     runs: watch::Sender<()>,
+    /// Batches that runs had to leave unsettled when they were stopped.
+    left_behind: Arc<AtomicUsize>,
 }
 
 /// How the draining went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Every run ended by itself and every sink was closed in time.
+    /// Every run settled what it had pulled, and every sink was closed in time.
     pub in_time: bool,
 }
 
@@ -96,12 +99,14 @@ impl Pipeline {
             bell,
             stop: stop.subscribe(),
         };
-        Ok(Self { station, dispatchers, stop, closing, runs: watch::Sender::new(()) })
+        let (runs, left_behind) = (watch::Sender::new(()), Arc::default());
+        Ok(Self { station, dispatchers, stop, closing, runs, left_behind })
     }
 
     /// A handle with which shards are run, for the tasks that hold the leases.
     pub fn runner(&self) -> Runner {
-        Runner { station: self.station.clone(), runs: self.runs.clone() }
+        let (runs, left_behind) = (self.runs.clone(), Arc::clone(&self.left_behind));
+        Runner { station: self.station.clone(), runs, left_behind }
     }
 
     /// Resolves if a sink's dispatcher dies, which is a bug: the process should end with an error. Nothing
@@ -131,7 +136,8 @@ impl Pipeline {
             warn!("a sink did not close in time, ending its requests");
             self.dispatchers.shutdown().await;
         }
-        Drained { in_time: ended && closed }
+        let settled = self.left_behind.load(Ordering::Relaxed) == 0;
+        Drained { in_time: ended && closed && settled }
     }
 }
 
@@ -140,6 +146,7 @@ impl Pipeline {
 pub struct Runner {
     station: Station,
     runs: watch::Sender<()>,
+    left_behind: Arc<AtomicUsize>,
 }
 
 impl Runner {
@@ -149,7 +156,11 @@ impl Runner {
     /// flight is not settled and comes again.
     pub async fn run_shard(&self, run: ShardRun) -> ShardEnd {
         let _running = self.runs.subscribe();
-        shard::run(self.station.clone(), run).await
+        let end = shard::run(self.station.clone(), run).await;
+        if let ShardEnd::Stopped { unsettled } = end {
+            self.left_behind.fetch_add(unsettled, Ordering::Relaxed);
+        }
+        end
     }
 }
 

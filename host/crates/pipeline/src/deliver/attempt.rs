@@ -40,6 +40,9 @@ enum Step {
 
 /// Delivers a parcel, in as many requests as its sink's verdicts make of it.
 pub(super) async fn deliver(desk: Arc<Desk>, parcel: Parcel) {
+    // The rows are counted once, before any of them can be refused: of a body in which some are, the others
+    // are not delivered yet when the refusals are judged. Refuses nothing, since nothing was refused.
+    let _ = desk.refusals.admit(parcel.rows(), 0);
     let mut steps = VecDeque::from([Step::Send(parcel)]);
     while let Some(step) = steps.pop_front() {
         match step {
@@ -173,8 +176,6 @@ impl<'a> Attempts<'a> {
         let rows = parcel.rows();
         desk.meters.delivered_records.increment(rows as u64);
         desk.meters.delivered_bytes.increment(parcel.bytes() as u64);
-        // Refuses nothing, since nothing was refused.
-        let _ = desk.refusals.admit(rows, 0);
         for piece in parcel.into_pieces() {
             piece.settle(Delivered(()));
         }
@@ -240,7 +241,7 @@ impl<'a> Attempts<'a> {
             // It names a row that is not there: as good as not naming one.
             return self.divide(parcel, cause);
         }
-        if let Err(doubt) = self.desk.refusals.admit(rows.len(), rows.len()) {
+        if let Err(doubt) = self.desk.refusals.admit(0, rows.len()) {
             return Err((parcel, doubt));
         }
         self.desk.meters.rejected.increment(1);
