@@ -136,6 +136,7 @@ async fn a_power_that_is_not_granted_holds_the_shard_and_names_the_grant() {
             format!("{grants}\nconfig = {{ field = \"status\", labels = {{ 404 = \"x\" }} }}");
         world
             .settings()
+            .process("shutdown_grace", "1s")
             .plugin(&Forwarder::plugin("powers"), &more)
             .hec("splunk", &world.hec.url(), "")
             .write("forwarder.toml")
@@ -143,7 +144,7 @@ async fn a_power_that_is_not_granted_holds_the_shard_and_names_the_grant() {
     let mut forwarder = world.start(&powers(""), &[]);
     forwarder.says("add \"labels\" to `grants` of its transform if it may").await;
     forwarder.says("nothing was lost").await;
-    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(forwarder.terminate().await, Some(7), "it stopped with logs in flight");
     assert_eq!(world.hec.tally().received, 0);
 
     let forwarder = world.start(&powers("grants = [\"labels\"]"), &[]);
