@@ -18,8 +18,9 @@ fn with_environment(world: &World) -> Command {
         ("SLS_PROJECT", PROJECT),
         ("SLS_LOGSTORE", LOGSTORE),
         ("SLS_CG", GROUP),
-        ("STATE_DIRECTORY", world.folder().join("state").to_str().unwrap()),
     ]);
+    command.args(["--state-dir", world.folder().join("elsewhere").to_str().unwrap()]);
+    command.args(["--log-level", "debug"]);
     command
 }
 
@@ -62,6 +63,8 @@ async fn without_a_config_file_the_samples_environment_and_sink_urls_are_enough(
         });
     let ended = forwarder.stop().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("DEBUG"), "--log-level: {}", ended.log);
+    assert!(world.folder().join("elsewhere/dead-letters.jsonl").exists(), "--state-dir");
 
     let all: Vec<u64> = logs.0.clone().collect();
     assert_eq!(numbers(&std::fs::read_to_string(output.unwrap()).unwrap()), all);

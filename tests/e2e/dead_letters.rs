@@ -1,5 +1,6 @@
 //! What can never be delivered: durable, complete, bounded, and never a way to lose a logstore.
 
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 
 use forwarder_receivers::hec::BadEvent;
@@ -8,6 +9,18 @@ use forwarder_tests::{Forwarder, LOGSTORE, Logs, PROJECT, World, assert_exactly}
 /// A plugin that does `poison` to the row with this number.
 fn poisoned(poison: &str, number: &str) -> String {
     format!("[transform.config]\npoison = \"{poison}\"\nfield = \"number\"\nvalue = \"{number}\"")
+}
+
+/// Lets the collector call one event in `step` invalid, of the first ten thousand; returns their numbers.
+fn refuse_every(world: &World, step: usize) -> Vec<String> {
+    let bad: Vec<String> = (0..10_000_u64).step_by(step).map(|number| number.to_string()).collect();
+    let marks: HashSet<String> = bad.iter().cloned().collect();
+    world.hec.faults().refuse_events(BadEvent::Named, move |event| {
+        let number =
+            event.json.split("\"number\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        number.is_some_and(|number| marks.contains(number))
+    });
+    bad
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,11 +77,7 @@ async fn a_full_file_holds_what_does_not_fit_and_deletes_nothing() {
     let world = World::new(1).await;
     world.put(&Logs(0..10_000), 100);
     // Few enough to be believed, and more than a small file holds.
-    let bad: Vec<String> = (0..10_000).step_by(250).map(|number: u64| number.to_string()).collect();
-    let marks: Vec<String> = bad.iter().map(|number| format!("\"number\":\"{number}\"")).collect();
-    world.hec.faults().refuse_events(BadEvent::Named, move |event| {
-        marks.iter().any(|mark| event.json.contains(mark))
-    });
+    let bad = refuse_every(&world, 250);
     let settings = world.settings().process("shutdown_grace", "1s");
     let settings = settings.hec("splunk", &world.hec.url(), "");
     let small = settings.clone().more("[dead_letters]\nmax_size = \"16KiB\"\n").write("small.toml");
@@ -156,4 +165,40 @@ async fn a_receiver_that_refuses_everything_is_doubted_and_the_limit_can_be_rais
     numbers.sort();
     numbers.dedup();
     assert_eq!(numbers.len(), 500, "every log is somewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_file_that_is_moved_away_makes_room_without_a_restart() {
+    let world = World::new(1).await;
+    let logs = Logs(0..10_000);
+    world.put(&logs, 100);
+    let bad = refuse_every(&world, 250);
+    let settings = world.settings().hec("splunk", &world.hec.url(), "");
+    let small = settings.more("[dead_letters]\nmax_size = \"16KiB\"\n").write("small.toml");
+    let mut forwarder = world.start(&small, &[]);
+    forwarder.until_metric("forwarder_dead_letter_holding", &[], |holding| holding == 1.0).await;
+    let moved = world.dead_letters();
+    let file = world.folder().join("state/dead-letters.jsonl");
+    std::fs::rename(&file, world.folder().join("read-by-a-person.jsonl")).unwrap();
+    forwarder.until_metric("forwarder_dead_letter_holding", &[], |holding| holding == 0.0).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(moved.len() + world.dead_letters().len(), bad.len());
+    let good = |id: &String| !bad.iter().any(|bad| id.split(':').next() == Some(bad));
+    let received = world.hec.received();
+    assert_eq!(assert_exactly(&received.ids, logs.fingerprints().filter(good)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_refusals_than_the_limit_are_believed_however_they_are_spread() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..10_000), 100);
+    // 1.4 % of the events: many to each body, and so all that is heard of a body for a while.
+    let bad = refuse_every(&world, 70);
+    let config = world.config("forwarder.toml", "");
+    let forwarder = world.start(&config, &[]);
+    world.received(10_000 - bad.len() as u64, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.dead_letters().len(), bad.len());
 }

@@ -28,7 +28,7 @@ async fn over_tls_the_collector_must_be_vouched_for() {
     let mut forwarder = world.start(&stranger, &[]);
     forwarder.until_metric("forwarder_sink_holding", &[("sink", "splunk")], |v| v == 1.0).await;
     forwarder.says("set `ca_file` to the authority that signed Splunk's certificate").await;
-    forwarder.stop().await;
+    assert_eq!(forwarder.terminate().await, Some(7), "it stopped with logs in flight");
     assert_eq!(world.hec.tally().requests, 0);
 
     let ca_file = authority.write_ca_file(world.folder());

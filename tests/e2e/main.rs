@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
 mod command_line;
 mod crash;
 mod dead_letters;

@@ -154,6 +154,13 @@ async fn plugins_are_found_by_name_and_run_in_the_order_of_the_file_and_then_of_
         assert!(ended.log.contains(&format!("plugin=\"{name}\"")), "{name}: {}", ended.log);
     }
 
+    // Compiled code is kept: the second start has nothing to compile.
+    let mut forwarder = world.start(&config, &["--sink", "stdout:", "--plugin", "identity"]);
+    forwarder.says("at work").await;
+    let log = forwarder.stop().await.log;
+    let cached = log.lines().filter(|line| line.contains("cached=true")).count();
+    assert_eq!(cached, 3, "{log}");
+
     let mut command = Forwarder::command(world.folder());
     command.args(["--config", config.to_str().unwrap(), "--sink", "stdout:", "--plugin", "nope"]);
     let ended = Forwarder::spawn(command, &world.new_log()).end().await;

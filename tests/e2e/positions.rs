@@ -228,6 +228,25 @@ async fn a_service_with_a_bad_day_delays_logs_and_loses_and_repeats_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_cannot_be_saved_is_told_with_its_reason_and_saved_later() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..1_000), 100);
+    let config = world.config("forwarder.toml", "");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(1_000, &forwarder).await;
+    world.settled().await;
+    let denied = Fault::refuse(401, "Unauthorized");
+    world.sls.faults().inject(Api::UpdateCheckPoint, denied, 3);
+    world.put(&Logs(1_000..2_000), 100);
+    forwarder.says("checkpoint not saved").await;
+    forwarder.says("the service refused UpdateCheckPoint: HTTP 401 Unauthorized").await;
+    forwarder.says("`log:ConsumerGroupUpdateCheckPoint`").await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(0..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_is_damaged_holds_its_shard_and_is_asked_for_again() {
     let world = World::new(2).await;
     let logs = Logs(0..2_000);
@@ -242,6 +261,27 @@ async fn a_block_that_is_damaged_holds_its_shard_and_is_asked_for_again() {
     world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));
     assert_eq!(world.assert_received(&logs), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_group_larger_than_any_block_may_be_holds_its_shard_and_no_other() {
+    let world = World::new(2).await;
+    // Two groups, one to each shard: the first is far beyond the limit.
+    world.put(&Logs(0..10_000), 10_000);
+    world.put(&Logs(10_000..10_100), 100);
+    let narrow = world.settings().source("max_block", "1MiB");
+    let config = narrow.hec("splunk", &world.hec.url(), "").write("narrow.toml");
+    let mut forwarder = world.start(&config, &[]);
+    forwarder.says("more than the limit of 1048576; raise the limit of a pull").await;
+    world.received(100, &forwarder).await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+
+    let config = world.config("wide.toml", "");
+    let forwarder = world.start(&config, &[]);
+    world.received(10_100, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(0..10_100)), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -189,6 +189,30 @@ async fn a_key_that_is_revoked_while_running_stops_the_reading_and_loses_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_a_file_may_be_rotated_while_running() {
+    let world = world(World::sls(2).signatures(strict())).await;
+    let file = world.folder().join("key.json");
+    let write = |id: &str, secret: &str| {
+        let text = format!("{{\"AccessKeyId\":\"{id}\",\"AccessKeySecret\":\"{secret}\"}}");
+        std::fs::write(&file, text).unwrap();
+    };
+    write("id", "secret");
+    let settings = world.settings().key_file(&file);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let forwarder = world.start(&config, &[]);
+    world.put(&Logs(0..1_000), 100);
+    world.received(1_000, &forwarder).await;
+
+    write("renewed", "and-secret-too");
+    world.sls.accept(SignatureCheck::Strict(AccessKey::new("renewed", "and-secret-too")));
+    world.put(&Logs(1_000..2_000), 100);
+    world.received(2_000, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(0..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_not_there_yet_is_waited_for() {
     let world = world(World::sls(1)).await;
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

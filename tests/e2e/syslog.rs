@@ -68,6 +68,30 @@ async fn every_transport_framing_and_text_carries_every_log_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_tls_a_receiver_that_nobody_vouches_for_gets_nothing() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..1_000), 100);
+    let authority = Authority::new();
+    let siem = receivers::syslog(Text::Json).tls(authority.server()).start().await.unwrap();
+    let settings = world.settings().process("shutdown_grace", "1s");
+    let stranger = settings.clone().syslog("siem", &siem.url(), "").write("stranger.toml");
+    let mut forwarder = world.start(&stranger, &[]);
+    forwarder.until_metric("forwarder_sink_holding", &[("sink", "siem")], |v| v == 1.0).await;
+    forwarder.says("ca_file").await;
+    forwarder.says("nothing was lost").await;
+    forwarder.stop().await;
+    assert_eq!(siem.tally().received, 0);
+
+    let ca_file = authority.write_ca_file(world.folder());
+    let trust = format!("tls = {{ ca_file = \"{}\" }}", ca_file.display());
+    let config = settings.syslog("siem", &siem.url(), &trust).write("trusted.toml");
+    let forwarder = world.start(&config, &[]);
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_header_says_what_the_configuration_says() {
     let world = World::new(1).await;
     world.put(&Logs(0..10), 10);

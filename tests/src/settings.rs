@@ -116,6 +116,13 @@ impl Settings {
         self
     }
 
+    /// Takes the key from a file instead.
+    #[must_use]
+    pub fn key_file(mut self, path: &Path) -> Self {
+        self.credentials = Table::of(&[("file", &path.display().to_string())]);
+        self
+    }
+
     /// Adds a second `[[source]]` that differs from the first in these keys.
     #[must_use]
     pub fn another_source(mut self, otherwise: &[(&str, &str)]) -> Self {
