@@ -7,8 +7,9 @@ use forwarder_receivers::hec::Mode;
 use forwarder_receivers::syslog::SyslogReceiver;
 use forwarder_tests::{LOGSTORE, Logs, PATIENCE, PROJECT, World, receivers};
 
-/// The default budget, and what program, buffers of the kernel's sockets and plugins may have beside it.
-const MOST: u64 = (64 + 100) << 20;
+/// The default budget, and what else may be resident: the program, what the first blocks grow by until their
+/// growth is known, bodies being packed, and what the allocator keeps. `README.md` tells people to plan for 256.
+const MOST: u64 = (64 + 128) << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_sinks_down_or_slow_and_endless_input_memory_stays_within_its_bound() {

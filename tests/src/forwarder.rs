@@ -141,8 +141,15 @@ impl Forwarder {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Whether it has ended, as the kernel sees it, for those who may only look.
-    pub fn has_ended(&self) -> bool {
+    /// Resolves once it has ended, for those who may only look.
+    pub async fn gone(&self) {
+        while !self.is_zombie() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether it has ended and nobody has asked how.
+    fn is_zombie(&self) -> bool {
         let Some(id) = self.child.id() else { return true };
         let state = std::fs::read_to_string(format!("/proc/{id}/stat"));
         state.is_ok_and(|state| state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))

@@ -119,13 +119,12 @@ impl World {
     /// Waits until the receiver has seen this many different events.
     pub async fn received(&self, events: u64, forwarder: &Forwarder) {
         let seen = self.hec.wait_until(PATIENCE, |tally| tally.distinct_ids >= events);
-        let ended = until("the process ends, which it should not", async || forwarder.has_ended());
         let why = tokio::select! {
             seen = seen => match seen {
                 Ok(_) => return,
                 Err(error) => error.to_string(),
             },
-            () = ended => "it ended".to_owned(),
+            () = forwarder.gone() => "it ended".to_owned(),
         };
         panic!("{why}; the forwarder's log:\n{}", forwarder.log());
     }
