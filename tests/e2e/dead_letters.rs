@@ -188,3 +188,19 @@ async fn a_full_file_that_is_moved_away_makes_room_without_a_restart() {
     let received = world.hec.received();
     assert_eq!(assert_exactly(&received.ids, logs.fingerprints().filter(good)), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_part_refused_is_believed_however_it_falls_into_requests() {
+    let world = World::new(1).await;
+    let logs = Logs(0..10_000);
+    world.put(&logs, 100);
+    // 1.4 %, in each of the requests that are under way at once, one name a reply.
+    let bad = refuse_every(&world, 70);
+    let forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+    world.received(10_000 - bad.len() as u64, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.dead_letters().len(), bad.len());
+    let good = |id: &String| !bad.iter().any(|bad| id.split(':').next() == Some(bad));
+    assert_eq!(assert_exactly(&world.hec.received().ids, logs.fingerprints().filter(good)), 0);
+}

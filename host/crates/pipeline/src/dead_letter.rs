@@ -5,7 +5,9 @@
 //! nothing is deleted to make room. And if more than a small part of the rows is refused, the refusals
 //! themselves are doubted: a broken plugin or a wrong setting must not turn a logstore into dead letters.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::ops::{AddAssign, SubAssign};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forwarder_record::{Batch, EventId, Format, Origin, RowIx, Time};
@@ -207,17 +209,35 @@ pub(crate) struct RejectWatch {
     window: Mutex<Window>,
 }
 
-/// The current window and the one before it, so that a burst is not forgotten at the boundary.
-#[derive(Debug, Default, Clone, Copy)]
+/// What refusals are judged against. A window is over once as many rows as it holds were decided; the one
+/// before it counts too, so that a burst is not forgotten at the boundary.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Window {
+    /// Rows of offers that were heard about and of which more may be refused: as long as they are open, what
+    /// was refused of them is judged against all of them, and no window ends without them.
+    open: Seen,
     current: Seen,
     before: Seen,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     rows: usize,
     refused: usize,
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.refused += more.refused;
+    }
+}
+
+impl SubAssign for Seen {
+    fn sub_assign(&mut self, less: Self) {
+        self.rows -= less.rows;
+        self.refused -= less.refused;
+    }
 }
 
 impl RejectWatch {
@@ -225,24 +245,63 @@ impl RejectWatch {
         Self { limit, window: Mutex::default() }
     }
 
-    /// Counts `refused` refusals among `rows` rows, or nothing at all if that is more than the limit allows:
-    /// the same rows will be offered again.
+    /// Counts `refused` refusals among `rows` rows that are decided at once, or nothing at all if that is more
+    /// than the limit allows: the same rows will be offered again.
     pub(crate) fn admit(&self, rows: usize, refused: usize) -> Result<(), TooManyRefused> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let total = |part: fn(&Seen) -> usize| part(&window.before) + part(&window.current);
-        let seen = total(|seen| seen.rows) + rows;
-        let bad = total(|seen| seen.refused) + refused;
-        let allowed = self.limit.max_ratio * seen.max(self.limit.window) as f64;
-        if refused > 0 && bad as f64 > allowed {
-            let percent = self.limit.max_ratio * 100.0;
-            return Err(TooManyRefused { refused: bad, rows: seen, percent });
+        self.offer(rows).hear(refused)
+    }
+
+    /// Opens the account of rows that are offered together and may be refused one after the other.
+    pub(crate) fn offer(&self, rows: usize) -> Offer<'_> {
+        Offer { watch: self, rows, heard: None }
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows that were offered together. They count from the first answer about any of them, and belong to the
+/// past when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Offer<'a> {
+    watch: &'a RejectWatch,
+    rows: usize,
+    heard: Option<Seen>,
+}
+
+impl Offer<'_> {
+    /// Counts an answer in which `refused` more of the rows were refused, or nothing at all if that is more
+    /// than the limit allows: the same rows will be offered again.
+    pub(crate) fn hear(&mut self, refused: usize) -> Result<(), TooManyRefused> {
+        let first = self.heard.is_none();
+        let news = Seen { rows: if first { self.rows } else { 0 }, refused };
+        let mut window = self.watch.window();
+        let mut all = news;
+        for part in [window.open, window.current, window.before] {
+            all += part;
         }
-        window.current.rows += rows;
-        window.current.refused += refused;
-        if window.current.rows >= self.limit.window {
-            *window = Window { current: Seen::default(), before: window.current };
+        let limit = &self.watch.limit;
+        let allowed = limit.max_ratio * all.rows.max(limit.window) as f64;
+        if refused > 0 && all.refused as f64 > allowed {
+            let percent = limit.max_ratio * 100.0;
+            return Err(TooManyRefused { refused: all.refused, rows: all.rows, percent });
         }
+        window.open += news;
+        *self.heard.get_or_insert_default() += news;
         Ok(())
+    }
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        let Some(heard) = self.heard else { return };
+        let mut window = self.watch.window();
+        window.open -= heard;
+        window.current += heard;
+        if window.current.rows >= self.watch.limit.window {
+            window.before = mem::take(&mut window.current);
+        }
     }
 }
 
@@ -309,5 +368,29 @@ mod tests {
             assert_eq!(watch.admit(1_000, 0), Ok(()));
         }
         assert_eq!(watch.admit(50, 50), Ok(()));
+    }
+    #[test]
+    fn rows_whose_verdict_is_still_to_come_are_not_forgotten() {
+        let watch = watch();
+        let mut bodies: Vec<_> = (0..8).map(|_| watch.offer(1_000)).collect();
+        for round in 0..50 {
+            for body in &mut bodies {
+                assert_eq!(body.hear(1), Ok(()), "refusal {round} of each body");
+            }
+        }
+        let error = bodies[0].hear(1).unwrap_err();
+        assert_eq!(error, TooManyRefused { refused: 401, rows: 8_000, percent: 5.0 });
+    }
+
+    #[test]
+    fn rows_count_for_nothing_before_the_first_verdict_about_them() {
+        let watch = watch();
+        let mut bodies: Vec<_> = (0..8).map(|_| watch.offer(1_000)).collect();
+        assert!(
+            bodies.iter_mut().all(|body| body.hear(1_000).is_err()),
+            "however many are under way"
+        );
+        drop(bodies);
+        assert_eq!(*watch.window(), Window::default());
     }
 }

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::alarm::Holding;
 use crate::compute::Died;
-use crate::dead_letter::{Burial, TooManyRefused};
+use crate::dead_letter::{Burial, Offer, TooManyRefused};
 use crate::deliver::Desk;
 use crate::deliver::parcel::Parcel;
 use crate::ledger::sealed::{Proof, Settlement};
@@ -40,26 +40,26 @@ enum Step {
 
 /// Delivers a parcel, in as many requests as its sink's verdicts make of it.
 pub(super) async fn deliver(desk: Arc<Desk>, parcel: Parcel) {
-    // The rows are counted once, before any of them can be refused: of a body in which some are, the others
-    // are not delivered yet when the refusals are judged. Refuses nothing, since nothing was refused.
-    let _ = desk.refusals.admit(parcel.rows(), 0);
+    let mut offer = desk.refusals.offer(parcel.rows());
     let mut steps = VecDeque::from([Step::Send(parcel)]);
     while let Some(step) = steps.pop_front() {
         match step {
             Step::Bury(parcel, reason) => bury(&desk, parcel, &reason).await,
-            Step::Send(parcel) => match Attempts::new(&desk).until_decided(parcel).await {
-                Decision::Done => {}
-                Decision::Refused { bad, good, reason } => {
-                    steps.push_back(Step::Bury(bad, reason));
-                    if !good.is_empty() {
-                        steps.push_front(Step::Send(good));
+            Step::Send(parcel) => {
+                match Attempts::new(&desk, &mut offer).until_decided(parcel).await {
+                    Decision::Done => {}
+                    Decision::Refused { bad, good, reason } => {
+                        steps.push_back(Step::Bury(bad, reason));
+                        if !good.is_empty() {
+                            steps.push_front(Step::Send(good));
+                        }
+                    }
+                    Decision::Divided(first, second) => {
+                        steps.push_front(Step::Send(second));
+                        steps.push_front(Step::Send(first));
                     }
                 }
-                Decision::Divided(first, second) => {
-                    steps.push_front(Step::Send(second));
-                    steps.push_front(Step::Send(first));
-                }
-            },
+            }
         }
     }
 }
@@ -86,19 +86,21 @@ enum Decision {
 }
 
 /// The attempts at one parcel.
-struct Attempts<'a> {
-    desk: &'a Desk,
+struct Attempts<'d, 'o> {
+    desk: &'d Desk,
+    /// That of the whole body, of which the parcel may be a part.
+    offer: &'o mut Offer<'d>,
     retries: Backoff,
     holds: Backoff,
     failed: u32,
     holding: Option<Holding>,
 }
 
-impl<'a> Attempts<'a> {
-    fn new(desk: &'a Desk) -> Self {
+impl<'d, 'o> Attempts<'d, 'o> {
+    fn new(desk: &'d Desk, offer: &'o mut Offer<'d>) -> Self {
         let retry = &desk.settings.retry;
         let (retries, holds) = (retry.retries(), retry.holds());
-        Self { desk, retries, holds, failed: 0, holding: None }
+        Self { desk, offer, retries, holds, failed: 0, holding: None }
     }
 
     async fn until_decided(mut self, mut parcel: Parcel) -> Decision {
@@ -172,7 +174,9 @@ impl<'a> Attempts<'a> {
     }
 
     fn delivered(self, parcel: Parcel) -> Decision {
-        let Self { desk, failed, holding, .. } = self;
+        let Self { desk, offer, failed, holding, .. } = self;
+        // Cannot be too many refused, since none was.
+        let _ = offer.hear(0);
         let rows = parcel.rows();
         desk.meters.delivered_records.increment(rows as u64);
         desk.meters.delivered_bytes.increment(parcel.bytes() as u64);
@@ -233,7 +237,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn reject(&self, parcel: Parcel, rows: Vec<usize>, cause: &BoxError) -> Doubtful {
+    fn reject(&mut self, parcel: Parcel, rows: Vec<usize>, cause: &BoxError) -> Doubtful {
         let mut rows: Vec<_> = rows.into_iter().filter(|&row| row < parcel.rows()).collect();
         rows.sort_unstable();
         rows.dedup();
@@ -241,7 +245,7 @@ impl<'a> Attempts<'a> {
             // It names a row that is not there: as good as not naming one.
             return self.divide(parcel, cause);
         }
-        if let Err(doubt) = self.desk.refusals.admit(0, rows.len()) {
+        if let Err(doubt) = self.offer.hear(rows.len()) {
             return Err((parcel, doubt));
         }
         self.desk.meters.rejected.increment(1);
@@ -255,7 +259,7 @@ impl<'a> Attempts<'a> {
         Ok(Decision::Refused { bad, good, reason: cause.to_string() })
     }
 
-    fn divide(&self, parcel: Parcel, cause: &BoxError) -> Doubtful {
+    fn divide(&mut self, parcel: Parcel, cause: &BoxError) -> Doubtful {
         if parcel.rows() == 1 {
             return self.reject(parcel, vec![0], cause);
         }
