@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forwarder_sinks::TlsSettings;
 use forwarder_sinks::syslog::{
-    Facility, Framing, OversizePolicy, Payload, Priority, Separator, Severity,
+    Facility, Framing, OversizePolicy, Payload, Priority, Separator, Severity, WindowLimits,
 };
 
 use super::address::{self, Address, SYSLOG, Transport};
@@ -38,6 +38,8 @@ pub struct SyslogConfig {
     pub max_message: usize,
     /// What happens to a longer one.
     pub oversize: OversizePolicy,
+    /// What is kept to be sent again when the connection breaks.
+    pub resend: WindowLimits,
     /// How long connecting or a stalled write may take.
     pub timeout: Duration,
     /// Whom we trust.
@@ -66,6 +68,7 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
     let oversizes =
         [("dead_letter", OversizePolicy::Reject), ("truncate", OversizePolicy::Truncate)];
     let oversize = section.choice("oversize", &oversizes, cx);
+    let resend = resend(section, cx);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
     let server_name = section.text("server_name", cx).map(|found| found.value);
@@ -80,10 +83,20 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
         max_message: max_message
             .map_or(MAX_MESSAGE, |found| usize::try_from(found.value).unwrap_or(MAX_MESSAGE)),
         oversize: oversize.map_or(OversizePolicy::Reject, |found| found.value),
+        resend,
         timeout: timeout.map_or(30 * SECOND, |found| found.value),
         tls,
         server_name,
     })
+}
+
+/// Reads `resend_window`, in bytes, and `resend_age`.
+fn resend(section: &mut Section, cx: &mut Context<'_>) -> WindowLimits {
+    let WindowLimits { bytes, age } = WindowLimits::default();
+    let wanted = section.size("resend_window", 0..=1 << 30, cx);
+    let wanted = wanted.and_then(|found| usize::try_from(found.value).ok());
+    let for_long = section.duration("resend_age", SECOND..=3600 * SECOND, cx);
+    WindowLimits { bytes: wanted.unwrap_or(bytes), age: for_long.map_or(age, |found| found.value) }
 }
 
 /// Reads `address`, or the sample's `host`, `port` and `protocol`.

@@ -10,7 +10,7 @@ use forwarder_pipeline::{
 };
 use forwarder_record::{Batch, Encoded, RowIx};
 use forwarder_sinks::file::{self, Durability, FileSink, StdoutSink};
-use forwarder_sinks::syslog::{self, HeaderFormat, Security, Target, WindowLimits, rfc5424};
+use forwarder_sinks::syslog::{self, HeaderFormat, Security, Target, rfc5424};
 use forwarder_sinks::{Body, Cause, Notes, Outcome, hec};
 use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
@@ -171,7 +171,7 @@ fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error
         server_name: config.server_name.clone(),
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
         write_timeout: config.timeout,
-        window: WindowLimits::default(),
+        window: config.resend,
     })?;
     Ok(Protocol::Syslog(encoder, client))
 }
@@ -223,7 +223,12 @@ impl Sink for WiredSink {
     }
 
     fn limits(&self) -> BodyLimits {
-        self.limits
+        let BodyLimits { max_bytes, max_rows } = self.limits;
+        let learned = match &self.protocol {
+            Protocol::Hec(_, client, _) => client.body_limit(),
+            _ => usize::MAX,
+        };
+        BodyLimits { max_bytes: max_bytes.min(learned), max_rows }
     }
 
     fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict> {

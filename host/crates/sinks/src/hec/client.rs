@@ -4,6 +4,7 @@
 //! that is the pipeline's business. It follows no redirect, since that would carry the token elsewhere.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -23,6 +24,10 @@ const POOL_IDLE: Duration = Duration::from_secs(10);
 
 /// How much of a reply is read. HEC replies are a line; a web page need not be read to its end.
 const REPLY_BYTES: usize = 64 * 1024;
+
+/// The least that we believe a collector means when it calls bodies too large. A larger row is what is too
+/// large then, not the company it is in.
+const LEAST_BODY: usize = 4 * 1024;
 
 /// How long the next request waits after Splunk has said that its queue is nearly full.
 const EASE_OFF: Duration = Duration::from_millis(500);
@@ -105,6 +110,8 @@ pub struct Client {
     token: Token,
     /// No request before this instant: Splunk's queue was nearly full.
     not_before: Mutex<Option<Instant>>,
+    /// Half of the smallest body of several rows that was called too large.
+    body_limit: AtomicUsize,
 }
 
 /// Settings from which no client can be made.
@@ -140,7 +147,8 @@ impl Client {
             .timeout(timeout)
             .user_agent(concat!("forwarder/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, endpoint, token, not_before: Mutex::new(None) })
+        let (not_before, body_limit) = (Mutex::new(None), AtomicUsize::new(usize::MAX));
+        Ok(Self { http, endpoint, token, not_before, body_limit })
     }
 
     /// Where this client posts to, for messages.
@@ -156,8 +164,32 @@ impl Client {
             return Outcome::Delivered;
         }
         match self.post(body).await {
-            Ok(reply) => reply.outcome(self.endpoint.as_str(), body.rows()),
+            Ok(reply) => {
+                if reply.is_too_large() && body.rows() > 1 {
+                    self.learn(body.raw_bytes());
+                }
+                reply.outcome(self.endpoint.as_str(), body.rows())
+            }
             Err(unreachable) => unreachable.outcome(),
+        }
+    }
+
+    /// The largest body that is worth sending, in bytes before compression, as refusals have taught:
+    /// `usize::MAX` before the first. It never grows, since nobody tells when a limit was raised.
+    pub fn body_limit(&self) -> usize {
+        self.body_limit.load(Ordering::Relaxed)
+    }
+
+    fn learn(&self, refused: usize) {
+        let limit = (refused / 2).max(LEAST_BODY);
+        if self.body_limit.fetch_min(limit, Ordering::Relaxed) > limit {
+            let collector = self.endpoint.as_str();
+            tracing::info!(
+                collector,
+                refused_bytes = refused,
+                max_body = limit,
+                "collector takes no bodies of that size, sending smaller ones; `max_body` spares the attempts"
+            );
         }
     }
 

@@ -74,6 +74,11 @@ impl Reply {
         self.is_success() && matches!(self.code, Some(24 | 25))
     }
 
+    /// The body was too large, for Splunk or for a proxy before it.
+    pub fn is_too_large(&self) -> bool {
+        self.status == 413
+    }
+
     /// What the reply means for a body of `rows` rows that was posted to `endpoint`.
     pub fn outcome(&self, endpoint: &str, rows: usize) -> Outcome {
         let (action, reason) = self.rule();

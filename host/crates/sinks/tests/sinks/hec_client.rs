@@ -209,3 +209,32 @@ async fn tls_wants_a_certificate_of_the_authority_we_named() {
     let outcome = over_tls(&theirs, Verify::CaFile(ours.ca_file())).await;
     assert_eq!((outcome.label(), reason(&outcome)), ("hold", "tls_refused"), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn what_is_too_large_once_is_not_tried_again() {
+    const TOO_LARGE: &str = "413 Request Entity Too Large\n\n<html>too large</html>";
+    let collector = Collector::start().await;
+    let client = client(&collector);
+    assert_eq!(client.body_limit(), usize::MAX);
+    let serving = async {
+        let mut stream = collector.accept().await;
+        for _request in 0..5 {
+            exchange(&mut stream, TOO_LARGE).await;
+        }
+    };
+    let rows =
+        |count: usize, bytes: usize| Body::plain(vec!["x".repeat(bytes).into(); count], count);
+    let sending = async {
+        for (body, limit) in [
+            (rows(1, 90_000), usize::MAX), // a single row says nothing about bodies
+            (rows(10, 10_000), 50_000),
+            (rows(10, 20_000), 50_000), // was under way meanwhile
+            (rows(4, 10_000), 20_000),
+            (rows(2, 10), 4_096),
+        ] {
+            let outcome = client.send(&body).await;
+            assert_eq!((reason(&outcome), client.body_limit()), ("too_large", limit));
+        }
+    };
+    join!(serving, sending);
+}
