@@ -23,19 +23,14 @@ pub enum Start {
 
 /// Reads `start`; absent means `"begin"`, since a forwarder that skips is worse than one that repeats.
 pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Start> {
-    if !section.has("start") {
-        return Some(Start::Begin);
-    }
-    let found = section.text("start", cx)?;
+    let absent = !section.has("start");
+    let Some(found) = section.text("start", cx) else { return absent.then_some(Start::Begin) };
     match parse(&found.value, &cx.zone) {
         Ok(Parsed { start: Start::At(instant), assumed_zone: true }) => {
             let zone = zone_name(&cx.zone);
             let message = format!("`{}` is read in {zone}: starting at {instant}", found.value);
-            cx.notice(
-                &found.at,
-                message,
-                "set `timezone`, or write the time as 2026-01-01T00:00:00Z",
-            );
+            let help = format!("write \"{instant}\" to leave no doubt");
+            cx.notice(&found.at, message, help);
             Some(Start::At(instant))
         }
         Ok(parsed) => Some(parsed.start),
