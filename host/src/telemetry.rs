@@ -90,7 +90,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsInstalled)?;
     forwarder_pipeline::describe_metrics();
     forwarder_sls::metrics::describe();
-    forwarder_sls::metrics::describe();
+    forwarder_plugin::metrics::describe();
     metrics::describe_counter!(
         TRUNCATED_RECORDS,
         "rows whose end was cut off to fit a sink's limit"

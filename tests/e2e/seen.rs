@@ -1,5 +1,7 @@
 //! Seen from outside: health, metrics and log lines, as monitoring systems and people read them.
 
+use std::net::TcpListener;
+
 use forwarder_emulator::faults::Fault;
 use forwarder_emulator::{Api, Limits};
 use forwarder_receivers::hec::BadEvent;
@@ -39,13 +41,17 @@ async fn a_standby_without_shards_is_ready_and_nothing_can_be_changed_from_outsi
     assert_eq!(standby.terminate().await, Some(0));
 }
 
+/// The first of two free ports in a row, below those that the system gives to whoever asks for any.
+fn two_free_ports() -> u16 {
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = (20_000..30_000).cycle().skip(std::process::id() as usize % 10_000).step_by(2);
+    ports.find(|port| is_free(*port) && is_free(port + 1)).expect("some ports are free")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_instance_on_a_host_has_a_name_a_port_and_files_of_its_own() {
     let world = World::new(2).await;
-    // A port that is free, and so in all likelihood is the next one.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = two_free_ports();
     let text = world.settings().hec("splunk", &world.hec.url(), "").text();
     let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
     let config = world.folder().join("forwarder.toml");
@@ -197,7 +203,9 @@ async fn names_and_labels_of_metrics_are_an_interface() {
     forwarder.until_metric("forwarder_membership_lost_total", &[], |lost| lost >= 1.0).await;
     siem.wait_for(1, PATIENCE).await.unwrap();
 
-    shapes.extend(forwarder.metrics().await.shapes());
+    let metrics = forwarder.metrics().await;
+    assert_eq!(metrics.unexplained(), Vec::<&str>::new(), "every metric is described");
+    shapes.extend(metrics.shapes());
     assert_eq!(forwarder.terminate().await, Some(0));
     let shapes: Vec<String> = shapes.into_iter().collect();
     insta::assert_snapshot!("metrics", shapes.join("\n"));
@@ -223,6 +231,5 @@ async fn metrics_count_what_happened_no_more_and_no_less() {
     assert_eq!(sum("forwarder_pulled_groups_total", &[]), 30.0);
     let pulled = sum("forwarder_pulled_bytes_total", &[]);
     assert_eq!(pulled, world.sls.traffic().pulled_bytes as f64, "counted once");
-    assert_eq!(metrics.unexplained(), Vec::<&str>::new(), "every metric is described");
     assert_eq!(forwarder.terminate().await, Some(0));
 }

@@ -69,11 +69,6 @@ impl Budget {
     pub fn limit(&self) -> u64 {
         self.account.limit
     }
-
-    /// Whether more than half of it is in use: the time to pull smaller blocks.
-    pub fn under_pressure(&self) -> bool {
-        self.used().saturating_mul(2) > self.limit()
-    }
 }
 
 /// Some bytes of a [`Budget`]. Gives them back when it is dropped.

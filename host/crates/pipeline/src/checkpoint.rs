@@ -23,8 +23,8 @@ pub(crate) struct Saver {
     saved: Option<Position>,
     /// Sequence number of the newest safe point we were given.
     reached: u64,
-    /// When the stored checkpoint was last known to be all there is to save.
-    up_to_date: Instant,
+    /// When the oldest batch was pulled of those that are settled and not saved.
+    unsaved_since: Option<Instant>,
 }
 
 /// The store says that the shard is somebody else's.
@@ -48,8 +48,8 @@ impl Saver {
         stored: Option<Position>,
     ) -> Self {
         let (shard, meters) = (ledger.shard().clone(), ledger.meters().clone());
-        let up_to_date = Instant::now();
-        Self { shard, meters, store, pending: None, saved: stored, reached: 0, up_to_date }
+        let (pending, unsaved_since) = (None, None);
+        Self { shard, meters, store, pending, saved: stored, reached: 0, unsaved_since }
     }
 
     /// Follows the ledger, saving every `interval`. Ends only with the lease; may be dropped at any time,
@@ -61,12 +61,8 @@ impl Saver {
             if let Err(gone) = self.save().await {
                 return gone;
             }
-            let age = if ledger.standing().borrow().open == 0 && self.pending.is_none() {
-                self.up_to_date = Instant::now();
-                Duration::ZERO
-            } else {
-                self.up_to_date.elapsed()
-            };
+            let oldest = self.unsaved_since.or_else(|| ledger.oldest());
+            let age = oldest.map_or(Duration::ZERO, |pulled| pulled.elapsed());
             self.meters.checkpoint_age.set(age.as_secs_f64());
         }
     }
@@ -99,6 +95,8 @@ impl Saver {
         }
         self.reached = point.seq();
         let stored = self.saved.as_ref() == Some(point.next());
+        let since = self.unsaved_since.unwrap_or_else(|| point.since());
+        self.unsaved_since = (!stored).then_some(since);
         self.pending = (!stored).then_some(point);
     }
 
@@ -111,7 +109,7 @@ impl Saver {
                 self.meters.checkpoints_saved.increment(1);
                 self.saved = Some(point.next().clone());
                 self.pending = None;
-                self.up_to_date = Instant::now();
+                self.unsaved_since = None;
                 Ok(())
             }
             Err(SaveError::LeaseLost(cause)) => {
@@ -119,7 +117,7 @@ impl Saver {
                 Err(LeaseGone(cause))
             }
             Err(SaveError::Unavailable(cause)) => {
-                self.meters.checkpoints_refused.increment(1);
+                self.meters.checkpoints_failed.increment(1);
                 warn!(
                     shard = %self.shard,
                     error = %cause,

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::ledger::sealed::Settlement;
 use crate::metrics::ShardMeters;
@@ -56,7 +57,7 @@ impl Ledger {
     pub fn open(&self, next: Position) -> Ticket {
         let seq = {
             let mut book = self.home.book();
-            book.slots.push_back(Slot { next, state: SlotState::Open });
+            book.slots.push_back(Slot { next, state: SlotState::Open, pulled: Instant::now() });
             book.first + book.slots.len() as u64 - 1
         };
         self.home.publish();
@@ -72,7 +73,10 @@ impl Ledger {
             // A shard that polls in vain while a sink is down must not grow the ledger poll by poll.
             match book.slots.back_mut() {
                 Some(last) if last.state == SlotState::Settled => last.next = next,
-                _ => book.slots.push_back(Slot { next, state: SlotState::Settled }),
+                _ => {
+                    let pulled = Instant::now();
+                    book.slots.push_back(Slot { next, state: SlotState::Settled, pulled });
+                }
             }
             book.advance(&self.home.shard);
         }
@@ -82,6 +86,11 @@ impl Ledger {
     /// The end of the longest settled prefix, if it moved since the last call.
     pub fn safe_point(&self) -> Option<SafePoint> {
         self.home.book().reached.take()
+    }
+
+    /// When the oldest batch was pulled that no safe point covers.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.home.book().slots.front().map(|slot| slot.pulled)
     }
 
     /// How many batches are open or abandoned now, and a way to wait for a change.
@@ -131,6 +140,7 @@ pub struct SafePoint {
     shard: ShardId,
     seq: u64,
     next: Position,
+    since: Instant,
 }
 
 impl SafePoint {
@@ -147,6 +157,11 @@ impl SafePoint {
     /// How many entries of the ledger it covers; a later safe point of the same ledger has no less.
     pub(crate) const fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// When the oldest batch was pulled of those that it covers and the one told before it did not.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
     }
 }
 
@@ -279,6 +294,7 @@ struct Book {
 struct Slot {
     next: Position,
     state: SlotState,
+    pulled: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,9 +337,10 @@ impl Book {
     /// Moves the safe point over the settled prefix.
     fn advance(&mut self, shard: &ShardId) {
         while self.slots.front().is_some_and(|slot| slot.state == SlotState::Settled) {
-            let Some(Slot { next, .. }) = self.slots.pop_front() else { return };
+            let Some(Slot { next, pulled, .. }) = self.slots.pop_front() else { return };
             self.first += 1;
-            self.reached = Some(SafePoint { shard: shard.clone(), seq: self.first, next });
+            let since = self.reached.take().map_or(pulled, |untold| untold.since);
+            self.reached = Some(SafePoint { shard: shard.clone(), seq: self.first, next, since });
         }
     }
 }

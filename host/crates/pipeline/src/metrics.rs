@@ -56,7 +56,7 @@ pub fn describe() {
             Unit::Count,
             "rows settled, by outcome; once per sink they were routed to",
         ),
-        (CHECKPOINTS, Unit::Count, "checkpoints saved or refused, by outcome"),
+        (CHECKPOINTS, Unit::Count, "safe points by what came of saving them"),
         (ROUTED_RECORDS, Unit::Count, "rows matched by each route, numbered from 1 in file order"),
         (UNKNOWN_LABEL_RECORDS, Unit::Count, "rows whose label no route names"),
         (DELIVERED_RECORDS, Unit::Count, "rows a sink took responsibility for"),
@@ -75,7 +75,11 @@ pub fn describe() {
     let gauges = [
         (OPEN_BATCHES, Unit::Count, "batches between pull and settle"),
         (SHARD_HOLDING, Unit::Count, "1 while the shard stands still until a person acts"),
-        (CHECKPOINT_AGE, Unit::Seconds, "time since the saved checkpoint was up to date"),
+        (
+            CHECKPOINT_AGE,
+            Unit::Seconds,
+            "age of the oldest block that the checkpoint does not cover",
+        ),
         (SINK_HOLDING, Unit::Count, "1 while the sink takes nothing until a person acts"),
         (DEAD_LETTER_HOLDING, Unit::Count, "1 while dead letters cannot be written"),
         (IN_FLIGHT_BYTES, Unit::Bytes, "bytes between pull and settle"),
@@ -115,6 +119,7 @@ pub(crate) struct ShardMeters {
     pub(crate) checkpoint_age: Gauge,
     pub(crate) checkpoints_saved: Counter,
     pub(crate) checkpoints_refused: Counter,
+    pub(crate) checkpoints_failed: Counter,
 }
 
 impl ShardMeters {
@@ -135,6 +140,14 @@ impl ShardMeters {
             checkpoint_age: gauge!(CHECKPOINT_AGE, &labels()),
             checkpoints_saved: counter!(CHECKPOINTS, &with("saved")),
             checkpoints_refused: counter!(CHECKPOINTS, &with("refused")),
+            checkpoints_failed: counter!(CHECKPOINTS, &with("failed")),
+        }
+    }
+
+    /// Nothing of the shard is in our hands any more.
+    pub(crate) fn at_rest(&self) {
+        for gauge in [&self.open_batches, &self.holding, &self.checkpoint_age] {
+            gauge.set(0.0);
         }
     }
 }

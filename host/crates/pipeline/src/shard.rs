@@ -137,7 +137,7 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
         Ok(goal) => line.end(goal, &mut saver, &mut orders).await,
         Err(LeaseGone(cause)) => line.lost(&cause),
     };
-    line.ledger.meters().holding.set(0.0);
+    line.ledger.meters().at_rest();
     info!(shard = %line.ledger.shard(), tally = ?line.ledger.tally(), "{end}");
     end
 }

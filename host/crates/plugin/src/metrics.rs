@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::metrics::{counter, histogram};
+use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
 use crate::fault::Fault;
 
@@ -24,6 +24,19 @@ pub const ROWS_AT_FAULT: &str = "forwarder_plugin_rows_at_fault_total";
 pub const NOT_JSON: &str = "forwarder_plugin_not_json_total";
 /// Lines of a plugin that were left out of the log, by `plugin`.
 pub const LOG_LINES_SUPPRESSED: &str = "forwarder_plugin_log_lines_suppressed_total";
+
+/// Tells the recorder what the metrics mean. Call once, after the recorder is installed.
+pub fn describe() {
+    describe_counter!(CALLS, "Calls of `process`, by outcome.");
+    describe_histogram!(CALL_SECONDS, Unit::Seconds, "CPU time of calls of `process`.");
+    describe_counter!(INSTANCES_RETIRED, "Instances thrown away, by reason.");
+    describe_counter!(ROWS_DROPPED, "Rows dropped on purpose.");
+    describe_counter!(ROWS_REJECTED, "Rows for the dead letters.");
+    describe_counter!(ROWS_EMITTED, "Rows added.");
+    describe_counter!(ROWS_AT_FAULT, "Rows that failed and were not dead-lettered, by policy.");
+    describe_counter!(NOT_JSON, "Values that were to be JSON and are not; they stayed text.");
+    describe_counter!(LOG_LINES_SUPPRESSED, "Lines of the plugin left out of the log.");
+}
 
 pub(crate) fn call(plugin: &str, result: Result<(), &Fault>, cpu: Duration) {
     let outcome = result.map_or_else(Fault::kind, |()| "ok");

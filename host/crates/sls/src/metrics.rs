@@ -18,10 +18,6 @@ pub const FILTER_FAILED_LINES: &str = "forwarder_filter_failed_lines_total";
 pub const HEARTBEATS: &str = "forwarder_heartbeats_total";
 /// Positions that were no longer valid and were replaced; data may have been lost.
 pub const INVALID_CURSOR_RESETS: &str = "forwarder_invalid_cursor_resets_total";
-/// Checkpoints saved.
-pub const CHECKPOINTS_SAVED: &str = "forwarder_checkpoints_saved_total";
-/// Checkpoints refused because the shard is not ours any more.
-pub const CHECKPOINTS_REFUSED: &str = "forwarder_checkpoints_refused_total";
 /// How often this consumer lost its membership in the group.
 pub const MEMBERSHIP_LOST: &str = "forwarder_membership_lost_total";
 /// Shards this consumer works on.
@@ -44,8 +40,6 @@ pub fn describe() {
     describe_counter!(FILTER_FAILED_LINES, "Lines on which the service-side filter failed.");
     describe_counter!(HEARTBEATS, "Heartbeats, by outcome.");
     describe_counter!(INVALID_CURSOR_RESETS, "Invalid positions replaced; data may be lost.");
-    describe_counter!(CHECKPOINTS_SAVED, "Checkpoints saved.");
-    describe_counter!(CHECKPOINTS_REFUSED, "Checkpoints refused: the shard is not ours any more.");
     describe_counter!(MEMBERSHIP_LOST, "Times this consumer lost its membership.");
 }
 
@@ -58,7 +52,6 @@ pub(crate) struct ShardMetrics {
     packed: Counter,
     groups: Counter,
     failed_lines: Counter,
-    saved: Counter,
 }
 
 impl ShardMetrics {
@@ -74,7 +67,6 @@ impl ShardMetrics {
             packed: counter!(PULLED_PACKED_BYTES, labels.to_vec()),
             groups: counter!(PULLED_GROUPS, labels.to_vec()),
             failed_lines: counter!(FILTER_FAILED_LINES, labels.to_vec()),
-            saved: counter!(CHECKPOINTS_SAVED, labels.to_vec()),
             labels,
         }
     }
@@ -105,14 +97,6 @@ impl ShardMetrics {
 
     pub(crate) fn cursor_reset(&self) {
         counter!(INVALID_CURSOR_RESETS, self.labels.to_vec()).increment(1);
-    }
-
-    pub(crate) fn saved(&self) {
-        self.saved.increment(1);
-    }
-
-    pub(crate) fn save_refused(&self) {
-        counter!(CHECKPOINTS_REFUSED, self.labels.to_vec()).increment(1);
     }
 }
 

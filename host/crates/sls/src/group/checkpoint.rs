@@ -82,7 +82,6 @@ impl Checkpoints {
         let error = match outcome {
             Ok(()) => {
                 *saved = Some(cursor.clone());
-                desk.metrics.saved();
                 tracing::debug!(shard = desk.shard, ?cursor, "checkpoint saved");
                 return Ok(());
             }
@@ -100,7 +99,6 @@ impl Checkpoints {
     }
 
     fn lost(&self, source: Option<Error>) -> SaveError {
-        self.desk.metrics.save_refused();
         SaveError::LeaseLost { shard: self.desk.shard, source }
     }
 }

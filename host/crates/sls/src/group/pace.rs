@@ -50,11 +50,6 @@ impl Count {
         Self { target_bytes, current: FIRST_COUNT }
     }
 
-    /// Aims at blocks of another size.
-    pub(crate) fn aim_for(&mut self, target_bytes: u64) {
-        self.target_bytes = target_bytes.max(1);
-    }
-
     pub(crate) fn get(&self) -> u32 {
         self.current
     }
@@ -99,7 +94,7 @@ mod tests {
             count.learn(groups, groups * 10_000);
         }
         assert_eq!(count.get(), 104);
-        count.aim_for(10 << 20);
+        let mut count = Count::new(10 << 20);
         for _ in 0..5 {
             let groups = u64::from(count.get());
             count.learn(groups, groups * 10_000);

@@ -111,11 +111,6 @@ impl Puller {
         })
     }
 
-    /// Aims at blocks of this many unpacked bytes from now on; less under memory pressure.
-    pub fn aim_for(&mut self, block_bytes: u64) {
-        self.count.aim_for(block_bytes);
-    }
-
     /// Goes back to a position that was pulled before, to read from there again after a moment.
     pub fn rewind(&mut self, cursor: Cursor) {
         self.position = Some(cursor);
