@@ -384,9 +384,16 @@ impl<'l> Decoder<'l> {
 /// Key and value of a `Content` or a `LogTag`; each empty when absent, the last one when repeated.
 #[inline]
 fn pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
-    if let Some(pair) = usual_pair(range.of(block), range.start) {
-        return Ok(pair);
+    match usual_pair(range.of(block), range.start) {
+        Some(pair) => Ok(pair),
+        None => any_pair(block, range),
     }
+}
+
+/// Apart from [`pair`], so that the usual form is read in place: handing two ranges back through memory would
+/// cost more than reading them.
+#[cold]
+fn any_pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
     let mut key = Range::default();
     let mut value = Range::default();
     let mut fields = Reader::new(block, range);
@@ -400,16 +407,20 @@ fn pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
     Ok((key, value))
 }
 
-/// The form that every writer produces: key, then value, both shorter than 128 bytes, nothing else.
+/// The form that every writer produces: key, then value, nothing else; the key shorter than 128 bytes, the value
+/// than 16 KiB.
 #[inline]
 fn usual_pair(bytes: &[u8], start: u32) -> Option<(Range, Range)> {
     let [0x0a, key_len @ 0..0x80, rest @ ..] = bytes else { return None };
-    let [0x12, value_len @ 0..0x80, value @ ..] = rest.get(usize::from(*key_len)..)? else {
-        return None;
+    let key = Range { start: start + 2, len: u32::from(*key_len) };
+    let (value_len, head, value) = match rest.get(usize::from(*key_len)..)? {
+        [0x12, len @ 0..0x80, value @ ..] => (u32::from(*len), 2, value),
+        [0x12, low, high @ 0..0x80, value @ ..] => {
+            (u32::from(*low & 0x7f) | u32::from(*high) << 7, 3, value)
+        }
+        _ => return None,
     };
-    let (key_len, value_len) = (u32::from(*key_len), u32::from(*value_len));
-    let key = Range { start: start + 2, len: key_len };
-    let value_range = Range { start: key.end() + 2, len: value_len };
+    let value_range = Range { start: key.end() + head, len: value_len };
     (value.len() == value_len as usize).then_some((key, value_range))
 }
 
