@@ -174,7 +174,7 @@ impl Call {
         Ok(())
     }
 
-    /// Records an edit of the rows it names, which makes up to `cells` new cells.
+    /// Records an edit of the rows it names, which makes up to `cells` new cells that it does not count itself.
     pub(crate) fn edit(
         &mut self,
         cells: usize,

@@ -25,6 +25,12 @@ pub struct Applied {
     pub not_json: usize,
 }
 
+/// JSON text that the edits of one slice may have read and written, as a multiple of the slice: an edit walks
+/// the whole field, and what it writes is held until the batch is done. A plugin's call is charged by the
+/// same measure for the fields as they were; this is for what earlier edits made of them.
+const JSON_FACTOR: usize = 32;
+const JSON_FLOOR: usize = 1 << 20;
+
 /// The least room left beside a row that had to move because a field was added to it. More for long rows:
 /// growing by a share keeps the moves of a row that gets field after field in proportion to its fields.
 const LEAST_SPARE_CELLS: usize = 4;
@@ -44,6 +50,7 @@ impl Batch {
             time_key: self.key_id("__time__"),
             fate: vec![Fate::Stays; slice.len()],
             applied: Applied::default(),
+            json_left: slice.bytes().saturating_mul(JSON_FACTOR).saturating_add(JSON_FLOOR),
             slice,
             batch: self,
         };
@@ -154,6 +161,8 @@ struct Application<'a> {
     fate: Vec<Fate>,
     applied: Applied,
     time_key: Option<KeyId>,
+    /// Bytes of JSON that may still be read or written.
+    json_left: usize,
 }
 
 impl Application<'_> {
@@ -256,11 +265,14 @@ impl Application<'_> {
 
     fn nest(&mut self, key: &str, rows: impl Iterator<Item = u32>) {
         let Some(key) = self.batch.key_id(key) else { return };
-        for ix in rows.filter_map(|row| self.staying(row)).collect::<Vec<_>>() {
-            let Some(at) = self.batch.position(ix, key) else { continue };
-            let Some(cell) = self.batch.cells.get_mut(at) else { continue };
-            if cell.format() == Format::Json || json::is_valid(self.batch.text.get(cell.value)) {
-                *cell = cell.with_format(Format::Json);
+        for row in rows {
+            let Some(ix) = self.staying(row) else { continue };
+            let Some(cell) = self.batch.cell_data(ix, key) else { continue };
+            if cell.format() == Format::Json || !self.afford(row, cell.value.len() as usize) {
+                continue;
+            }
+            if json::is_valid(self.batch.text.get(cell.value)) {
+                self.batch.put_cell(ix, cell.with_format(Format::Json));
             } else {
                 self.applied.not_json += 1;
             }
@@ -369,17 +381,34 @@ impl Application<'_> {
         rewrite: impl Fn(&str) -> Result<Option<String>, json::Unfit>,
     ) -> Result<(), TextFull> {
         let Some(cell) = self.batch.cell_data(ix, key) else { return Ok(()) };
+        if !self.afford(row, cell.value.len() as usize) {
+            return Ok(());
+        }
         let held = self.batch.text.get(cell.value);
         let is_json = cell.format() == Format::Json || json::is_valid(held);
         match if is_json { rewrite(held) } else { Err(json::Unfit) } {
+            // What was put in, or the path to it, may nest the whole too deep.
+            Ok(Some(text)) if json::is_too_deep(&text) => self.applied.not_json += 1,
             Ok(Some(text)) => {
-                let span = self.batch.text.add(&text)?;
-                self.put(row, ix, CellData::new(key, span).with_format(cell.format()));
+                if self.afford(row, text.len()) {
+                    let span = self.batch.text.add(&text)?;
+                    self.put(row, ix, CellData::new(key, span).with_format(cell.format()));
+                }
             }
             Ok(None) => {}
             Err(json::Unfit) => self.applied.not_json += 1,
         }
         Ok(())
+    }
+
+    /// Takes the reading or writing of so much JSON from the budget; a row it does not suffice for is rejected.
+    fn afford(&mut self, row: u32, bytes: usize) -> bool {
+        let left = self.json_left.checked_sub(bytes);
+        match left {
+            Some(left) => self.json_left = left,
+            None => self.reject(row, "the plugin had too much JSON checked or rewritten"),
+        }
+        left.is_some()
     }
 
     fn route(&mut self, label: &str, rows: &[u32]) {
@@ -439,17 +468,21 @@ impl Application<'_> {
         for (key, value) in fields {
             let cell = CellData::new(batch.intern(key)?, batch.text.add(value)?);
             batch.put_cell(ix, cell);
-            let time = (self.time_key == Some(cell.key())).then(|| Time::parse(value));
             let Some(row) = batch.rows.get_mut(ix.index()) else { continue };
             row.added_bytes = row.added_bytes.saturating_add((key.len() + value.len()) as u32);
-            match time {
-                Some(Some(time)) => row.time = time,
-                Some(None) => {
-                    row.state = RowState::Rejected;
-                    let reason = "the plugin emitted a log whose `__time__` is not a time";
-                    self.applied.rejected.push((ix, reason.to_owned()));
-                }
-                None => {}
+        }
+        // Only now: of fields with the same name the last one counts.
+        let Some(cell) = self.time_key.and_then(|key| batch.cell_data(ix, key)) else {
+            return Ok(());
+        };
+        let time = Time::parse(batch.text.get(cell.value));
+        let Some(row) = batch.rows.get_mut(ix.index()) else { return Ok(()) };
+        match time {
+            Some(time) => row.time = time,
+            None => {
+                row.state = RowState::Rejected;
+                let reason = "the plugin emitted a log whose `__time__` is not a time";
+                self.applied.rejected.push((ix, reason.to_owned()));
             }
         }
         Ok(())

@@ -29,6 +29,9 @@ pub struct Limits {
     pub max_fields: usize,
     /// Fields of all logs of the block together.
     pub max_cells: usize,
+    /// Bytes of topics, sources and tags of all logs of the block together, names included. A group holds
+    /// them once; whatever writes its logs writes them once per log.
+    pub max_shared_bytes: usize,
 }
 
 impl Default for Limits {
@@ -38,6 +41,7 @@ impl Default for Limits {
             max_rows: 1 << 20,
             max_fields: 1 << 14,
             max_cells: 1 << 24,
+            max_shared_bytes: 512 << 20,
         }
     }
 }
@@ -116,11 +120,24 @@ struct Decoder<'l> {
     source_key: KeyId,
     /// Cells that every log of the present group begins with, after its time.
     shared: Vec<CellData>,
+    /// Bytes of their names and values.
+    shared_bytes: usize,
+    /// The same, summed over all logs so far.
+    shared_bytes_of_logs: usize,
     /// Content keys of the previous log: the next one usually has the same, in the same order.
     expected: Vec<KeyId>,
-    /// Per key, the number of the last log that had it (plus one): finds repeated keys.
-    last_seen: Vec<u32>,
+    /// Per key, where it was seen last: finds repeated keys.
+    last_seen: Vec<Seen>,
     last_time: Option<(u32, Span)>,
+}
+
+/// The last log that had a key, and where.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// Number of the log plus one; zero for none.
+    stamp: u32,
+    /// Index of the cell; it is the cell's while contents are read, the nanoseconds move cells only then.
+    cell: u32,
 }
 
 impl<'l> Decoder<'l> {
@@ -141,8 +158,10 @@ impl<'l> Decoder<'l> {
             topic_key,
             source_key,
             shared: Vec::new(),
+            shared_bytes: 0,
+            shared_bytes_of_logs: 0,
             expected: Vec::new(),
-            last_seen: vec![0; 4],
+            last_seen: vec![Seen::default(); 4],
             last_time: None,
         })
     }
@@ -157,12 +176,12 @@ impl<'l> Decoder<'l> {
             match (field.number, field.value) {
                 (3, Value::Bytes(range)) => topic = range,
                 (4, Value::Bytes(range)) => source = range,
+                (6, Value::Bytes(_)) if tags.len() >= self.limits.max_fields => {
+                    return Err(self.too_large("tags in a log group", self.limits.max_fields));
+                }
                 (6, Value::Bytes(range)) => tags.push(pair(block, range)?),
                 _ => {}
             }
-        }
-        if tags.len() > self.limits.max_fields {
-            return Err(self.too_large("tags in a log group", self.limits.max_fields));
         }
         self.open_group(topic, source, &tags)?;
         self.logs(block, range)
@@ -187,6 +206,9 @@ impl<'l> Decoder<'l> {
             let value = self.batch.text.admit(value)?;
             put(&mut self.shared, CellData::new(key, value));
         }
+        let batch = &self.batch;
+        let bytes = |cell: &CellData| batch.key(cell.key()).len() + cell.value.len() as usize;
+        self.shared_bytes = self.shared.iter().map(bytes).sum();
         self.batch.groups.push(GroupData { topic, source, shared: self.shared.clone() });
         Ok(())
     }
@@ -217,7 +239,7 @@ impl<'l> Decoder<'l> {
         }
         let mut ascii = None;
         let first = self.batch.cells.len();
-        self.begin_row();
+        self.begin_row()?;
         let (mut seconds, mut nanos, mut nth) = (0u32, 0u32, 0usize);
         let mut fields = Reader::new(block, log);
         while let Some(field) = fields.next()? {
@@ -240,16 +262,24 @@ impl<'l> Decoder<'l> {
     }
 
     /// Puts the shared cells in front, with room for the time, which may come last on the wire.
-    fn begin_row(&mut self) {
+    fn begin_row(&mut self) -> Result<(), DecodeError> {
+        self.shared_bytes_of_logs = self.shared_bytes_of_logs.saturating_add(self.shared_bytes);
+        if self.shared_bytes_of_logs > self.limits.max_shared_bytes {
+            let what = "bytes of topics, sources and tags, repeated in each log";
+            return Err(self.too_large(what, self.limits.max_shared_bytes));
+        }
         let stamp = self.batch.rows.len() as u32 + 1;
+        let first = self.batch.cells.len();
         self.batch.cells.push(CellData::new(self.time_key, Span::UNSET));
         self.batch.cells.extend_from_slice(&self.shared);
-        self.last_seen.resize(self.batch.keys.len(), 0);
-        for key in self.shared.iter().map(|cell| cell.key()).chain([self.time_key]) {
-            if let Some(seen) = self.last_seen.get_mut(key.index()) {
-                *seen = stamp;
+        self.last_seen.resize(self.batch.keys.len(), Seen::default());
+        let row = self.batch.cells.get(first..).unwrap_or_default();
+        for (at, cell) in (first as u32..).zip(row) {
+            if let Some(seen) = self.last_seen.get_mut(cell.key().index()) {
+                *seen = Seen { stamp, cell: at };
             }
         }
+        Ok(())
     }
 
     #[inline]
@@ -269,14 +299,21 @@ impl<'l> Decoder<'l> {
         };
         let cell = CellData::new(key, value);
         let stamp = self.batch.rows.len() as u32 + 1;
-        match self.last_seen.get_mut(key.index()) {
-            Some(seen) if *seen == stamp => self.replace(first, cell),
-            Some(seen) => {
-                *seen = stamp;
-                self.batch.cells.push(cell);
+        let at = self.batch.cells.len();
+        if let Some(seen) = self.last_seen.get_mut(key.index()) {
+            if seen.stamp == stamp {
+                // The later value wins, at the first position.
+                if let Some(earlier) = self.batch.cells.get_mut(seen.cell as usize) {
+                    *earlier = cell;
+                }
+                return Ok(());
             }
-            None => self.batch.cells.push(cell),
+            *seen = Seen { stamp, cell: at as u32 };
         }
+        if at - first >= self.limits.max_fields {
+            return Err(self.too_large("fields in one log", self.limits.max_fields));
+        }
+        self.batch.cells.push(cell);
         Ok(())
     }
 
@@ -290,20 +327,12 @@ impl<'l> Decoder<'l> {
         }
         let span = self.batch.text.admit(key)?;
         let id = self.batch.keys.intern(&self.batch.text, span);
-        self.last_seen.resize(self.batch.keys.len(), 0);
+        self.last_seen.resize(self.batch.keys.len(), Seen::default());
         match self.expected.get_mut(nth) {
             Some(slot) => *slot = id,
             None => self.expected.push(id),
         }
         Ok(id)
-    }
-
-    /// A key that this log already had: the later value wins, at the first position.
-    fn replace(&mut self, first: usize, cell: CellData) {
-        let row = self.batch.cells.get_mut(first..).unwrap_or_default();
-        if let Some(earlier) = row.iter_mut().find(|earlier| earlier.key() == cell.key()) {
-            *earlier = cell;
-        }
     }
 
     /// Writes `__time__` and `__time_ns_part__`, unless a content of that name has taken their place.

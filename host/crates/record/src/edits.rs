@@ -105,14 +105,17 @@ pub struct Edits {
 /// What one edit counts besides its texts and row numbers: about what it occupies here.
 const EDIT_BYTES: usize = 64;
 
+/// What a cell that an edit makes counts besides its texts: about what it takes in the table.
+const CELL_BYTES: usize = 16;
+
 impl Edits {
     /// No edits yet, to a slice of `rows` rows.
     pub fn new(rows: usize) -> Self {
         Self { rows: u32::try_from(rows).unwrap_or(u32::MAX), ..Self::default() }
     }
 
-    /// Output so far in bytes: texts as often as they will be written, row numbers, and a fixed amount per
-    /// edit.
+    /// Output so far in bytes: texts as often as they will be written (names of fields too, which a sink
+    /// writes once per row), row numbers, and a fixed amount per edit and per cell it makes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -148,7 +151,8 @@ impl Edits {
 
     /// Rename a field in every row that has it; a field that had the new name is replaced there.
     pub fn rename(&mut self, key: String, to: String) {
-        self.push(key.len() + to.len(), Edit::Rename { key, to });
+        let names = to.len().saturating_mul(self.rows as usize);
+        self.push(names.saturating_add(key.len()), Edit::Rename { key, to });
     }
 
     /// Ship a field whose text is JSON as JSON.
@@ -172,15 +176,17 @@ impl Edits {
         values: Values,
     ) -> Result<(), BadEdit> {
         self.check_values(&rows, &values)?;
-        let bytes = key.len() + values.text.len() + rows.len() * 4;
+        let cells = (key.len() + CELL_BYTES).saturating_mul(rows.len());
+        let bytes = cells.saturating_add(values.text.len() + rows.len() * 4);
         self.push(bytes, Edit::Set { key, format, rows, values });
         Ok(())
     }
 
     /// Set a field in every row to one value.
     pub fn set_all(&mut self, key: String, format: Format, value: String) {
-        let bytes = value.len().saturating_mul(self.rows as usize);
-        self.push(bytes.saturating_add(key.len()), Edit::SetAll { key, format, value });
+        let cell = key.len().saturating_add(value.len()).saturating_add(CELL_BYTES);
+        let bytes = cell.saturating_mul(self.rows as usize);
+        self.push(bytes, Edit::SetAll { key, format, value });
     }
 
     /// Set a member inside a field that holds JSON.
@@ -207,7 +213,8 @@ impl Edits {
         rows: Vec<u32>,
     ) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        let bytes = key.len() + total(&path) + rows.len() * 4;
+        let per_row = total(&path) + 4;
+        let bytes = rows.len().saturating_mul(per_row).saturating_add(key.len());
         self.push(bytes, Edit::JsonRemove { key, path, rows });
         Ok(())
     }
@@ -227,7 +234,8 @@ impl Edits {
         fields: Vec<(String, String)>,
     ) -> Result<(), BadEdit> {
         self.check(&[like])?;
-        let text: usize = fields.iter().map(|(key, value)| key.len() + value.len() + 16).sum();
+        let text: usize =
+            fields.iter().map(|(key, value)| key.len() + value.len() + CELL_BYTES).sum();
         let bytes = text + label.as_ref().map_or(0, String::len);
         self.push(bytes, Edit::Emit { like, label, fields });
         Ok(())
@@ -292,5 +300,24 @@ mod tests {
         let mut edits = Edits::new(1000);
         edits.set_all("k".into(), Format::Text, "x".repeat(100));
         assert!(edits.bytes() >= 100_000);
+    }
+
+    #[test]
+    fn a_name_counts_for_every_row_it_is_written_to() {
+        let counted = |ask: &dyn Fn(&mut Edits)| {
+            let mut edits = Edits::new(1000);
+            ask(&mut edits);
+            edits.bytes()
+        };
+        let name = || "n".repeat(100);
+        let rows = || (0..1000).collect::<Vec<u32>>();
+        let values = || Values::from_iter([""; 1000]);
+        assert!(counted(&|edits| edits.rename("a".into(), name())) >= 100_000);
+        assert!(counted(&|edits| edits.set_all(name(), Format::Text, String::new())) >= 116_000);
+        let set = |edits: &mut Edits| edits.set(name(), Format::Text, rows(), values()).unwrap();
+        assert!(counted(&set) >= 116_000);
+        let remove =
+            |edits: &mut Edits| edits.json_remove("a".into(), vec![name()], rows()).unwrap();
+        assert!(counted(&remove) >= 100_000, "and so does a path that is followed in every row");
     }
 }

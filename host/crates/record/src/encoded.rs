@@ -21,6 +21,12 @@ impl Encoded {
         self.rows.push(ix);
     }
 
+    /// Whether more was written than `ends` can tell (4 GiB): from there on rows read as empty, so that
+    /// nothing of this may be delivered.
+    pub const fn is_overfull(&self) -> bool {
+        self.bytes.len() > u32::MAX as usize
+    }
+
     /// Takes back what was written since the last row.
     pub fn discard_row(&mut self) {
         self.bytes.truncate(self.row_start(self.ends.len()));
@@ -44,5 +50,18 @@ impl Encoded {
     /// Takes it apart: bytes, ends and rows.
     pub fn into_parts(self) -> (Vec<u8>, Vec<u32>, Vec<RowIx>) {
         (self.bytes, self.ends, self.rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_ends_can_tell_is_overfull() {
+        // Zeroed memory is not touched, so this takes address space only.
+        let with = |len| Encoded { bytes: vec![0; len], ..Encoded::default() };
+        assert!(!with(u32::MAX as usize).is_overfull());
+        assert!(with(u32::MAX as usize + 1).is_overfull());
     }
 }

@@ -19,7 +19,16 @@ pub struct Unfit;
 
 /// Whether the text is exactly one JSON value (RFC 8259), nested at most 127 deep.
 pub fn is_valid(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() && !is_too_deep(text)
+}
+
+/// How deep JSON may be nested: most parsers, serde's among them, refuse what is deeper.
+const MAX_DEPTH: usize = 127;
+
+/// Whether valid JSON is nested deeper than is allowed. Mostly told by there not being that many brackets.
+pub(crate) fn is_too_deep(text: &str) -> bool {
+    let mut brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes());
+    brackets.nth(MAX_DEPTH).is_some() && Scan::new(text.as_bytes()).is_deeper_than(MAX_DEPTH)
 }
 
 /// The raw text of the value at `path`: member names, or decimal indexes in arrays. The empty path is the
@@ -65,6 +74,31 @@ mod tests {
             assert_eq!(find(EVENT, &path), value, "{path:?}");
         }
         assert_eq!(find(EVENT, &[] as &[&str]), Some(EVENT.trim()));
+    }
+
+    #[test]
+    fn json_may_be_nested_127_deep() {
+        let nested = |open: &str, inner: &str, close: &str, depth| {
+            [&open.repeat(depth), inner, &close.repeat(depth)].concat()
+        };
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[\"[{\",", "]")] {
+            assert!(is_valid(&nested(open, "0", close, 126)), "{open}");
+            assert!(is_valid(&nested(open, "0", close, 127)), "{open}");
+            assert!(!is_valid(&nested(open, "0", close, 128)), "{open}");
+        }
+        assert!(!is_valid(&nested("[", "", "]", 100_000)));
+        let in_a_string = nested("[{", "", "}]", 1000);
+        assert!(is_valid(&format!(r#"["{}\\",{{}}]"#, in_a_string)));
+        assert!(is_valid(&format!(r#"["\"{}"]"#, in_a_string)));
+        assert!(is_valid(&format!("[{}0]", "[],{},".repeat(1000))), "many, but not deep");
+    }
+
+    #[test]
+    fn a_step_that_is_no_index_of_an_array_finds_nothing() {
+        for step in ["", "+1", "01", "-1", "1 ", "18446744073709551616", &"1".repeat(1000)] {
+            assert_eq!(find("[7,8]", &[step]), None, "{step:?}");
+        }
+        assert_eq!(find("[7,8]", &["1"]), Some("8"));
     }
 
     #[test]

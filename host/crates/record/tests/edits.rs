@@ -219,6 +219,24 @@ fn an_unreadable_time_rejects_the_row() {
 }
 
 #[test]
+fn of_several_times_of_an_emitted_log_the_last_one_counts() {
+    let mut batch = batch(&[&[("a", "1")]]);
+    let emit = |edits: &mut Edits, times: [&str; 2]| {
+        let fields = times.map(|time| ("__time__".to_owned(), time.to_owned())).to_vec();
+        edits.emit(0, None, fields).unwrap();
+    };
+    let applied = edit(&mut batch, |edits| {
+        emit(edits, ["yesterday", "12"]);
+        emit(edits, ["yesterday", "tomorrow"]);
+        emit(edits, ["12", "tomorrow"]);
+    });
+    let rejected: Vec<usize> = applied.rejected.iter().map(|(ix, _)| ix.index()).collect();
+    assert_eq!(rejected, [2, 3], "each once");
+    let times: Vec<_> = batch.rows().skip(1).map(|row| row.time().seconds).collect();
+    assert_eq!(times, [12]);
+}
+
+#[test]
 fn an_emitted_row_inherits_and_follows_and_survives_its_model() {
     let mut batch = batch(&[&[("a", "1")], &[("a", "2")]]);
     edit(&mut batch, |edits| {
@@ -306,6 +324,59 @@ fn members_of_json_are_set_and_removed_in_place() {
     assert_eq!(row.get("e").unwrap().format, Format::Json, "the result is shipped as before");
     let values: Vec<_> = batch.rows().map(|row| row.get("e").map(|cell| cell.value)).collect();
     assert_eq!(values[1..], [Some("plain"), None]);
+}
+
+#[test]
+fn a_member_that_would_be_nested_too_deep_is_not_set() {
+    let mut batch = batch(&[&[("e", "{}")]]);
+    let path = |depth| vec!["a".to_owned(); depth];
+    let applied = edit(&mut batch, |edits| {
+        for depth in [128, 127] {
+            let value = Values::from_iter(["x"]);
+            edits.json_set("e".into(), path(depth), Format::Text, vec![0], value).unwrap();
+        }
+        edits.nest("e".into());
+    });
+    assert_eq!(applied.not_json, 1);
+    let e = batch.rows().next().unwrap().get("e").unwrap();
+    assert_eq!((e.value.matches('{').count(), e.format), (127, Format::Json));
+}
+
+#[test]
+fn what_edits_do_to_json_that_an_edit_has_set_is_bounded() {
+    let mut batch = batch(&[&[("e", "{}")], &[("e", "{}")]]);
+    let held = batch.held_bytes();
+    let large = format!(r#"{{"a":0,"b":"{}"}}"#, "x".repeat(300_000));
+    let applied = edit(&mut batch, |edits| {
+        edits.set("e".into(), Format::Text, vec![0], Values::from_iter([large.as_str()])).unwrap();
+        for _ in 0..1000 {
+            let value = Values::from_iter(["1"]);
+            edits.json_set("e".into(), strings(&["a"]), Format::Json, vec![0], value).unwrap();
+            edits.json_remove("e".into(), strings(&["b"]), vec![1]).unwrap();
+            edits.nest_at("e".into(), vec![1]).unwrap();
+        }
+        edits.nest("e".into());
+    });
+    let [(row, reason)] = applied.rejected.as_slice() else { unreachable!("{applied:?}") };
+    assert_eq!((row.index(), reason.contains("too much JSON")), (0, true), "{reason}");
+    assert!(batch.held_bytes() - held < 3 << 20);
+    assert_eq!(contents(&batch), [[("e", "{}")]], "small ones beside it are not affected");
+}
+
+#[test]
+fn nesting_every_row_and_a_few_members_of_each_is_far_below_the_bound() {
+    let event = format!(r#"{{"a":0,"b":"{}"}}"#, "x".repeat(2000));
+    let fields: &[(&str, &str)] = &[("e", &event)];
+    let mut batch = batch(&[fields; 1000]);
+    let applied = edit(&mut batch, |edits| {
+        edits.nest("e".into());
+        for n in 0..10 {
+            let (path, value) = (strings(&[&format!("n{n}")]), Values::from_iter(["1"; 1000]));
+            let rows = (0..1000).collect();
+            edits.json_set("e".into(), path, Format::Json, rows, value).unwrap();
+        }
+    });
+    assert_eq!(applied, Applied::default());
 }
 
 #[test]

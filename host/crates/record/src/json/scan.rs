@@ -49,6 +49,27 @@ impl<'a> Scan<'a> {
         Ok(start..self.at)
     }
 
+    /// Whether brackets outside strings, in valid JSON, are nested deeper than `limit`.
+    pub(super) fn is_deeper_than(mut self, limit: usize) -> bool {
+        let mut depth = 0usize;
+        while let Some(byte) = self.bytes.get(self.at) {
+            match byte {
+                b'"' => match self.skip_string() {
+                    Ok(()) => continue,
+                    Err(Unfit) => return false,
+                },
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > limit {
+                return true;
+            }
+            self.at += 1;
+        }
+        false
+    }
+
     fn skip_value(&mut self) -> Result<(), Unfit> {
         match self.peek()? {
             b'"' => self.skip_string(),
@@ -124,10 +145,17 @@ impl Entry<'_> {
                 let quoted = [b"\"", raw, b"\""].concat();
                 std::str::from_utf8(&quoted).is_ok_and(|quoted| text_of(quoted) == step)
             }
-            Name::Index(index) => step.parse() == Ok(index) && !has_leading_zero(step),
+            // A guest's path may be as long as it likes, and an array too: what is no number is told by its
+            // length, not read again for each element.
+            Name::Index(index) => {
+                step.len() <= MAX_DIGITS && !has_leading_zero(step) && step.parse() == Ok(index)
+            }
         }
     }
 }
+
+/// Digits of the largest index.
+const MAX_DIGITS: usize = 20;
 
 fn has_leading_zero(step: &str) -> bool {
     step.starts_with('+') || (step.len() > 1 && step.starts_with('0'))

@@ -89,7 +89,7 @@ fn values(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         |mut cx: Cx<'_>, (key, format, rows, values): (String, Format, Rows, Vec<WasmStr>)| {
             let (rows, values) = (row_numbers(&cx, &rows), texts(&cx, &values)?);
             let call = cx.data_mut().call_mut()?;
-            Ok(call.edit(rows.len(), |edits| edits.set(key, format.into(), rows, values))?)
+            Ok(call.edit(0, |edits| edits.set(key, format.into(), rows, values))?)
         },
     )?;
     edits.func_wrap("set-all", |mut cx: Cx<'_>, (key, format, value): (String, Format, String)| {
