@@ -159,9 +159,13 @@ impl CappedFile {
 
     /// Begins a new file where the old one was moved away, which is how a person makes room.
     fn follow(&mut self) -> Result<(), DeadLetterError> {
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let here = fs::metadata(&self.path).map(identity).ok();
-        if here.is_none() || here != self.file.metadata().map(identity).ok() {
+        let identity = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        let ours = self.file.metadata().map_err(|cause| io_error(&self.path, &cause))?;
+        let here = fs::metadata(&self.path).ok();
+        if here.is_some_and(|here| identity(&here) == identity(&ours)) {
+            // Smaller where somebody emptied it in place.
+            self.size = ours.len();
+        } else {
             *self = Self::open(&self.path, self.max_size)?;
         }
         Ok(())
@@ -236,6 +240,18 @@ mod tests {
         assert!(matches!(error, DeadLetterError::Full { .. }), "{error}");
         letters.append(b"6\n".to_vec()).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"12345\n6\n");
+    }
+
+    #[tokio::test]
+    async fn a_full_file_that_is_emptied_in_place_is_written_to_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dead.jsonl");
+        let letters = DeadLetterFile::open(&path, 8).unwrap();
+        letters.append(b"12345\n".to_vec()).await.unwrap();
+        letters.append(b"678\n".to_vec()).await.unwrap_err();
+        OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        letters.append(b"678\n".to_vec()).await.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"678\n");
     }
 
     #[tokio::test]

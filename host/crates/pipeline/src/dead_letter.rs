@@ -245,12 +245,6 @@ impl RejectWatch {
         Self { limit, window: Mutex::default() }
     }
 
-    /// Counts `refused` refusals among `rows` rows that are decided at once, or nothing at all if that is more
-    /// than the limit allows: the same rows will be offered again.
-    pub(crate) fn admit(&self, rows: usize, refused: usize) -> Result<(), TooManyRefused> {
-        self.offer(rows).hear(refused)
-    }
-
     /// Opens the account of rows that are offered together and may be refused one after the other.
     pub(crate) fn offer(&self, rows: usize) -> Offer<'_> {
         Offer { watch: self, rows, heard: None }
@@ -291,6 +285,13 @@ impl Offer<'_> {
         *self.heard.get_or_insert_default() += news;
         Ok(())
     }
+
+    /// Forgets what was heard: nothing came of it, and the same rows will be offered again.
+    pub(crate) fn take_back(mut self) {
+        if let Some(heard) = self.heard.take() {
+            self.watch.window().open -= heard;
+        }
+    }
 }
 
 impl Drop for Offer<'_> {
@@ -323,6 +324,13 @@ mod tests {
 
     fn watch() -> RejectWatch {
         RejectWatch::new(RejectLimit::default())
+    }
+
+    impl RejectWatch {
+        /// Rows that are all decided at once.
+        fn admit(&self, rows: usize, refused: usize) -> Result<(), TooManyRefused> {
+            self.offer(rows).hear(refused)
+        }
     }
 
     #[test]
@@ -380,6 +388,15 @@ mod tests {
         }
         let error = bodies[0].hear(1).unwrap_err();
         assert_eq!(error, TooManyRefused { refused: 401, rows: 8_000, percent: 5.0 });
+    }
+
+    #[test]
+    fn what_is_taken_back_was_never_heard() {
+        let watch = watch();
+        let mut offer = watch.offer(50);
+        assert_eq!(offer.hear(50), Ok(()));
+        offer.take_back();
+        assert_eq!(*watch.window(), Window::default());
     }
 
     #[test]

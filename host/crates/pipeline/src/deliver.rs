@@ -72,7 +72,11 @@ pub(crate) struct Desk {
     pub(crate) settings: DeliverySettings,
     pub(crate) compute: Compute,
     pub(crate) office: Arc<Office>,
+    /// Rows that the receiver refused, of those that were sent.
     pub(crate) refusals: RejectWatch,
+    /// Rows that could not be written in its protocol, of those that were routed to it. Counted apart, since
+    /// they are known long before anything is sent.
+    pub(crate) unfit: RejectWatch,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) meters: SinkMeters,
     pub(crate) bell: Bell,
@@ -89,8 +93,20 @@ impl Desk {
         let name: Arc<str> = Arc::from(sink.name());
         let meters = SinkMeters::new(&name);
         let alarm = Alarm::new(meters.holding.clone());
-        let refusals = RejectWatch::new(settings.refusals);
-        Arc::new(Self { sink, name, settings, compute, office, refusals, alarm, meters, bell })
+        let (refusals, unfit) =
+            (RejectWatch::new(settings.refusals), RejectWatch::new(settings.refusals));
+        Arc::new(Self {
+            sink,
+            name,
+            settings,
+            compute,
+            office,
+            refusals,
+            unfit,
+            alarm,
+            meters,
+            bell,
+        })
     }
 }
 
@@ -120,8 +136,9 @@ impl SinkQueue {
         &*self.desk.sink
     }
 
-    pub(crate) fn refusals(&self) -> &RejectWatch {
-        &self.desk.refusals
+    /// Counts the rows that do not fit the sink's protocol.
+    pub(crate) fn unfit(&self) -> &RejectWatch {
+        &self.desk.unfit
     }
 
     pub(crate) fn meters(&self) -> &SinkMeters {

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::budget::Permit;
 use crate::compute::Died;
-use crate::dead_letter::{Burial, Letter, Office, RejectLimit, RejectWatch, TooManyRefused};
+use crate::dead_letter::{Burial, Letter, Offer, Office, RejectLimit, RejectWatch, TooManyRefused};
 use crate::deliver::{Piece, SinkQueue, Written};
 use crate::lease::Gate;
 use crate::ledger::Ticket;
@@ -93,8 +93,20 @@ pub(crate) struct Plan {
     letters: Vec<Letter>,
     /// Rows that each plugin was given and refused.
     by_plugin: Vec<(Arc<str>, usize, usize)>,
-    /// Per sink that got any: its number, the rows that it cannot send, and those with nothing to send.
-    unsent: Vec<(usize, usize, usize)>,
+    /// Per sink that any were routed to.
+    unsent: Vec<Unsent>,
+}
+
+/// Rows of a batch that a sink does not send.
+struct Unsent {
+    /// The sink's number.
+    number: usize,
+    /// Rows that were routed to it.
+    given: usize,
+    /// Of these, rows that cannot be written in its protocol.
+    unfit: usize,
+    /// Of these, rows in which nothing is left to send.
+    blank: usize,
 }
 
 /// Why a shard must stand still at a batch.
@@ -116,6 +128,11 @@ pub(crate) enum Fault {
         "sink `{sink}` was given {given} rows and accounts for {told} (a bug in the forwarder)"
     )]
     MiscountedBySink { sink: Arc<str>, given: usize, told: usize },
+    #[error(
+        "a block of {raw} bytes is more than 4 GiB as sink `{sink}` writes it; take away what is repeated in \
+         its rows (a long tag, topic or field name), or pull smaller blocks"
+    )]
+    Overfull { sink: Arc<str>, raw: usize },
     #[error(transparent)]
     Died(#[from] Died),
 }
@@ -151,7 +168,8 @@ impl Plan {
             let encoded = encode(queue, &to.shelf, &batch, &rows, &mut letters)?;
             filtered += encoded.blank;
             held += encoded.rows.held_bytes();
-            unsent.push((number, encoded.unfit, encoded.blank));
+            let (given, unfit, blank) = (rows.len(), encoded.unfit, encoded.blank);
+            unsent.push(Unsent { number, given, unfit, blank });
             written.push((number, Arc::new(encoded.rows)));
         }
         permit.holds(held as u64);
@@ -203,22 +221,39 @@ impl Plan {
     }
 
     fn admit_refusals(&self, to: &Destinations) -> Result<(), Fault> {
-        for (plugin, seen, refused) in &self.by_plugin {
-            let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
-            to.plugins.of(plugin).admit(*seen, *refused).map_err(refuses)?;
-        }
+        let plugins: Vec<_> = self
+            .by_plugin
+            .iter()
+            .map(|(plugin, seen, refused)| (plugin, to.plugins.of(plugin), *seen, *refused))
+            .collect();
         let sinks = || {
             let unsent = self.unsent.iter();
-            unsent.filter_map(|&(number, unfit, blank)| Some((to.sinks.get(number)?, unfit, blank)))
+            unsent.filter_map(|unsent| Some((to.sinks.get(unsent.number)?, unsent)))
         };
-        for (queue, unfit, _) in sinks() {
+        let by_plugins = plugins.iter().map(|(plugin, watch, seen, refused)| {
+            let mut offer = watch.offer(*seen);
+            let heard = offer.hear(*refused);
+            let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
+            (offer, heard.map_err(refuses))
+        });
+        let by_sinks = sinks().map(|(queue, unsent)| {
+            let mut offer = queue.unfit().offer(unsent.given);
+            let heard = offer.hear(unsent.unfit);
             let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
-            queue.refusals().admit(unfit, unfit).map_err(refuses)?;
+            (offer, heard.map_err(refuses))
+        });
+        let mut offers = Vec::new();
+        for (offer, heard) in by_plugins.chain(by_sinks) {
+            offers.push(offer);
+            if let Err(fault) = heard {
+                // The batch is planned again later, and must not count twice by then.
+                offers.into_iter().for_each(Offer::take_back);
+                return Err(fault);
+            }
         }
-        // Counted only now: a batch that holds its shard is planned again later.
-        for (queue, unfit, blank) in sinks() {
-            queue.meters().unfit_letters.increment(unfit as u64);
-            queue.meters().blank.increment(blank as u64);
+        for (queue, unsent) in sinks() {
+            queue.meters().unfit_letters.increment(unsent.unfit as u64);
+            queue.meters().blank.increment(unsent.blank as u64);
         }
         for (plugin, _, refused) in self.by_plugin.iter().filter(|(.., refused)| *refused > 0) {
             meters::plugin_dead_letters(plugin).increment(*refused as u64);
@@ -265,6 +300,9 @@ fn encode(
     // Bodies repeat most of what was pulled: one allocation for the rows at hand.
     out.bytes = shelf.take(batch.raw_bytes() / batch.pulled_rows().max(1) * rows.len());
     let report = queue.sink().encode(batch, rows, &mut out);
+    if out.is_overfull() {
+        return Err(Fault::Overfull { sink: Arc::clone(queue.name()), raw: batch.raw_bytes() });
+    }
     let (bytes, ends, encoded) = out.into_parts();
     let (given, unfit, blank) = (rows.len(), report.rejected.len(), report.blank);
     let told = encoded.len() + unfit + blank;

@@ -254,9 +254,11 @@ impl Line {
         orders: &'a mut Orders,
     ) -> Loops<'a> {
         let (planned, plans) = mpsc::channel(self.station.settings.prefetch.max(1));
+        let (may_pull, pulls) = watch::channel(true);
         let interval = self.station.settings.checkpoint_interval;
         Loops {
-            pulling: Some(Box::pin(self.pull(source, planned))),
+            may_pull,
+            pulling: Some(Box::pin(self.pull(source, planned, pulls))),
             forwarding: Some(Box::pin(self.forward(plans))),
             saving: Box::pin(saver.follow(&self.ledger, interval)),
             orders,
@@ -265,15 +267,26 @@ impl Line {
         }
     }
 
-    /// Pulls, opens tickets and submits the work, until the source ends.
+    /// Pulls, opens tickets and submits the work, until the source ends or it may no longer. Only the waits
+    /// before a block is here are given up: what was pulled is submitted.
     async fn pull(
         &self,
         source: &mut dyn Source,
         planned: mpsc::Sender<Planned>,
+        mut may_pull: watch::Receiver<bool>,
     ) -> Result<(), SourceLost> {
         loop {
-            let Ok(slot) = Arc::clone(&self.room).acquire_owned().await else { return Ok(()) };
-            match source.pull().await? {
+            let next = async {
+                let slot = Arc::clone(&self.room).acquire_owned().await.ok();
+                (slot, source.pull().await)
+            };
+            let (slot, pulled) = tokio::select! {
+                biased;
+                _ = may_pull.wait_for(|may| !may) => return Ok(()),
+                next = next => next,
+            };
+            let Some(slot) = slot else { return Ok(()) };
+            match pulled? {
                 Pulled::End => return Ok(()),
                 Pulled::Empty { next } => self.ledger.skip_to(next),
                 Pulled::Block(Block { load, next, raw_bytes, permit }) => {
@@ -344,6 +357,8 @@ impl Line {
 
 /// The loops of a run, and what else it listens to.
 struct Loops<'a> {
+    /// False as soon as nothing more is to be pulled.
+    may_pull: watch::Sender<bool>,
     pulling: Option<BoxFuture<'a, Result<(), SourceLost>>>,
     forwarding: Option<BoxFuture<'a, Result<(), Fault>>>,
     saving: BoxFuture<'a, LeaseGone>,
@@ -379,7 +394,7 @@ impl Loops<'_> {
 
     /// Stops pulling at once and everything else within `limit`; with `again`, no later than was said before.
     fn wind_up(&mut self, limit: Duration, again: bool) {
-        self.pulling = None;
+        self.may_pull.send_replace(false);
         let by = Instant::now() + limit;
         let before = self.deadline.filter(|_| again);
         self.deadline = Some(before.map_or(by, |before| before.min(by)));

@@ -11,6 +11,9 @@ use bytes::Bytes;
 /// Bytes of capacity that are kept at most, over all sinks.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
+/// How many bytes more than twice the wanted a buffer may have.
+const SPARE_BYTES: usize = 4 * 1024;
+
 /// A few empty buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
@@ -18,10 +21,12 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// An empty buffer with room for `capacity` bytes.
+    /// An empty buffer with room for `capacity` bytes, and not for many more: a sink may hold on to its rows for
+    /// a while, and with them to the whole buffer.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
+        let fitting = capacity..=capacity.saturating_mul(2).saturating_add(SPARE_BYTES);
         let mut buffers = self.buffers();
-        match buffers.iter().position(|buffer| buffer.capacity() >= capacity) {
+        match buffers.iter().position(|buffer| fitting.contains(&buffer.capacity())) {
             Some(fits) => buffers.swap_remove(fits),
             None => {
                 // Makes room for what comes back larger.

@@ -4,7 +4,7 @@
 //! operating system); for standard output, that the pipe or terminal has taken them.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,7 +99,11 @@ impl Shared {
         }
         let file = match &mut *open {
             Some(file) => file,
-            slot => slot.insert(open_for_append(&self.path)?),
+            slot => {
+                let mut file = open_for_append(&self.path)?;
+                end_torn_line(&mut file)?;
+                slot.insert(file)
+            }
         };
         let before = file.metadata()?.len();
         let written = write_all(file, body).and_then(|()| match self.durability {
@@ -120,11 +124,23 @@ impl Shared {
 
 fn open_for_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.create(true).append(true);
+    options.create(true).read(true).append(true);
     // Audit logs are not for everyone on the machine.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// A crash may have left half a line; what follows must not be glued to it.
+fn end_torn_line(file: &mut File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last != *b"\n" { file.write_all(b"\n") } else { Ok(()) }
 }
 
 /// Whether the path still leads to this file.

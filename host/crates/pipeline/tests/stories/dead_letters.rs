@@ -155,3 +155,15 @@ async fn too_many_rows_that_a_sink_cannot_encode_hold_the_shard() {
     assert!(matches!(shard.end().await, ShardEnd::Restart));
     assert_eq!(world.dead_letters.letters(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_small_part_that_a_sink_cannot_encode_is_believed_whatever_the_size_of_the_batch() {
+    let world = Plot::new().sink("splunk").start();
+    let shard = world.shard(7);
+    let huge = |n: usize| n.is_multiple_of(50);
+    let name = |n: usize| if huge(n) { format!("huge-{n}") } else { n.to_string() };
+    shard.put((0..5_000).map(name)).put((5_000..10_000).map(name));
+    shard.until_saved("2").await;
+    assert_eq!(world.dead_letters.letters().len(), 200);
+    assert_eq!(world.sink("splunk").received().len(), 9_800);
+}

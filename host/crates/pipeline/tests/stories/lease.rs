@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forwarder_pipeline::{Drained, LeaseState, ShardEnd};
+use forwarder_pipeline::{Drained, LeaseState, ShardEnd, ShardSettings};
 use tokio::time::Instant;
 
 use crate::world::{Plot, rows, until};
@@ -169,4 +169,27 @@ async fn a_request_that_hangs_does_not_keep_the_process() {
     assert_eq!(world.drain(10 * SECOND).await, Drained { in_time: false });
     assert_eq!(begun.elapsed().as_secs(), 15);
     assert_eq!(shard.store.saves(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_a_block_that_was_pulled_and_finds_no_place_yet() {
+    let narrow = |settings: &mut ShardSettings| {
+        (settings.prefetch, settings.max_open_batches) = (1, 16_384);
+    };
+    let world = Plot::new().shards(narrow).sink("splunk").start();
+    let splunk = Arc::clone(world.sink("splunk"));
+    splunk.takes(SECOND);
+    splunk.max_rows.store(1, Ordering::SeqCst);
+    let shards = [world.shard(1), world.shard(2)];
+    for number in 0..8_000 {
+        shards[number % 2].put([number.to_string()]);
+    }
+    until("some were delivered", || !splunk.received().is_empty()).await;
+    assert_eq!(world.drain(6_000 * SECOND).await, Drained { in_time: true });
+    let pulled: usize = shards.iter().map(|shard| shard.pulled()).sum();
+    assert!(pulled < 8_000, "the queues are full");
+    assert_eq!(splunk.received().len(), pulled);
+    for shard in shards {
+        assert!(matches!(shard.end().await, ShardEnd::Stopped { unsettled: 0 }));
+    }
 }

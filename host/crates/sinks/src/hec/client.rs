@@ -238,10 +238,9 @@ impl Client {
         let header = response.headers().get(RETRY_AFTER);
         let retry_after = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = read_some(response).await.map_err(failed)?;
-        let mut reply = Reply::parse(status, retry_after.as_deref(), &body, jiff::Timestamp::now());
         // Some proxies echo the request's headers in their error pages.
-        reply.text = reply.text.replace(&self.token.bare, "***");
-        Ok(reply)
+        let body = String::from_utf8_lossy(&body).replace(&self.token.bare, "***");
+        Ok(Reply::parse(status, retry_after.as_deref(), body.as_bytes(), jiff::Timestamp::now()))
     }
 
     async fn ease_off(&self) {

@@ -330,6 +330,11 @@ impl Link {
                 sleep(self.next_look).await;
                 self.look();
             }
+            if self.connection.is_none() && !self.window.is_empty() {
+                // One last attempt for what may have been lost with the last connection; no time for a pause.
+                self.backoff.succeeded();
+                let _ = self.ready().await;
+            }
             match self.connection.take() {
                 Some(connection) => connection.close().await,
                 None => self.window.is_empty(),

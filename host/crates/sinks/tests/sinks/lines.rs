@@ -29,3 +29,16 @@ async fn a_row_is_one_line_with_its_time_whatever_it_holds() {
     assert_eq!(FileSink::new(&path, Durability::Synced).send(&body).await, Outcome::Delivered);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), line);
 }
+
+#[tokio::test]
+async fn after_a_crash_the_torn_line_stays_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive.jsonl");
+    std::fs::write(&path, "{\"a\":1}\n{\"a\":").unwrap();
+    let body = Encoder.pack(&["{\"a\":2}\n".into()], 1);
+    for _body in 0..2 {
+        assert_eq!(FileSink::new(&path, Durability::Synced).send(&body).await, Outcome::Delivered);
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "{\"a\":1}\n{\"a\":\n{\"a\":2}\n{\"a\":2}\n");
+}

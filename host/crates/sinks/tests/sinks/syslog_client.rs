@@ -199,6 +199,29 @@ async fn a_close_without_an_answer_ends_in_time_and_says_so() {
     assert_eq!(client.close(Duration::from_millis(50)).await, Closed::Unconfirmed);
 }
 
+#[tokio::test]
+async fn a_close_repeats_what_may_be_lost_to_a_receiver_that_is_back() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let (lost, next) = (body(&["lost"]), body(&["next"]));
+    let (unread, outcome) = join!(receiver.accept(), client.send(&lost));
+    assert_eq!(outcome, Outcome::Delivered);
+    let address = receiver.address();
+    drop((unread, receiver));
+    // Noticed, and not to be tried again for a while.
+    let refused = client.send(&next).await;
+    assert!(matches!(refused, Outcome::Retry { .. }), "{refused:?}");
+
+    let receiver = Receiver::start_at(address).await;
+    let reading = async {
+        let mut all = Vec::new();
+        receiver.accept().await.read_to_end(&mut all).await.unwrap();
+        all
+    };
+    let (all, closed) = join!(reading, client.close(Duration::from_secs(10)));
+    assert_eq!((all.as_slice(), closed), (b"4 lost".as_slice(), Closed::Cleanly));
+}
+
 fn trusting(authority: &Authority) -> TlsSettings {
     TlsSettings { verify: Verify::CaFile(authority.ca_file()), ..TlsSettings::default() }
 }
