@@ -101,21 +101,21 @@ impl Member {
                 () = stop.cancelled() => break,
                 Some(ended) = shards.join_next() => tell_of_panic(ended),
                 lease = self.group.next_lease() => match lease {
-                    Some(lease) => {
+                    Ok(Some(lease)) => {
                         let shard = Shard {
                             config: Arc::clone(&self.consumer.config),
                             lease,
                             budget: self.consumer.budget.clone(),
                             runner: runner.clone(),
+                            stop: stop.clone(),
                             over: over.clone(),
                         };
                         shards.spawn(shard.work());
                     }
-                    None => {
-                        if self.consumer.config.end.is_none() {
-                            let message = format!("source `{}`: the heartbeats stopped", self.consumer.config.name);
-                            outcome = Err(Failure::new(Exit::Internal, Problem::new(message)));
-                        }
+                    Ok(None) => break,
+                    Err(cause) => {
+                        let message = format!("source `{}`: {cause}", self.consumer.config.name);
+                        outcome = Err(Failure::new(Exit::Internal, Problem::new(message)));
                         break;
                     }
                 },
@@ -144,6 +144,9 @@ struct Shard {
     lease: Lease,
     budget: Budget,
     runner: Runner,
+    /// The process is to stop.
+    stop: CancellationToken,
+    /// That, or the source has nothing more to do.
     over: CancellationToken,
 }
 
@@ -177,7 +180,12 @@ impl Shard {
     async fn run(&self) -> Next {
         let shard = self.lease.shard();
         let mut puller = self.lease.puller();
-        let start = match puller.start().await {
+        let started = tokio::select! {
+            started = puller.start() => started,
+            // A start that is refused, for lack of a permission, is asked for until the lease ends.
+            () = self.stop.cancelled() => return Next::Release,
+        };
+        let start = match started {
             Ok(cursor) => source::position(&cursor),
             Err(PullError::Ended(_)) => return Next::Release,
             Err(cause) => {
@@ -203,9 +211,13 @@ impl Shard {
 
     fn next(&self, end: &ShardEnd) -> Next {
         match end {
-            ShardEnd::Restart if self.over.is_cancelled() => Next::Release,
+            // Not where only the run is over: what is to be read again was not delivered.
+            ShardEnd::Restart if self.stop.is_cancelled() => Next::Release,
             ShardEnd::Restart => Next::Again,
-            ShardEnd::Finished => Next::Keep,
+            ShardEnd::Finished => {
+                self.lease.finish();
+                Next::Keep
+            }
             ShardEnd::SourceLost(cause) => {
                 let (source, shard) = (&self.config.name, self.lease.shard());
                 let again_in = TRY_AGAIN;

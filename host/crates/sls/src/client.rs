@@ -320,16 +320,17 @@ async fn refusal(
     let reply = Reply::new(call.name, response, Duration::from_secs(5));
     let body =
         timeout(Duration::from_secs(5), reply.beginning(MAX_REFUSAL)).await.unwrap_or_default();
+    // Scrubbed before it is cut: the beginning of a secret could not be recognized any more.
     let (code, message) = match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(ErrorBody { code, message }) => (code, message.chars().take(2000).collect()),
-        Err(_) => (String::new(), excerpt(&String::from_utf8_lossy(&body))),
+        Ok(ErrorBody { code, message }) => (code, key.scrub(&message).chars().take(2000).collect()),
+        Err(_) => (String::new(), excerpt(&key.scrub(&String::from_utf8_lossy(&body)))),
     };
     Refusal {
         call: call.name,
         action: call.action,
         status,
         code: ErrorCode::parse(&code),
-        message: key.scrub(&message),
+        message,
         request_id,
         skew,
     }

@@ -12,7 +12,7 @@
 //!
 //! let config = GroupConfig::new("actiontrail".parse()?, "siem".parse()?, "host-1".parse()?);
 //! let mut group = ConsumerGroup::join(client, config).await?;
-//! while let Some(lease) = group.next_lease().await {
+//! while let Some(lease) = group.next_lease().await? {
 //!     let (mut puller, checkpoints) = (lease.puller(), lease.checkpoints());
 //!     // One task per shard in real life; this one works until the lease ends.
 //!     while let Ok(pull) = puller.pull().await {
@@ -24,7 +24,11 @@
 //!                 next
 //!             }
 //!             Pull::Empty { next_cursor } => next_cursor,
-//!             Pull::ReachedEnd { cursor } => cursor,
+//!             Pull::ReachedEnd { cursor } => {
+//!                 checkpoints.save(&cursor).await?;
+//!                 lease.finish();
+//!                 continue;
+//!             }
 //!         };
 //!         checkpoints.save(&cursor).await?;
 //!     }
@@ -57,7 +61,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{CursorFrom, Filter};
+use crate::api::Filter;
 use crate::client::Client;
 use crate::metrics::GroupMetrics;
 use crate::names::{ConsumerName, GroupName, LogstoreName};
@@ -70,8 +74,15 @@ pub use lease::Lease;
 pub use observer::{Observer, Standing};
 pub use pull::{Pull, PullError, Pulled};
 pub use shard::Puller;
+use start::Beginning;
 pub use start::Start;
 use timing::Timing;
+
+/// The task that sends the heartbeats has ended, which nothing but a bug makes it do. All shards are given
+/// up; nothing is lost, because others take them over.
+#[derive(Debug, thiserror::Error)]
+#[error("the heartbeats of consumer group `{0}` have stopped")]
+pub struct HeartbeatsStopped(GroupName);
 
 /// What to do when the position is no longer valid, which usually means that logs expired unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +165,7 @@ struct Membership {
     single: Client,
     board: Board,
     /// Where shards without checkpoint begin; resolved once.
-    start: CursorFrom,
+    start: Beginning,
     timing: Mutex<Timing>,
     standing: watch::Sender<Standing>,
     metrics: GroupMetrics,
@@ -176,7 +187,8 @@ pub struct ConsumerGroup {
     membership: Arc<Membership>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    /// For a run with an end: how many shards were granted when we last looked, and when that changed.
+    /// For a run with an end: the board's count of changes when we last looked, and since when nothing
+    /// has happened that speaks against being done.
     quiet: (u64, Instant),
 }
 
@@ -191,10 +203,12 @@ impl ConsumerGroup {
     pub async fn join(client: Client, config: GroupConfig) -> Result<Self, JoinError> {
         let timeout = join::ensure_group(&client, &config).await?;
         let start = config.start.resolve(&client, &config).await;
+        let start = start.map_err(JoinError::service(&config))?;
         let own = client.with_own_connections()?.trying_once();
         let membership = Arc::new(Membership {
             timing: Mutex::new(Timing::new(timeout, config.heartbeat_interval)),
-            standing: watch::Sender::new(Standing::Member),
+            // Until the first heartbeat has succeeded, which `first` does not insist on.
+            standing: watch::Sender::new(Standing::Out),
             metrics: GroupMetrics::new(&config.source),
             single: client.trying_once(),
             board: Board::default(),
@@ -206,32 +220,47 @@ impl ConsumerGroup {
         heartbeat.first().await?;
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         tasks.spawn(heartbeat.run(stop.clone()));
-        let quiet = (membership.board.grants(), Instant::now());
+        let quiet = (membership.board.changes(), Instant::now());
         Ok(Self { membership, tasks, stop, quiet })
     }
 
-    /// Waits for the next shard that is granted to us. `None` when there will be no more: a run with an
-    /// end has reached it everywhere and no shard came for one timeout, or the heartbeats have stopped.
+    /// Waits for the next shard that is granted to us. `None` when a run with an end is done: every shard
+    /// that we hold is [finished](Lease::finish), and as a member we were granted no other for one timeout.
+    /// Without membership there is no end: whoever holds nothing then has finished nothing.
     ///
     /// Abandoning the wait loses nothing.
-    pub async fn next_lease(&mut self) -> Option<Lease> {
+    ///
+    /// # Errors
+    ///
+    /// The heartbeats have stopped; every shard is given up, and there will be no more.
+    pub async fn next_lease(&mut self) -> Result<Option<Lease>, HeartbeatsStopped> {
+        let Membership { board, config, .. } = &*self.membership;
+        let mut standing = self.membership.standing.subscribe();
         loop {
-            let board = &self.membership.board;
             if let Some(grant) = board.take() {
-                return Some(Lease::new(Arc::clone(&self.membership), grant));
+                return Ok(Some(Lease::new(Arc::clone(&self.membership), grant)));
             }
-            if board.grants() != self.quiet.0 || !board.all_finished() {
-                self.quiet = (board.grants(), Instant::now());
+            // In this order. Whoever loses all shards says `Out` before, and whoever rejoins counts a
+            // change before saying `Member`, so that an empty board is never taken for a finished one.
+            let finished = board.all_finished();
+            let member = *standing.borrow_and_update() == Standing::Member;
+            let changes = board.changes();
+            if !finished || !member || changes != self.quiet.0 {
+                self.quiet = (changes, Instant::now());
             }
+            let may_end = config.end.is_some() && finished && member;
             let over = self.quiet.1 + self.membership.timing().timeout;
-            let bounded = self.membership.config.end.is_some() && board.all_finished();
+            if may_end && over <= Instant::now() {
+                return Ok(None);
+            }
             tokio::select! {
                 () = board.granted.notified() => {}
-                () = sleep_until(over), if bounded => return None,
+                _ = standing.changed() => {}
+                () = sleep_until(over), if may_end => {}
                 ended = self.tasks.join_next() => {
                     tracing::error!(?ended, "the heartbeats have stopped; all shards are given up");
                     board.lose_all();
-                    return None;
+                    return Err(HeartbeatsStopped(config.group.clone()));
                 }
             }
         }

@@ -24,7 +24,7 @@ async fn join(sls: &Sls, config: GroupConfig) -> ConsumerGroup {
 }
 
 async fn lease(group: &mut ConsumerGroup) -> Lease {
-    timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap()
+    timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap().unwrap()
 }
 
 async fn until(lease: &Lease, wanted: LeaseState) {
@@ -82,6 +82,53 @@ async fn somebody_who_created_the_group_first_is_no_error() {
     let sls = Sls::start(&[0]).await;
     sls.fault("CreateConsumerGroup", Fault::DoneButRefused(400, "ConsumerGroupAlreadyExist"));
     join(&sls, config()).await;
+}
+
+#[tokio::test]
+async fn the_timeout_of_a_group_that_exists_but_cannot_be_seen_is_assumed_to_be_short() {
+    for (configured, reckoned) in [(None, 40), (Some(90), 40), (Some(15), 15)] {
+        let sls = Sls::start(&[0]).await;
+        sls.with(|world| world.group = Some(("grp".into(), 60, false)));
+        sls.faults("ListConsumerGroup", 2, Fault::Refuse(403, "Unauthorized"));
+        let timeout = configured.map(Duration::from_secs);
+        let group = join(&sls, GroupConfig { timeout, ..config() }).await;
+        assert_eq!(group.observer().timeout(), Duration::from_secs(reckoned), "{configured:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_membership_there_is_no_end() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.group = Some(("grp".into(), 1, false));
+        world.grants = vec![0];
+    });
+    // Not even the first heartbeat succeeds.
+    sls.faults("HeartBeat", 1000, Fault::Refuse(500, "InternalServerError"));
+    let mut group = join(&sls, GroupConfig { end: Some(100), ..config() }).await;
+    assert_eq!(*group.observer().standing().borrow(), Standing::Out);
+    assert!(timeout(Duration::from_millis(1500), group.next_lease()).await.is_err());
+    sls.with(|world| world.faults.clear());
+    let old = lease(&mut group).await;
+
+    // Then the membership is lost, and with it the only shard.
+    sls.faults("HeartBeat", 1000, Fault::Hang);
+    until(&old, LeaseState::Lost).await;
+    drop(old);
+    assert!(timeout(Duration::from_millis(1500), group.next_lease()).await.is_err());
+    // Back again, the shard comes late, but within the timeout.
+    sls.with(|world| {
+        world.grants.clear();
+        world.faults.clear();
+        world.report = None;
+    });
+    sls.until("it has rejoined", |world| world.report.is_some()).await;
+    assert!(timeout(Duration::from_millis(200), group.next_lease()).await.is_err());
+    sls.with(|world| world.grants = vec![0]);
+    let new = lease(&mut group).await;
+    new.finish();
+    let done = timeout(Duration::from_secs(20), group.next_lease()).await.unwrap();
+    assert!(matches!(done, Ok(None)), "{done:?}");
 }
 
 #[tokio::test]

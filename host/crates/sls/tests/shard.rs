@@ -23,7 +23,8 @@ fn config() -> GroupConfig {
 async fn holding(sls: &Sls, config: GroupConfig) -> (ConsumerGroup, Lease) {
     sls.with(|world| world.grants = vec![0]);
     let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
-    let lease = timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap();
+    let lease =
+        timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap().unwrap();
     (group, lease)
 }
 
@@ -77,19 +78,28 @@ async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
 }
 
 #[tokio::test]
-async fn the_end_means_when_the_group_was_first_used_also_for_shards_born_later() {
+async fn a_shard_that_was_split_off_while_nobody_was_here_begins_with_its_oldest_logs() {
     let sls = Sls::start(&[0, 1]).await;
-    let now = sls.with(|world| {
-        world.checkpoints.insert(1, (Cursor::at(2000).to_string(), (world.now() - 50) * 1_000_000));
-        world.now()
-    });
-    // Shard 0 was split off 30 s ago, while nobody was here; 70 s ago the group did not exist.
+    let config = GroupConfig { start: Start::End, ..config() };
     sls.with(|world| {
-        world.write_at(0, &[b"old"], now - 70);
-        world.write_at(0, &[b"new"], now - 30);
+        // Shard 1 was split off 30 s ago, and its parent was saved after that.
+        let now = world.now();
+        world.write_at(1, &[b"new"], now - 30);
+        world.checkpoints.insert(0, (Cursor::at(1000).to_string(), (now - 5) * 1_000_000));
     });
-    let (_group, lease) = holding(&sls, GroupConfig { start: Start::End, ..config() }).await;
+    let mut group = ConsumerGroup::join(sls.client(), config.clone()).await.unwrap();
+    let lease = loop {
+        let lease = group.next_lease().await.unwrap().unwrap();
+        if lease.shard() == 1 {
+            break lease;
+        }
+    };
     assert_eq!(data(&mut lease.puller()).await.0, "new");
+
+    // Whether it was used must be known.
+    sls.fault("GetCheckPoint", Fault::Refuse(403, "Unauthorized"));
+    let error = ConsumerGroup::join(sls.client(), config).await.err().unwrap();
+    assert!(!error.is_retryable());
 }
 
 #[tokio::test]
@@ -262,7 +272,11 @@ async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
     };
     assert_eq!(reached, Cursor::at(1002));
     lease.checkpoints().save(&reached).await.unwrap();
-    assert!(timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().is_none());
+    // The end was read, but what was read before is perhaps not settled.
+    assert!(timeout(Duration::from_millis(1500), group.next_lease()).await.is_err());
+    lease.finish();
+    let done = timeout(Duration::from_secs(20), group.next_lease()).await.unwrap();
+    assert!(matches!(done, Ok(None)), "{done:?}");
     assert_eq!(*lease.state().borrow(), LeaseState::Held);
 }
 
@@ -325,7 +339,7 @@ async fn many_shards_are_read_side_by_side_to_the_last_log() {
     let mut group = ConsumerGroup::join(sls.client(), small).await.unwrap();
     let mut readers = tokio::task::JoinSet::new();
     for _ in &ids {
-        let lease = group.next_lease().await.unwrap();
+        let lease = group.next_lease().await.unwrap().unwrap();
         readers.spawn(async move {
             let (mut puller, mut read) = (lease.puller(), String::new());
             while read.matches(';').count() < GROUPS {

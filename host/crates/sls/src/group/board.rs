@@ -69,8 +69,8 @@ struct Slots {
     expelled: bool,
     /// Shards consumed up to the configured end; not leased again.
     finished: BTreeSet<u32>,
-    /// Counts grants of shards that had no slot.
-    grants: u64,
+    /// Counts what speaks against being done: grants of shards that had no slot, and losses of all.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Board {
         for &shard in held {
             if !slots.by_shard.contains_key(&shard) && !slots.finished.contains(&shard) {
                 slots.open(shard);
-                slots.grants += 1;
+                slots.changes += 1;
             }
         }
         drop(slots);
@@ -171,7 +171,9 @@ impl Board {
 
     /// The membership is gone, and every shard with it.
     pub(crate) fn lose_all(&self) {
-        self.lock().by_shard.retain(|_, slot| {
+        let mut slots = self.lock();
+        slots.changes += 1;
+        slots.by_shard.retain(|_, slot| {
             slot.regranted = false;
             slot.set(LeaseState::Lost);
             slot.taken
@@ -199,7 +201,7 @@ impl Board {
         self.hurry.notify_one();
     }
 
-    /// The shard was consumed up to the configured end.
+    /// The shard was consumed up to the configured end, and what was read of it is settled.
     pub(crate) fn finish(&self, shard: u32, id: LeaseId) {
         if let Some(slot) = self.lock().slot(shard, id) {
             slot.finished = true;
@@ -249,14 +251,19 @@ impl Board {
         !self.lock().by_shard.values().any(Slot::is_reported)
     }
 
-    /// Whether every shard we have was consumed up to the configured end.
+    /// The membership was lost and is there again: what may be granted now is open once more.
+    pub(crate) fn begin_anew(&self) {
+        self.lock().changes += 1;
+    }
+
+    /// Whether every shard we have was consumed up to the configured end; also where we have none.
     pub(crate) fn all_finished(&self) -> bool {
         self.lock().by_shard.values().all(|slot| slot.finished)
     }
 
-    /// How many shards were granted so far; a change means that one is new.
-    pub(crate) fn grants(&self) -> u64 {
-        self.lock().grants
+    /// Differs from before if a shard was granted since, or the membership lost or found again.
+    pub(crate) fn changes(&self) -> u64 {
+        self.lock().changes
     }
 
     /// Every shard with a live lease and its state.

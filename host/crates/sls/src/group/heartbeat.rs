@@ -26,6 +26,8 @@ pub(super) struct Heartbeat {
     /// When the last successful heartbeat was sent.
     heard: Instant,
     failures: u32,
+    /// Whether any heartbeat has succeeded.
+    joined: bool,
     next_review: Instant,
 }
 
@@ -33,7 +35,7 @@ impl Heartbeat {
     pub(super) fn new(client: Client, membership: Arc<Membership>) -> Self {
         let now = Instant::now();
         let next_review = now + membership.timing().review_every();
-        Self { client, membership, heard: now, failures: 0, next_review }
+        Self { client, membership, heard: now, failures: 0, joined: false, next_review }
     }
 
     /// The heartbeat that joins. What a person must change is reported; anything else is left to
@@ -102,9 +104,14 @@ impl Heartbeat {
         let held = self.guarded(beat).await?;
         self.heard = sent;
         tracing::trace!(?report, ?held, "heartbeat");
-        if membership.standing.send_replace(Standing::Member) == Standing::Out {
-            tracing::info!(group = %config.group, consumer = %config.consumer, "rejoined");
+        if self.standing() == Standing::Out {
+            membership.board.begin_anew();
+            if self.joined {
+                tracing::info!(group = %config.group, consumer = %config.consumer, "rejoined");
+            }
         }
+        self.joined = true;
+        membership.standing.send_replace(Standing::Member);
         self.failures = 0;
         membership.board.grant(&held);
         membership.metrics.holds(held.len());

@@ -81,9 +81,11 @@ async fn create(client: &Client, config: &GroupConfig) -> Result<Duration, JoinE
         Ok(()) => tracing::info!(%group, timeout, order, "created the consumer group"),
         Err(error) if error.already_exists() => {
             // Somebody was faster, perhaps with other options.
-            if let Ok(Some(found)) = find(client, config).await {
-                return Ok(compare(client, config, &found).await);
-            }
+            return match find(client, config).await {
+                Ok(Some(found)) => Ok(compare(client, config, &found).await),
+                Ok(None) => Ok(unseen(config, &error)),
+                Err(cause) => Ok(unseen(config, &cause)),
+            };
         }
         Err(error) => return Err(JoinError::service(config)(error)),
     }
@@ -140,6 +142,17 @@ async fn unlisted(
         "may not list the consumer groups; reckoning with this timeout"
     );
     Ok(timeout)
+}
+
+/// The timeout to reckon with in a group that exists with options of its own, which cannot be seen: too
+/// short a one costs heartbeats, too long a one makes two consumers work on the same shard.
+fn unseen(config: &GroupConfig, cause: &Error) -> Duration {
+    let timeout = config.timeout.map_or(ASSUMED_TIMEOUT, |timeout| timeout.min(ASSUMED_TIMEOUT));
+    tracing::warn!(
+        group = %config.group, ?timeout, error = %Chain(cause),
+        "the consumer group exists, but its options cannot be read; reckoning with this timeout"
+    );
+    timeout
 }
 
 /// A wrong key is refused everywhere; only a missing permission is worth another call.

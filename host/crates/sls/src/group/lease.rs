@@ -72,6 +72,14 @@ impl Lease {
         Checkpoints::new(Arc::clone(&self.desk))
     }
 
+    /// Says that the shard was consumed up to the configured end: not when the end was read, but when
+    /// everything before it is settled. When all shards are finished, the run is done, see
+    /// [`next_lease`](super::ConsumerGroup::next_lease). Keep the lease until then.
+    pub fn finish(&self) {
+        let Desk { membership, shard, id, .. } = &*self.desk;
+        membership.board.finish(*shard, *id);
+    }
+
     /// Lets the shard go; the same as dropping the lease, but reads better.
     pub fn release(self) {}
 }

@@ -17,7 +17,7 @@ pub enum Standing {
     Member,
     /// No heartbeat has succeeded for so long that work is paused.
     Suspended,
-    /// Expired, by the service's word or by our own clock; rejoining.
+    /// Not a member yet, or expired by the service's word or by our own clock; joining (again).
     Out,
 }
 

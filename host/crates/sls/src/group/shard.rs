@@ -136,7 +136,6 @@ impl Puller {
             match &self.end {
                 End::At(end) if position.reaches(end) => {
                     self.end = End::Reported(end.clone());
-                    self.desk.membership.board.finish(self.desk.shard, self.desk.id);
                     return Ok(Step::ReachedEnd(position));
                 }
                 End::Reported(_) => std::future::pending().await,
@@ -184,7 +183,7 @@ impl Puller {
             *self.desk.saved.lock().await = Some(cursor.clone());
             return Ok(cursor);
         }
-        let start = self.cursor(membership.start).await?;
+        let start = self.cursor(membership.start.of(*shard)).await?;
         match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {
             Ok(()) => Ok(start),
             Err(SaveError::Failed { source, .. }) => Err(source),

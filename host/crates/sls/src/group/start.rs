@@ -2,11 +2,17 @@
 //!
 //! Official clients apply the configured position to every such shard, also to one born later by a split.
 //! With "end" that loses whatever was written between the split and the first look. So "end" is turned
-//! into a *time*, once, and the time is used for every shard.
+//! into a *time* when the group is first used, and the time is used for every shard.
+//!
+//! Nobody keeps that time across a restart. But every shard stores its start as a checkpoint when it is
+//! first leased. So a shard without one whose hash range was that of an older shard with one was split off
+//! (or merged) after the group was first used, and begins with its oldest logs.
 
-use crate::api::CursorFrom;
+use std::collections::BTreeSet;
+
+use crate::api::{Checkpoint, CursorFrom, Shard};
 use crate::client::Client;
-use crate::error::Chain;
+use crate::error::{Chain, Error};
 use crate::group::GroupConfig;
 
 /// The configured start. Times are those at which the service received the logs.
@@ -14,56 +20,103 @@ use crate::group::GroupConfig;
 pub enum Start {
     /// With the oldest logs stored.
     Begin,
-    /// With logs that arrive from now on, where "now" is when the group was first used.
+    /// With logs that arrive from now on; in a shard that was split off one that the group has a checkpoint
+    /// of, with the oldest, since that was after the group was first used.
     End,
     /// With the first logs received at or after this many seconds since the epoch.
     Time(i64),
 }
 
+/// Where shards without checkpoint begin.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    usual: CursorFrom,
+    /// Shards that are younger than the group's first use.
+    late: BTreeSet<u32>,
+}
+
+impl Beginning {
+    /// The position for a shard.
+    pub(super) fn of(&self, shard: u32) -> CursorFrom {
+        if self.late.contains(&shard) { CursorFrom::Begin } else { self.usual }
+    }
+}
+
 impl Start {
-    /// The position for shards without checkpoint.
-    pub(super) async fn resolve(self, client: &Client, config: &GroupConfig) -> CursorFrom {
+    /// What it means for a group, found out once.
+    pub(super) async fn resolve(
+        self,
+        client: &Client,
+        config: &GroupConfig,
+    ) -> Result<Beginning, Error> {
+        let all = |usual| Beginning { usual, late: BTreeSet::new() };
         match self {
-            Self::Begin => CursorFrom::Begin,
-            Self::Time(unix) => CursorFrom::Time(unix),
-            Self::End => CursorFrom::Time(first_use(client, config).await),
+            Self::Begin => Ok(all(CursorFrom::Begin)),
+            Self::Time(unix) => Ok(all(CursorFrom::Time(unix))),
+            Self::End => {
+                // Asked for first: the later clock would leave out what arrives during the calls.
+                let now = client.server_time();
+                let stored = client.get_checkpoints(&config.logstore, &config.group, None).await?;
+                let stored = with_cursor(&stored);
+                if stored.is_empty() {
+                    return Ok(all(CursorFrom::Time(now)));
+                }
+                match client.list_shards(&config.logstore).await {
+                    Ok(shards) => {
+                        let late = late(&shards, &stored);
+                        Ok(Beginning { usual: CursorFrom::Time(now), late })
+                    }
+                    Err(error) if error.is_retryable() => Err(error),
+                    Err(error) => {
+                        tracing::warn!(
+                            error = %Chain(&error),
+                            "may not list the shards, so that those that were split off cannot be told; \
+                             all without a checkpoint begin with their oldest logs"
+                        );
+                        Ok(all(CursorFrom::Begin))
+                    }
+                }
+            }
         }
     }
 }
 
-/// When the group was first used, as far as anybody can tell: now, or when the oldest of its checkpoints
-/// was saved. A shard that was split off while nobody was looking is younger than the last checkpoint of
-/// its parent, so from that time on nothing of it is missed.
-async fn first_use(client: &Client, config: &GroupConfig) -> i64 {
-    let now = client.server_time();
-    match client.get_checkpoints(&config.logstore, &config.group, None).await {
-        Ok(checkpoints) => checkpoints
-            .iter()
-            .filter(|checkpoint| checkpoint.cursor.is_some() && checkpoint.updated > 0)
-            .map(|checkpoint| seconds(checkpoint.updated))
-            .fold(now, i64::min),
-        Err(error) => {
-            tracing::warn!(
-                error = %Chain(&error),
-                "cannot read the group's checkpoints; `end` means now for shards without one"
-            );
-            now
-        }
-    }
+fn with_cursor(checkpoints: &[Checkpoint]) -> BTreeSet<u32> {
+    checkpoints.iter().filter(|stored| stored.cursor.is_some()).map(|stored| stored.shard).collect()
 }
 
-/// The reference says seconds, its samples show microseconds. No second of our era has 12 digits.
-fn seconds(updated: i64) -> i64 {
-    if updated >= 100_000_000_000 { updated / 1_000_000 } else { updated }
+/// Shards without checkpoint that took over hashes of an older one that has one. Numbers of shards only grow.
+fn late(shards: &[Shard], stored: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let takes_over = |young: &Shard, old: &Shard| {
+        old.id < young.id && old.begin_key < young.end_key && young.begin_key < old.end_key
+    };
+    let is_known = |shard: &&Shard| stored.contains(&shard.id);
+    let is_late = |young: &&Shard| shards.iter().filter(is_known).any(|old| takes_over(young, old));
+    shards.iter().filter(|shard| !is_known(shard)).filter(is_late).map(|shard| shard.id).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ShardStatus;
+
+    fn shard(id: u32, begin: &str, end: &str) -> Shard {
+        let (begin_key, end_key) = (begin.to_owned(), end.to_owned());
+        Shard { id, status: ShardStatus::ReadWrite, begin_key, end_key, created: 0 }
+    }
 
     #[test]
-    fn update_times_are_read_in_both_units() {
-        assert_eq!(seconds(1_524_224_984_800_922), 1_524_224_984);
-        assert_eq!(seconds(1_524_224_984), 1_524_224_984);
+    fn children_of_a_shard_with_a_checkpoint_are_late_and_its_neighbours_are_not() {
+        let shards = [
+            shard(0, "00", "80"),
+            shard(1, "80", "ff"),
+            shard(2, "00", "40"),
+            shard(3, "40", "80"),
+            shard(4, "80", "c0"),
+        ];
+        assert_eq!(late(&shards, &[0].into()), [2, 3].into());
+        assert_eq!(late(&shards, &[0, 2].into()), [3].into());
+        assert_eq!(late(&shards, &[1].into()), [4].into());
+        assert_eq!(late(&shards, &[2, 3, 4].into()), [].into(), "parents that nobody ever read");
     }
 }

@@ -241,7 +241,11 @@ impl World {
             "ListShards" => Ok(self.json(&json!(
                 self.shards
                     .keys()
-                    .map(|id| json!({"shardID": id, "status": "readwrite", "createTime": 1}))
+                    // One range for all: each shard took over from those before it.
+                    .map(|id| {
+                        json!({"shardID": id, "status": "readwrite", "createTime": 1,
+                            "inclusiveBeginKey": "00", "exclusiveEndKey": "ff"})
+                    })
                     .collect::<Vec<_>>()
             ))),
             "GetCursor" => self.get_cursor(seen),
