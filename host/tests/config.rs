@@ -160,6 +160,30 @@ fn with_sink(sink: &str) -> String {
     format!("{SOURCE}\n[[sink]]\nname = \"s\"\n{sink}\n")
 }
 
+#[test]
+fn sources_that_would_move_each_others_checkpoints_are_refused() {
+    let twins =
+        format!("{SOURCE}\n{}", SOURCE.replace("[[source]]", "[[source]]\nname = \"twin\""));
+    let sink = "\n[[sink]]\nname = \"s\"\ntype = \"stdout\"\n";
+    let problems = told(&check_text(&format!("{twins}{sink}")).config.unwrap_err());
+    assert!(problems.contains("sources `ls` and `twin` read one logstore in one"), "{problems}");
+    let apart = twins.replacen("\"g\"", "\"g2\"", 1);
+    assert_eq!(accepted(&format!("{apart}{sink}")).sources.len(), 2);
+}
+
+#[test]
+fn a_word_that_is_no_log_level_does_not_silence_the_log() {
+    let with_level = |level: &str| {
+        check_text(&format!("{}[log]\nlevel = \"{level}\"\n", with_sink("type = \"stdout\"")))
+    };
+    for level in ["info", "WARN", "off", "info,forwarder_sls=debug", "forwarder_sls=debug"] {
+        assert!(with_level(level).config.is_ok(), "{level}");
+    }
+    for level in ["inof", "info,forwarder_sls", "info,forwarder_sls=loud"] {
+        assert!(told(&with_level(level).config.unwrap_err()).contains("log level"), "{level}");
+    }
+}
+
 /// A setting of the sample written into our file, and what has to come of it.
 struct Case {
     option: (&'static str, &'static str),

@@ -46,7 +46,7 @@ pub(super) struct EmulatorArgs {
     /// Create projects and logstores when they are first named
     #[arg(long)]
     create_missing: bool,
-    /// Something to go wrong, as CALL:FAULT or CALL:FAULT*TIMES, for example PullLogs:503*2; may be
+    /// Something to go wrong, as CALL:FAULT or CALL:FAULT*TIMES, for example pull-logs:503*2; may be
     /// repeated
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Injection>,

@@ -148,8 +148,13 @@ impl Group {
     async fn set(&self, shard: Option<u32>, to: CursorFrom) -> Result<(), Failure> {
         let GroupConfig { logstore, group, .. } = &self.config;
         let shards = self.client.list_shards(logstore).await.map_err(|e| self.refused(&e))?;
-        let shards = shards.iter().map(|found| found.id);
-        for id in shards.filter(|id| shard.is_none_or(|wanted| wanted == *id)) {
+        let shards: Vec<u32> = shards.iter().map(|found| found.id).collect();
+        if let Some(wanted) = shard.filter(|wanted| !shards.contains(wanted)) {
+            let there = shards.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let problem = Problem::new(format!("logstore `{logstore}` has no shard {wanted}"));
+            return Err(Failure::new(Exit::Usage, problem.help(format!("its shards are {there}"))));
+        }
+        for id in shards.into_iter().filter(|id| shard.is_none_or(|wanted| wanted == *id)) {
             let cursor = self.client.get_cursor(logstore, id, to).await;
             let cursor = cursor.map_err(|cause| self.refused(&cause))?;
             let moved = self.client.force_checkpoint(logstore, group, id, &cursor).await;

@@ -37,7 +37,11 @@ pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
         let problem = Problem::new(cause.to_string());
         Failure::new(Exit::Config, problem.help("set `state_dir` to a folder this user may write"))
     })?;
-    runtime()?.block_on(Box::pin(serve(config, instance, metrics)))
+    let runtime = runtime()?;
+    let exit = runtime.block_on(Box::pin(serve(config, instance, metrics)));
+    // A write to a pipe that nobody reads, or to a disk that hangs, cannot be given up; the process can.
+    runtime.shutdown_background();
+    exit
 }
 
 /// rustls is told once per process which cryptography to use.

@@ -106,11 +106,19 @@ fn sources(mut sections: Vec<Section>, cx: &mut Context<'_>) -> Vec<SourceConfig
         sections.extend(environment::source(cx));
     }
     let mut names = Names::new("source");
-    let mut sources = Vec::with_capacity(sections.len());
+    let mut sources: Vec<SourceConfig> = Vec::with_capacity(sections.len());
     for section in sections {
         let at = section.at().clone();
         if let Some(source) = source::check(section, cx) {
             names.add(&source.name, &at, cx);
+            if let Some(twin) = sources.iter().find(|other| other.shares_checkpoints(&source)) {
+                let message = format!(
+                    "sources `{}` and `{}` read one logstore in one consumer group, and would move each \
+                     other's checkpoints",
+                    twin.name, source.name
+                );
+                cx.error(&at, message, "give each its own `consumer_group`");
+            }
             sources.push(source);
         }
     }

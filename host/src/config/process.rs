@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::raw::{Context, Found, Section};
 use super::secret::Lookup;
 
@@ -132,10 +134,17 @@ pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
 
 /// Checks a level or a list of directives.
 pub(super) fn checked_level(found: Found<String>, cx: &mut Context<'_>) -> Option<String> {
+    let help = "use error, warn, info, debug or trace, or `info,forwarder_sls=debug`";
+    // A word alone would be taken as the name of a module, and nothing else would be told any more.
+    let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
+    let mut words = found.value.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    if let Some(strange) = words.find(|word| !is_level(word)) {
+        cx.error(&found.at, format!("there is no log level `{strange}`"), help);
+        return None;
+    }
     match tracing_subscriber::EnvFilter::builder().parse(&found.value) {
         Ok(_) => Some(found.value),
         Err(cause) => {
-            let help = "use error, warn, info, debug or trace, or `info,forwarder_sls=debug`";
             cx.error(&found.at, format!("cannot read the log level: {cause}"), help);
             None
         }

@@ -59,6 +59,17 @@ pub struct SourceConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+impl SourceConfig {
+    /// Whether both would keep their checkpoints in the same place, whatever they are called.
+    pub(super) fn shares_checkpoints(&self, other: &Self) -> bool {
+        let place = |it: &Self| {
+            let Self { endpoint, project, logstore, consumer_group, .. } = it;
+            (endpoint.authority(), project.clone(), logstore.clone(), consumer_group.clone())
+        };
+        place(self) == place(other)
+    }
+}
+
 /// Who we are to SLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
