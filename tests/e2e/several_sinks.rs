@@ -69,3 +69,24 @@ async fn a_sink_that_is_down_stops_the_sources_routed_to_it_and_no_others() {
     assert_eq!(world.assert_received(&logs), 0);
     assert_eq!(assert_exactly(&archive.received().ids, logs.fingerprints()), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_out_of_reach_keeps_no_other_waiting() {
+    let world = World::new(1).await;
+    let logs = Logs(0..1_000);
+    world.put(&logs, 100);
+    // Bound and never answered: whoever connects waits.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let config = world
+        .settings()
+        .another_source(&[("name", "far"), ("endpoint", &silent)])
+        .hec("splunk", &world.hec.url(), "")
+        .write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(1_000, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.ask("GET", "/readyz").await.status, 503, "not all have joined");
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&logs), 0);
+}

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use forwarder_pipeline::Runner;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +19,7 @@ use crate::instance::Instance;
 use crate::problem::Problem;
 use crate::shutdown::Signals;
 use crate::telemetry::{self, COMMIT, VERSION};
-use crate::wiring::consumer::{Consumer, Member};
+use crate::wiring::consumer::Consumer;
 use crate::wiring::{self, Wired};
 
 /// Runs until told to stop.
@@ -110,7 +112,9 @@ async fn listen(
     }
 }
 
-/// Joins every group, works, and drains.
+/// Joins every group, works, and drains. Each source begins when it has joined, so that one whose SLS is out of
+/// reach keeps neither the others waiting nor the shards they were granted from anybody. A refusal ends the
+/// process all the same: it is a mistake, and is told rather than left in the log of what seems to work.
 async fn work(
     wired: Wired,
     grace: std::time::Duration,
@@ -118,20 +122,21 @@ async fn work(
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
     let Wired { mut pipeline, consumers, reserved: _reserved, .. } = wired;
-    let joined = tokio::select! {
-        joined = join_all(consumers) => joined,
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping before anything was read");
-            return Ok(Exit::Success);
-        }
-    };
     let stop = CancellationToken::new();
+    let sources = consumers.len();
+    let (joined, mut joining) = mpsc::channel(sources.max(1));
     let mut members: JoinSet<Result<(), Failure>> = JoinSet::new();
-    for member in joined? {
-        members.spawn(member.work(pipeline.runner(), stop.clone()));
+    for consumer in consumers {
+        members.spawn(member(consumer, pipeline.runner(), stop.clone(), joined.clone()));
     }
-    health.enter(Phase::Ready);
-    tracing::info!("at work");
+    let all_at_work = async {
+        for _source in 0..sources {
+            joining.recv().await;
+        }
+        health.enter(Phase::Ready);
+        tracing::info!("at work");
+        std::future::pending().await
+    };
     let outcome = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, ?grace, "stopping: finishing what is in flight");
@@ -139,6 +144,7 @@ async fn work(
         }
         died = pipeline.failed() => Err(Failure::internal("the pipeline stopped", died)),
         ended = all_ended(&mut members) => ended,
+        never = all_at_work => never,
     };
     health.enter(Phase::Stopping);
     stop.cancel();
@@ -163,11 +169,20 @@ async fn work(
     }
 }
 
-/// Joins all groups at once. Work begins when all have joined: a refusal of any is a mistake that is told
-/// at the start, rather than found in the log of a process that seems to work.
-async fn join_all(consumers: Vec<Consumer>) -> Result<Vec<Member>, Failure> {
-    let joining = consumers.into_iter().map(Consumer::join);
-    futures_util::future::try_join_all(joining).await
+/// One source from joining its group to leaving it.
+async fn member(
+    consumer: Consumer,
+    runner: Runner,
+    stop: CancellationToken,
+    joined: mpsc::Sender<()>,
+) -> Result<(), Failure> {
+    let member = tokio::select! {
+        member = consumer.join() => member?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    // Nobody listens any more if the process is about to stop.
+    let _ = joined.send(()).await;
+    member.work(runner, stop).await
 }
 
 /// Waits for every source, or for the first that fails.

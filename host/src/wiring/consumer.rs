@@ -64,8 +64,7 @@ impl Consumer {
                     return Ok(Member { consumer: self, group });
                 }
                 Err(cause) if cause.is_retryable() => {
-                    let error = Chain(&cause);
-                    tracing::warn!(source = name, %error, again_in = ?TRY_AGAIN, "cannot join yet");
+                    tracing::warn!(source = name, error = %Chain(&cause), again_in = ?TRY_AGAIN, "cannot join yet");
                     sleep(TRY_AGAIN).await;
                 }
                 Err(cause) => return Err(refused(name, &cause)),
