@@ -6,10 +6,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use forwarder_sinks::file::end_torn_line;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -129,7 +130,7 @@ impl CappedFile {
             fs::create_dir_all(dir).map_err(failed)?;
         }
         let mut options = OpenOptions::new();
-        let file =
+        let mut file =
             options.create(true).read(true).append(true).mode(0o600).open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -138,23 +139,10 @@ impl CappedFile {
             }
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
+        end_torn_line(&mut file).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        let mut file = Self { path: path.to_owned(), file, size, max_size };
-        file.end_torn_line().map_err(failed)?;
         sync_directory(path).map_err(failed)?;
-        Ok(file)
-    }
-
-    /// A crash may have left half a line; what follows must not be glued to it.
-    fn end_torn_line(&mut self) -> io::Result<()> {
-        let Some(last) = self.size.checked_sub(1) else { return Ok(()) };
-        let mut byte = [0];
-        self.file.read_exact_at(&mut byte, last)?;
-        if byte != *b"\n" {
-            self.file.write_all(b"\n")?;
-            self.size += 1;
-        }
-        Ok(())
+        Ok(Self { path: path.to_owned(), file, size, max_size })
     }
 
     /// Begins a new file where the old one was moved away, which is how a person makes room.

@@ -62,11 +62,10 @@ pub struct SourceConfig {
 impl SourceConfig {
     /// Whether both would keep their checkpoints in the same place, whatever they are called.
     pub(super) fn shares_checkpoints(&self, other: &Self) -> bool {
-        let place = |it: &Self| {
-            let Self { endpoint, project, logstore, consumer_group, .. } = it;
-            (endpoint.authority(), project.clone(), logstore.clone(), consumer_group.clone())
-        };
-        place(self) == place(other)
+        self.endpoint.authority() == other.endpoint.authority()
+            && self.project == other.project
+            && self.logstore == other.logstore
+            && self.consumer_group == other.consumer_group
     }
 }
 

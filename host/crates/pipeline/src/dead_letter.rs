@@ -377,6 +377,7 @@ mod tests {
         }
         assert_eq!(watch.admit(50, 50), Ok(()));
     }
+
     #[test]
     fn rows_whose_verdict_is_still_to_come_are_not_forgotten() {
         let watch = watch();

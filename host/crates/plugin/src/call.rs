@@ -12,11 +12,6 @@ use forwarder_record::{BadEdit, Batch, Edits, Slice, json};
 use crate::fault::Fault;
 use crate::limits::Limits;
 
-/// JSON that edits of one call may have validated or rewritten, as a multiple of its slice: each such edit
-/// walks the whole field, and a rewritten field is stored anew.
-const JSON_FACTOR: usize = 32;
-const JSON_FLOOR: usize = 1 << 20;
-
 /// What a cell that an edit makes is charged, on top of its text: about what it takes in the table.
 const CELL_BYTES: usize = 16;
 
@@ -56,7 +51,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(batch: Batch, slice: Slice, limits: &Limits) -> Self {
-        let json_limit = slice.bytes().saturating_mul(JSON_FACTOR).saturating_add(JSON_FLOOR);
+        let json_limit = slice.json_budget();
         Self {
             edits: Edits::new(slice.len()),
             edit_count: 0,

@@ -25,12 +25,6 @@ pub struct Applied {
     pub not_json: usize,
 }
 
-/// JSON text that the edits of one slice may have read and written, as a multiple of the slice: an edit walks
-/// the whole field, and what it writes is held until the batch is done. A plugin's call is charged by the
-/// same measure for the fields as they were; this is for what earlier edits made of them.
-const JSON_FACTOR: usize = 32;
-const JSON_FLOOR: usize = 1 << 20;
-
 /// The least room left beside a row that had to move because a field was added to it. More for long rows:
 /// growing by a share keeps the moves of a row that gets field after field in proportion to its fields.
 const LEAST_SPARE_CELLS: usize = 4;
@@ -50,7 +44,7 @@ impl Batch {
             time_key: self.key_id("__time__"),
             fate: vec![Fate::Stays; slice.len()],
             applied: Applied::default(),
-            json_left: slice.bytes().saturating_mul(JSON_FACTOR).saturating_add(JSON_FLOOR),
+            json_left: slice.json_budget(),
             slice,
             batch: self,
         };

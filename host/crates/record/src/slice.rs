@@ -6,6 +6,10 @@ use crate::batch::{Batch, RowIx, RowState};
 use crate::keys::KeyId;
 use crate::row::Row;
 
+/// See [`Slice::json_budget`]: a multiple of the slice, and what a small one may have besides.
+const JSON_FACTOR: usize = 32;
+const JSON_FLOOR: usize = 1 << 20;
+
 /// Most rows and most text of one slice; a row that is larger than that has a slice of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceLimits {
@@ -43,6 +47,13 @@ impl Slice {
     /// Bytes of the logs in the slice, and of what plugins added to them.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of JSON that the edits of one call may have read and written: each walks the whole field, and what
+    /// it writes is held until the batch is done. A plugin's call is charged by it for the fields as they were,
+    /// and applying the edits for what earlier ones made of them.
+    pub const fn json_budget(&self) -> usize {
+        self.bytes().saturating_mul(JSON_FACTOR).saturating_add(JSON_FLOOR)
     }
 
     /// The batch's numbers of the rows.

@@ -131,8 +131,12 @@ fn open_for_append(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A crash may have left half a line; what follows must not be glued to it.
-fn end_torn_line(file: &mut File) -> io::Result<()> {
+/// Ends the half line that a crash may have left at the end of a file, so that what follows is not glued to it.
+///
+/// # Errors
+///
+/// The file, opened for reading and appending, does not let itself be read or written.
+pub fn end_torn_line(file: &mut File) -> io::Result<()> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Ok(());
