@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Answers what an environment variable holds.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -18,17 +19,25 @@ pub fn process(name: &str) -> Option<String> {
 
 /// A value that must not be seen: a token, a key, a password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<str>);
+pub struct Secret {
+    value: Box<str>,
+    file: Option<PathBuf>,
+}
 
 impl Secret {
     /// Wraps a value.
     pub fn new(value: impl Into<Box<str>>) -> Self {
-        Self(value.into())
+        Self { value: value.into(), file: None }
     }
 
     /// The value, for the one place that puts it on the wire.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.value
+    }
+
+    /// The file that holds it, to be read again when it has changed.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 
@@ -43,7 +52,8 @@ impl fmt::Debug for Secret {
 /// # Errors
 /// A fragment that names the reference, never the value.
 pub fn resolve(text: &str, env: &Lookup<'_>) -> Result<Secret, String> {
-    let value = match text.strip_prefix("file:") {
+    let file = text.strip_prefix("file:");
+    let value = match file {
         Some(path) => fs::read_to_string(path)
             .map(|content| content.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|cause| format!("cannot read `{path}`: {cause}"))?,
@@ -55,7 +65,7 @@ pub fn resolve(text: &str, env: &Lookup<'_>) -> Result<Secret, String> {
     } else if value.chars().any(char::is_control) {
         Err("it holds a control character, such as a line break".to_owned())
     } else {
-        Ok(Secret::new(value))
+        Ok(Secret { value: value.into(), file: file.map(PathBuf::from) })
     }
 }
 

@@ -12,10 +12,11 @@ use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::{
-    AccessKey, Chain, Client, ClientConfig, Credentials, Cursor, Endpoint, GroupConfig,
+    Chain, Client, ClientConfig, Credentials, Cursor, Endpoint, GroupConfig, Part,
 };
 use futures_util::future::BoxFuture;
 
+use crate::config::secret::Secret;
 use crate::config::source::{
     Credentials as CredentialsConfig, InvalidCursor, Query, Signature as SignatureConfig,
     SourceConfig,
@@ -41,11 +42,7 @@ async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
     let credentials = match &config.credentials {
         CredentialsConfig::File(path) => Credentials::from_file(path).await?,
         CredentialsConfig::Key { id, secret, token } => {
-            let key = AccessKey::new(id.expose(), secret.expose());
-            Credentials::fixed(match token {
-                Some(token) => key.with_token(token.expose()),
-                None => key,
-            })
+            Credentials::from_parts(part(id), part(secret), token.as_ref().map(part)).await?
         }
     };
     let mut settings = ClientConfig::new(endpoint, config.project.parse()?, credentials);
@@ -56,6 +53,14 @@ async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
     settings.ca_file.clone_from(&config.ca_file);
     settings.timeout = config.timeout;
     Ok(Client::new(settings)?)
+}
+
+/// A part of a key: in a file, which is read again when the key is refused, or as it is.
+fn part(secret: &Secret) -> Part {
+    match secret.file() {
+        Some(path) => Part::File(path.to_path_buf()),
+        None => Part::Fixed(secret.expose().to_owned()),
+    }
 }
 
 /// How a source takes part in its consumer group.

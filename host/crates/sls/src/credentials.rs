@@ -1,4 +1,4 @@
-//! Access keys: given once, replaced by their owner, or read from a file that somebody rotates.
+//! Access keys: given once, replaced by their owner, or read from files that are rotated.
 //!
 //! Every attempt of every request takes one snapshot, so that id, secret and token always belong
 //! together and a retry picks up a rotated key. Nothing here prints a secret.
@@ -74,6 +74,12 @@ pub enum CredentialsError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that should hold one part of a key is empty or not UTF-8.
+    #[error("`{}` holds no part of an access key", path.display())]
+    Empty {
+        /// Where we looked.
+        path: PathBuf,
+    },
     /// The file says something else than a key.
     #[error(
         "`{}` holds no access key: expected a JSON object with `AccessKeyId`, `AccessKeySecret` and, \
@@ -93,7 +99,49 @@ pub struct Credentials {
 
 struct Shared {
     key: RwLock<Arc<AccessKey>>,
-    file: Option<PathBuf>,
+    origin: Origin,
+}
+
+/// Where a newer key would be found.
+enum Origin {
+    Nowhere,
+    Json(PathBuf),
+    Parts { id: Part, secret: Part, token: Option<Part> },
+}
+
+/// One part of a key: its id, its secret or its token.
+pub enum Part {
+    /// The part itself.
+    Fixed(String),
+    /// A file that holds nothing else but a line break.
+    File(PathBuf),
+}
+
+impl Part {
+    async fn read(&self) -> Result<String, CredentialsError> {
+        let path = match self {
+            Self::Fixed(value) => return Ok(value.clone()),
+            Self::File(path) => path,
+        };
+        let bytes = tokio::fs::read(path)
+            .await
+            .map_err(|source| CredentialsError::Unreadable { path: path.clone(), source })?;
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(CredentialsError::Empty { path: path.clone() }),
+            value => Ok(value.to_owned()),
+        }
+    }
+}
+
+impl Origin {
+    async fn read(&self) -> Result<Option<AccessKey>, CredentialsError> {
+        Ok(Some(match self {
+            Self::Nowhere => return Ok(None),
+            Self::Json(path) => read(path).await?,
+            Self::Parts { id, secret, token } => of_parts(id, secret, token.as_ref()).await?,
+        }))
+    }
 }
 
 /// The members that the instance metadata service and STS use. Others (`Expiration`, `Code`) may stand
@@ -111,7 +159,7 @@ struct KeyFile {
 impl Credentials {
     /// A key that stays until [`replace`](Self::replace) is called.
     pub fn fixed(key: AccessKey) -> Self {
-        Self { shared: Arc::new(Shared { key: RwLock::new(Arc::new(key)), file: None }) }
+        Self::new(key, Origin::Nowhere)
     }
 
     /// A key kept in a JSON file of the form that the instance metadata service and STS answer with.
@@ -123,7 +171,25 @@ impl Credentials {
     pub async fn from_file(path: impl Into<PathBuf>) -> Result<Self, CredentialsError> {
         let path = path.into();
         let key = read(&path).await?;
-        Ok(Self { shared: Arc::new(Shared { key: RwLock::new(Arc::new(key)), file: Some(path) }) })
+        Ok(Self::new(key, Origin::Json(path)))
+    }
+
+    /// A key whose parts may be kept in files. They are read again whenever the service refuses the key.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing, unreadable, or empty.
+    pub async fn from_parts(
+        id: Part,
+        secret: Part,
+        token: Option<Part>,
+    ) -> Result<Self, CredentialsError> {
+        let key = of_parts(&id, &secret, token.as_ref()).await?;
+        Ok(Self::new(key, Origin::Parts { id, secret, token }))
+    }
+
+    fn new(key: AccessKey, origin: Origin) -> Self {
+        Self { shared: Arc::new(Shared { key: RwLock::new(Arc::new(key)), origin }) }
     }
 
     /// Puts a new key in force for everyone who shares this handle.
@@ -142,11 +208,10 @@ impl Credentials {
     ///
     /// The key file exists no more or holds no key; the old key stays in force.
     pub async fn renew(&self, refused: &AccessKey) -> Result<bool, CredentialsError> {
-        if let Some(path) = &self.shared.file {
-            let key = read(path).await?;
-            if key != *self.current() {
-                self.replace(key);
-            }
+        if let Some(key) = self.shared.origin.read().await?
+            && key != *self.current()
+        {
+            self.replace(key);
         }
         Ok(*self.current() != *refused)
     }
@@ -156,6 +221,18 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({:?})", self.current())
     }
+}
+
+async fn of_parts(
+    id: &Part,
+    secret: &Part,
+    token: Option<&Part>,
+) -> Result<AccessKey, CredentialsError> {
+    let key = AccessKey::new(id.read().await?, secret.read().await?);
+    Ok(match token {
+        Some(token) => key.with_token(token.read().await?),
+        None => key,
+    })
 }
 
 async fn read(path: &Path) -> Result<AccessKey, CredentialsError> {
@@ -178,6 +255,23 @@ mod tests {
         assert!(shown.contains("LTAI1"));
         assert!(!shown.contains("s3cret") && !shown.contains("t0ken"), "{shown}");
         assert_eq!(key.scrub("x-acs-security-token:t0ken s3cret"), "x-acs-security-token:*** ***");
+    }
+
+    #[tokio::test]
+    async fn a_part_in_a_file_is_read_again_when_the_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "1\n").unwrap();
+        let (id, secret) = (Part::Fixed("a".to_owned()), Part::File(path.clone()));
+        let credentials = Credentials::from_parts(id, secret, None).await.unwrap();
+        let old = credentials.current();
+        assert_eq!(old.secret(), "1");
+        std::fs::write(&path, "2\n").unwrap();
+        assert!(credentials.renew(&old).await.unwrap());
+        assert_eq!(credentials.current().secret(), "2");
+        std::fs::write(&path, "").unwrap();
+        assert!(credentials.renew(&old).await.is_err());
+        assert_eq!(credentials.current().secret(), "2");
     }
 
     #[tokio::test]

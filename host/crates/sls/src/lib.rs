@@ -30,7 +30,7 @@ pub mod sign;
 pub mod wire;
 
 pub use client::{Client, ClientConfig, Clock, Proxy};
-pub use credentials::{AccessKey, Credentials, CredentialsError};
+pub use credentials::{AccessKey, Credentials, CredentialsError, Part};
 pub use cursor::{Cursor, CursorError};
 pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::{Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
