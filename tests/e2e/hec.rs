@@ -27,7 +27,7 @@ async fn over_tls_the_collector_must_be_vouched_for() {
     let stranger = settings.hec("splunk", &world.hec.url(), "").write("stranger.toml");
     let mut forwarder = world.start(&stranger, &[]);
     forwarder.until_metric("forwarder_sink_holding", &[("sink", "splunk")], |v| v == 1.0).await;
-    forwarder.says("set `ca_file` to the authority that signed Splunk's certificate").await;
+    forwarder.says("set `ca_file` to the authority that signed it").await;
     assert_eq!(forwarder.terminate().await, Some(7), "it stopped with logs in flight");
     assert_eq!(world.hec.tally().requests, 0);
 
@@ -35,6 +35,23 @@ async fn over_tls_the_collector_must_be_vouched_for() {
     let trust = format!("tls = {{ ca_file = \"{}\" }}", ca_file.display());
     let config = world.settings().hec("splunk", &world.hec.url(), &trust).write("trusted.toml");
     assert_eq!(all_arrive(&world, &logs, world.start(&config, &[])).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_taken_as_people_have_it() {
+    for (base, path) in [
+        ("", "/services/collector/event"),
+        ("", "/services/collector/event/1.0/?auto_extract_timestamp=true"),
+        ("/splunk", "/splunk"),
+        ("/a/b", "/a/b/services/collector?auto_extract_timestamp=true"),
+    ] {
+        let world = World::of(World::sls(1), receivers::hec().below(base)).await;
+        let logs = Logs(0..100);
+        world.put(&logs, 100);
+        let url = format!("{}{path}", world.hec.url());
+        let config = world.settings().hec("splunk", &url, "").write("forwarder.toml");
+        assert_eq!(all_arrive(&world, &logs, world.start(&config, &[])).await, 0, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@
 )]
 
 mod audit;
+mod certificates;
+mod check;
 mod command_line;
 mod crash;
 mod dead_letters;
@@ -19,6 +21,7 @@ mod memory;
 mod plugins;
 mod positions;
 mod refusals;
+mod rotation;
 mod routes;
 mod scale;
 mod secrets;

@@ -21,7 +21,7 @@ mod settings;
 mod world;
 
 pub use admin::{Answer, Metrics};
-pub use authority::Authority;
+pub use authority::{Authority, own_authority};
 pub use forwarder::{Ended, Forwarder, PATIENCE, until};
 pub use logs::{Fingerprint, Logs, TOPIC};
 pub use receivers::{TOKEN, assert_exactly};

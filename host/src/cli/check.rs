@@ -91,7 +91,15 @@ async fn reach(config: &Config, findings: &mut Findings) {
         Ok(sinks) => {
             let asked = sinks.iter().map(async |sink| (sink, ask_sink(sink).await));
             for (sink, answer) in join_all(asked).await {
-                findings.add(&format!("sink {}", sink_name(sink)), answer);
+                let what = format!("sink {}", sink_name(sink));
+                let (answer, unknown) = match answer {
+                    Ok(unknown) => (Ok("ok".to_owned()), unknown),
+                    Err(failure) => (Err(failure), Vec::new()),
+                };
+                findings.add(&what, answer);
+                for note in unknown {
+                    say(format_args!("{what}: warning: {note}"));
+                }
             }
         }
         Err(failure) => findings.add("sinks", Err(failure)),
@@ -106,9 +114,10 @@ fn sink_name(sink: &WiredSink) -> &str {
     forwarder_pipeline::Sink::name(sink)
 }
 
-async fn ask_sink(sink: &Arc<WiredSink>) -> Result<String, Failure> {
+/// What could not be found out about a sink that seems to be in order.
+async fn ask_sink(sink: &Arc<WiredSink>) -> Result<Vec<String>, Failure> {
     let problem = match timeout(PATIENCE, sink.probe()).await {
-        Ok(Ok(())) => return Ok("ok".to_owned()),
+        Ok(Ok(unknown)) => return Ok(unknown),
         Ok(Err(cause)) => format!("sink `{}`: {cause}", sink_name(sink)),
         Err(_) => format!("sink `{}` did not answer within {PATIENCE:?}", sink_name(sink)),
     };

@@ -90,22 +90,33 @@ pub(super) fn allowed(
     schemes: Schemes,
     cx: &mut Context<'_>,
 ) -> Option<Address> {
-    if address.transport == Transport::Tls || address.is_loopback() {
-        return Some(address);
-    }
+    let harmless = address.transport == Transport::Tls || address.is_loopback();
+    let authority = address.authority();
+    (harmless || plaintext_allowed(key, &authority, at, allow_plaintext, schemes, cx))
+        .then_some(address)
+}
+
+/// Whether plain text may go to `authority`, which is another machine; recorded either way.
+pub(super) fn plaintext_allowed(
+    key: &str,
+    authority: &str,
+    at: &Place,
+    allow_plaintext: bool,
+    schemes: Schemes,
+    cx: &mut Context<'_>,
+) -> bool {
     if allow_plaintext {
-        let message = format!("`{key}` sends logs to `{}` in plain text", address.authority());
+        let message = format!("`{key}` sends logs to `{authority}` in plain text");
         cx.notice(at, message, "anybody on the way can read and change them");
-        return Some(address);
+        return true;
     }
-    let message = format!("`{key}` would send logs to `{}` in plain text", address.authority());
+    let message = format!("`{key}` would send logs to `{authority}` in plain text");
     let help = format!(
-        "use {}://{}, or set `allow_plaintext = true` beside it if the network may read them",
+        "use {}://{authority}, or set `allow_plaintext = true` beside it if the network may read them",
         schemes.tls,
-        address.authority()
     );
     cx.error(at, message, help);
-    None
+    false
 }
 
 /// Reads `[scheme://]host[:port][/]`.

@@ -3,23 +3,20 @@
 use std::time::Duration;
 
 use forwarder_sinks::TlsSettings;
-use forwarder_sinks::hec::{EventFormat, Token};
+use forwarder_sinks::hec::{Endpoint, EventFormat, Token, TokenSource};
 
-use super::address::{self, Address, HTTP, Transport};
+use super::address::{self, HTTP, Schemes};
 use super::legacy::{self, Script};
-use super::raw::{Context, Section};
+use super::raw::{Context, Found, Section};
 use super::tls;
-
-/// The port Splunk listens on unless told otherwise.
-const DEFAULT_PORT: u16 = 8088;
 
 /// Where events go and what surrounds them.
 #[derive(Debug, Clone)]
 pub struct HecConfig {
-    /// The collector; the path is added by the sink.
-    pub url: Address,
-    /// Sent as `Authorization: Splunk …`.
-    pub token: Token,
+    /// Where events are posted to.
+    pub endpoint: Endpoint,
+    /// Where the token is; sent as `Authorization: Splunk …`.
+    pub token: TokenSource,
     /// Index for every event; `None` leaves it to the token.
     pub index: Option<String>,
     /// `source` for every event; `None` leaves it to the token.
@@ -44,14 +41,21 @@ pub struct HecConfig {
 pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecConfig> {
     legacy::rename(Script::Splunk, section, cx);
     let allow_plaintext = section.flag("allow_plaintext", cx).is_some_and(|found| found.value);
-    let url = url(section, allow_plaintext, cx);
+    let endpoint = endpoint(section, allow_plaintext, cx);
     if !section.has("token") {
         let help = "add `token = \"${NAME_OF_A_VARIABLE}\"` or `token = \"file:/path/to/it\"`";
         cx.error(&section.at_key("token"), "`token` is missing", help);
     }
     let token = section.secret("token", cx).and_then(|found| {
         let token = Token::new(found.value.expose());
-        token.map_err(|reason| cx.error(&found.at, reason.to_string(), "copy it from Splunk")).ok()
+        let token = token
+            .map_err(|reason| cx.error(&found.at, reason.to_string(), "copy it from Splunk"))
+            .ok()?;
+        // What the file holds was checked; the sink reads it again whenever it changes.
+        Some(match found.value.file() {
+            Some(path) => TokenSource::File(path.to_path_buf()),
+            None => TokenSource::Fixed(token),
+        })
     });
     let index = metadata(section, "index", cx);
     let source = metadata(section, "source", cx);
@@ -64,7 +68,7 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
     Some(HecConfig {
-        url: url?,
+        endpoint: endpoint?,
         token: token?,
         index,
         source,
@@ -86,19 +90,43 @@ fn metadata(section: &mut Section, key: &'static str, cx: &mut Context<'_>) -> O
 }
 
 /// Reads `url`, or the sample's `host`, `port` and `https`.
-fn url(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -> Option<Address> {
+fn endpoint(
+    section: &mut Section,
+    allow_plaintext: bool,
+    cx: &mut Context<'_>,
+) -> Option<Endpoint> {
     let in_parts = section.has("host") && !section.has("url");
-    if !in_parts {
+    let (key, found) = if in_parts {
+        ("https", url_of_parts(section, cx)?)
+    } else {
         for part in ["host", "port", "https"] {
             let message = format!("`{part}` is part of `url` here");
             section.refuse(part, &message, "write `url = \"https://HOST:PORT\"`", cx);
         }
-        let found = section.required("url", cx)?;
-        let url = address::check("url", &found, HTTP, allow_plaintext, cx)?;
-        return Some(Address { port: url.port.or(Some(DEFAULT_PORT)), ..url });
+        ("url", section.required("url", cx)?)
+    };
+    match Endpoint::parse(&found.value) {
+        Ok(endpoint) => {
+            let (origin, exposed) = (endpoint.origin(), endpoint.is_exposed());
+            let authority = origin.split_once("://").map_or(origin.as_str(), |(_, rest)| rest);
+            let allowed = !exposed
+                || address::plaintext_allowed(key, authority, &found.at, allow_plaintext, HTTP, cx);
+            allowed.then_some(endpoint)
+        }
+        Err(reason) => {
+            let message = format!("`url` is not the address of an event collector: {reason}");
+            cx.error(&found.at, message, HELP);
+            None
+        }
     }
+}
+
+const HELP: &str = "write `https://HOST:PORT`, or the whole address as Splunk shows it, ending in `/services/collector/event`";
+
+/// The URL that the sample's `host`, `port` and `https` mean.
+fn url_of_parts(section: &mut Section, cx: &mut Context<'_>) -> Option<Found<String>> {
     let host = section.text("host", cx)?;
-    let port = section.whole("port", 1..=65_535, cx).map(|found| found.value);
+    let port = section.whole("port", 1..=65_535, cx);
     let https = section.flag("https", cx);
     if https.is_none() {
         let message =
@@ -107,10 +135,8 @@ fn url(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -> Op
             "write `url = \"https://HOST:PORT\"`, or `https = false` if that is what Splunk speaks";
         cx.notice(&host.at, message, help);
     }
-    let transport = match https {
-        Some(https) if !https.value => Transport::Plain,
-        _ => Transport::Tls,
-    };
+    let Schemes { tls, plain } = HTTP;
+    let scheme = if https.is_some_and(|found| !found.value) { plain } else { tls };
     let parsed = match address::parse(&host.value, HTTP) {
         Ok(parsed) if parsed.port.is_none() && !host.value.contains("://") => parsed,
         _ => {
@@ -119,7 +145,6 @@ fn url(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -> Op
             return None;
         }
     };
-    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
-    let url = Address { transport, host: parsed.host, port: Some(port) };
-    address::allowed("https", url, &host.at, allow_plaintext, HTTP, cx)
+    let port = port.map_or_else(String::new, |port| format!(":{}", port.value));
+    Some(Found { value: format!("{scheme}://{}{port}", parsed.authority()), at: host.at })
 }

@@ -22,9 +22,9 @@ pub struct SinkConfig {
 #[derive(Debug, Clone)]
 pub enum SinkKind {
     /// Splunk's HTTP Event Collector.
-    Hec(HecConfig),
+    Hec(Box<HecConfig>),
     /// Syslog over TCP or TLS.
-    Syslog(SyslogConfig),
+    Syslog(Box<SyslogConfig>),
     /// JSON lines appended to a file.
     File(PathBuf),
     /// JSON lines on standard output.
@@ -83,8 +83,10 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<SinkCo
     };
     let delivery = delivery(&mut section, &defaults, cx);
     let kind = match kind {
-        Type::Hec => hec::check(&mut section, cx).map(SinkKind::Hec),
-        Type::Syslog => syslog::check(&mut section, cx).map(SinkKind::Syslog),
+        Type::Hec => hec::check(&mut section, cx).map(|hec| SinkKind::Hec(Box::new(hec))),
+        Type::Syslog => {
+            syslog::check(&mut section, cx).map(|syslog| SinkKind::Syslog(Box::new(syslog)))
+        }
         Type::File => section.required("path", cx).map(|path| SinkKind::File(path.value.into())),
         Type::Stdout => Some(SinkKind::Stdout),
     };

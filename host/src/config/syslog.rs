@@ -44,8 +44,6 @@ pub struct SyslogConfig {
     pub timeout: Duration,
     /// Whom we trust.
     pub tls: TlsSettings,
-    /// The name in the receiver's certificate, where the address is not that name.
-    pub server_name: Option<String>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -71,7 +69,6 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
     let resend = resend(section, cx);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
-    let server_name = section.text("server_name", cx).map(|found| found.value);
     Some(SyslogConfig {
         address: address?,
         framing: framing.map_or(Framing::OctetCounting, |found| found.value),
@@ -86,7 +83,6 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
         resend,
         timeout: timeout.map_or(30 * SECOND, |found| found.value),
         tls,
-        server_name,
     })
 }
 

@@ -1,11 +1,11 @@
 //! `tls = { … }`: whom a sink trusts, and who it says we are.
 
-use forwarder_sinks::{Identity, MinVersion, TlsSettings, Verify};
+use forwarder_sinks::{Fingerprint, Identity, MinVersion, ServerName, TlsSettings, Verify};
 
 use super::raw::{Context, Section};
 use crate::problem::Place;
 
-/// Reads `tls`, and the sample's `cert_path` and `ssl_verify` that stand beside it.
+/// Reads `tls` and `server_name`, and the sample's `cert_path` and `ssl_verify` that stand beside them.
 pub(super) fn check(sink: &mut Section, cx: &mut Context<'_>) -> TlsSettings {
     let mut tls = TlsSettings::default();
     if let Some(mut section) = sink.table("tls", cx) {
@@ -17,6 +17,7 @@ pub(super) fn check(sink: &mut Section, cx: &mut Context<'_>) -> TlsSettings {
             tls.min_version = found.value;
         }
         tls.identity = identity(&mut section, cx);
+        pins(&mut tls, &mut section, cx);
         if let Some(found) = section.flag("verify", cx) {
             unless_verified(&mut tls, found.value, &found.at, cx);
         }
@@ -32,7 +33,39 @@ pub(super) fn check(sink: &mut Section, cx: &mut Context<'_>) -> TlsSettings {
     if let Some(found) = sink.flag("ssl_verify", cx) {
         unless_verified(&mut tls, found.value, &found.at, cx);
     }
+    tls.server_name = sink.text("server_name", cx).and_then(|found| {
+        let name = ServerName::try_from(found.value);
+        let help = "write a DNS name or an IP address as it stands in the certificate";
+        name.map_err(|_invalid| cx.error(&found.at, "`server_name` is not a name", help)).ok()
+    });
     tls
+}
+
+/// Reads `fingerprint`, which alone decides: a list, so that the next certificate can be named before it is
+/// in use.
+fn pins(tls: &mut TlsSettings, section: &mut Section, cx: &mut Context<'_>) {
+    let (written, at) = (section.has("fingerprint"), section.at_key("fingerprint"));
+    let mut pins: Vec<Fingerprint> = Vec::new();
+    for found in section.texts("fingerprint", cx) {
+        match found.value.parse() {
+            Ok(pin) => pins.push(pin),
+            Err(reason) => {
+                let help = "copy it from `openssl x509 -noout -fingerprint -sha256 -in FILE`";
+                cx.error(&found.at, reason.to_string(), help);
+            }
+        }
+    }
+    if !written {
+        return;
+    }
+    if tls.verify != Verify::SystemRoots {
+        let message = "`fingerprint` and `ca_file` both say whom to trust";
+        cx.error(&at, message, "keep one of them");
+    }
+    if pins.is_empty() {
+        cx.error(&at, "`fingerprint` names no certificate", "write `fingerprint = \"sha256:…\"`");
+    }
+    tls.verify = Verify::Pinned(pins);
 }
 
 fn identity(section: &mut Section, cx: &mut Context<'_>) -> Option<Identity> {
@@ -58,9 +91,12 @@ fn identity(section: &mut Section, cx: &mut Context<'_>) -> Option<Identity> {
 
 fn unless_verified(tls: &mut TlsSettings, verify: bool, at: &Place, cx: &mut Context<'_>) {
     if !verify {
+        if matches!(tls.verify, Verify::Pinned(_)) {
+            cx.error(at, "`fingerprint` is of no use with `verify = false`", "keep one of them");
+        }
         tls.verify = Verify::Nothing;
         let message =
             "the server's certificate is not checked: anybody can pose as it and read the logs";
-        cx.notice(at, message, "put its authority into `tls = { ca_file = \"…\" }` instead");
+        cx.notice(at, message, "set `ca_file` or `fingerprint` in `tls` instead");
     }
 }

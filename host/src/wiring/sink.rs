@@ -42,6 +42,8 @@ pub struct WiredSink {
     name: String,
     limits: BodyLimits,
     protocol: Protocol,
+    /// The index that all events of a HEC sink are for.
+    index: Option<String>,
     truncated: Counter,
     ambiguous: Counter,
 }
@@ -78,26 +80,43 @@ impl WiredSink {
             }
             SinkKind::Stdout => Protocol::Stdout(file::Encoder, StdoutSink),
         };
+        let index = match &config.kind {
+            SinkKind::Hec(hec) => hec.index.clone(),
+            _ => None,
+        };
         let max_bytes = usize::try_from(config.delivery.max_body).unwrap_or(usize::MAX);
         Ok(Self {
             name: config.name.clone(),
             limits: BodyLimits { max_bytes, max_rows: MAX_ROWS },
             protocol,
+            index,
             truncated: counter!(TRUNCATED_RECORDS, "sink" => config.name.clone()),
             ambiguous: counter!(AMBIGUOUS_RECORDS, "sink" => config.name.clone()),
         })
     }
 
-    /// Asks the far side whether it would take something from us.
+    /// Asks whether the receiver answers.
     ///
     /// # Errors
     /// Why not, and what to do.
-    pub async fn probe(&self) -> Result<(), Cause> {
+    pub async fn reachable(&self) -> Result<(), Cause> {
         match &self.protocol {
-            Protocol::Hec(_, client, _) => client.probe().await,
-            Protocol::Syslog(_, client) => client.probe().await,
-            Protocol::File(_, file) => file.probe().await,
-            Protocol::Stdout(..) => Ok(()),
+            Protocol::Hec(_, client, _) => client.reachable().await,
+            _ => self.probe().await.map(drop),
+        }
+    }
+
+    /// Asks the receiver what it would do with our logs, without sending one. Returns what could not be
+    /// found out.
+    ///
+    /// # Errors
+    /// Why it would not take them, and what to do.
+    pub async fn probe(&self) -> Result<Vec<String>, Cause> {
+        match &self.protocol {
+            Protocol::Hec(_, client, _) => client.probe(self.index.as_deref()).await,
+            Protocol::Syslog(_, client) => client.probe().await.map(|()| Vec::new()),
+            Protocol::File(_, file) => file.probe().await.map(|()| Vec::new()),
+            Protocol::Stdout(..) => Ok(Vec::new()),
         }
     }
 
@@ -134,7 +153,7 @@ fn hec_protocol(config: &HecConfig) -> Result<Protocol, Box<dyn std::error::Erro
         gzip: config.gzip,
     });
     let client = hec::Client::new(hec::ClientSettings {
-        endpoint: hec::Endpoint::parse(&config.url.url())?,
+        endpoint: config.endpoint.clone(),
         token: config.token.clone(),
         tls: config.tls.clone(),
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
@@ -168,7 +187,6 @@ fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error
     let client = syslog::Client::start(syslog::ClientSettings {
         target: Target { host: config.address.host.clone(), port, security },
         tls: config.tls.clone(),
-        server_name: config.server_name.clone(),
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
         write_timeout: config.timeout,
         window: config.resend,
@@ -275,7 +293,7 @@ fn verdict(outcome: Outcome) -> Verdict {
 
 /// Says early which sinks do not answer. That stops nothing: their rows wait.
 pub async fn tell_who_is_down(sinks: &[Arc<WiredSink>]) {
-    let probes = sinks.iter().map(async |sink| (sink, sink.probe().await));
+    let probes = sinks.iter().map(async |sink| (sink, sink.reachable().await));
     for (sink, answer) in futures_util::future::join_all(probes).await {
         let (sink, delivered_means) = (sink.name(), sink.promise());
         match answer {

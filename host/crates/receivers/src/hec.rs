@@ -79,9 +79,16 @@ pub struct Builder {
     mode: Mode,
     max_content_length: u64,
     max_event_bytes: usize,
+    base: String,
 }
 
 impl Builder {
+    /// Answers below this path only, as behind a reverse proxy: `/splunk`.
+    pub fn below(mut self, path: impl Into<String>) -> Self {
+        self.base = path.into();
+        self
+    }
+
     /// Listens on `addr` instead of a free port of 127.0.0.1.
     pub fn bind(mut self, addr: SocketAddr) -> Self {
         self.addr = addr;
@@ -142,7 +149,7 @@ impl Builder {
             indexes: self.indexes,
             max_event_bytes: self.max_event_bytes,
         };
-        let endpoint = Arc::new(Endpoint::new(rules, self.acks, faults.clone()));
+        let endpoint = Arc::new(Endpoint::new(rules, self.acks, self.base, faults.clone()));
         let gate = Gate::open(self.addr, self.tls, None, Arc::clone(&endpoint)).await?;
         Ok(HecReceiver { gate, endpoint, faults })
     }
@@ -161,6 +168,7 @@ impl HecReceiver {
             mode: Mode::Events,
             max_content_length: MAX_CONTENT_LENGTH,
             max_event_bytes: MAX_EVENT_BYTES,
+            base: String::new(),
         }
     }
 

@@ -8,13 +8,16 @@
 //! of a row: [`Encoder::encode`] writes it, the caller cuts the encoded bytes into segments, [`Encoder::pack`]
 //! makes a body of them, [`Client::send`] posts it and says what became of it.
 
+mod access;
 mod body;
 mod client;
 mod endpoint;
 mod event;
+mod probe;
 mod reason;
 mod reply;
 
+pub use access::TokenSource;
 pub use client::{BadClient, Client, ClientSettings, Unreachable};
 pub use endpoint::{BadEndpoint, BadToken, Endpoint, Token};
 pub use event::{Encoder, EncoderSettings, EventFormat};

@@ -2,23 +2,32 @@
 //!
 //! The crypto provider is always ring and is passed explicitly, so that nothing depends on a
 //! process-wide default. The server's chain and its name or address are verified (subject alternative
-//! names only, no common-name fallback) unless [`Verify::Nothing`] says otherwise, loudly.
+//! names only, no common-name fallback) unless [`Verify`] says otherwise.
 
-use std::io;
-use std::path::{Path, PathBuf};
+mod files;
+mod fingerprint;
+mod refusal;
+mod verifier;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+
+pub(crate) use files::TlsFiles;
+pub use fingerprint::{BadFingerprint, Fingerprint};
+pub(crate) use refusal::Refusal;
+use verifier::ReceiverVerifier;
 
 /// TLS settings of one sink, as an operator thinks of them.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
     /// Which servers to believe.
     pub verify: Verify,
+    /// The name in the server's certificate, if it is not the one in the address.
+    pub server_name: Option<ServerName<'static>>,
     /// The certificate we show when the server asks for one (mutual TLS).
     pub identity: Option<Identity>,
     /// The oldest protocol version we speak.
@@ -32,10 +41,14 @@ pub enum Verify {
     #[default]
     SystemRoots,
     /// Those vouched for by the PEM certificates in this file, and no others: a site with its own
-    /// authority seldom wants every public one to be able to stand in for its SIEM.
+    /// authority seldom wants every public one to be able to stand in for its SIEM. A server that shows
+    /// one of these very certificates is believed too.
     CaFile(PathBuf),
-    /// Anybody (`verify = false`). Whoever can redirect our packets can read the logs and the
-    /// token; a warning is logged each time settings are built like this.
+    /// Those that show one of these certificates and hold its key. Names, dates, issuers and versions are
+    /// not looked at.
+    Pinned(Vec<Fingerprint>),
+    /// Any (`verify = false`). Whoever can redirect our packets can read the logs and the token; a warning
+    /// is logged each time settings are built like this.
     Nothing,
 }
 
@@ -58,7 +71,7 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// TLS settings that cannot work. All of them are for the operator to mend.
+/// TLS settings that cannot work. All of them are for the operator to fix.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -70,7 +83,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: pem::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A PEM file was read and holds nothing of the kind that was looked for.
     #[error("`{}` holds no {what}; it should begin with `-----BEGIN`", path.display())]
@@ -112,36 +125,73 @@ pub enum TlsError {
 }
 
 impl TlsSettings {
-    /// Reads the files and builds what rustls needs. Blocks on a few small file reads.
+    /// Whether nothing is read from outside of the settings, so that they mean the same at all times.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.identity.is_none() && matches!(self.verify, Verify::Pinned(_) | Verify::Nothing)
+    }
+
+    /// Reads the files that the settings name. Blocks.
     ///
     /// # Errors
     ///
     /// [`TlsError`] when a file is missing or unusable, or when there is no root to trust.
-    pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
+    pub(crate) fn read(&self) -> Result<TlsFiles, TlsError> {
+        TlsFiles::read(self)
+    }
+
+    /// Builds what rustls needs.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when what was read does not fit together.
+    pub(crate) fn client_config(&self, files: TlsFiles) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let versions = match self.min_version {
             MinVersion::Tls12 => rustls::ALL_VERSIONS,
             MinVersion::Tls13 => &[&rustls::version::TLS13],
         };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)?;
-        let builder = match &self.verify {
-            Verify::SystemRoots => builder.with_root_certificates(system_roots()?),
-            Verify::CaFile(path) => builder.with_root_certificates(roots_from(path)?),
+            .with_protocol_versions(versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(self.verifier(files.roots, &provider)?));
+        Ok(match files.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+        })
+    }
+
+    fn verifier(
+        &self,
+        certificates: Vec<rustls_pki_types::CertificateDer<'static>>,
+        provider: &Arc<rustls::crypto::CryptoProvider>,
+    ) -> Result<ReceiverVerifier, TlsError> {
+        let name = self.server_name.clone();
+        match &self.verify {
+            Verify::SystemRoots => {
+                let mut roots = RootCertStore::empty();
+                let (added, ignored) = roots.add_parsable_certificates(certificates);
+                if added == 0 {
+                    let detail = format!("{ignored} certificates, none of them usable");
+                    return Err(TlsError::NoSystemRoots { detail });
+                }
+                ReceiverVerifier::chain(roots, Vec::new(), name, provider)
+            }
+            Verify::CaFile(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in &certificates {
+                    roots
+                        .add(certificate.clone())
+                        .map_err(|source| TlsError::BadRoot { path: path.clone(), source })?;
+                }
+                ReceiverVerifier::chain(roots, certificates, name, provider)
+            }
+            Verify::Pinned(pins) => Ok(ReceiverVerifier::pinned(pins.clone(), provider)),
             Verify::Nothing => {
                 tracing::warn!(
                     "TLS certificates are NOT verified: anyone on the path can pose as the receiver \
-                     and read the logs; set `ca_file` instead"
+                     and read the logs; set `ca_file` or `fingerprint` instead"
                 );
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Gullible(provider)))
-            }
-        };
-        match &self.identity {
-            None => Ok(builder.with_no_client_auth()),
-            Some(identity) => {
-                let chain = certificates(&identity.cert_file, "a client certificate")?;
-                let key = private_key(&identity.key_file)?;
-                Ok(builder.with_client_auth_cert(chain, key)?)
+                Ok(ReceiverVerifier::any(provider))
             }
         }
     }
@@ -156,155 +206,25 @@ pub(crate) fn unused() -> Result<ClientConfig, TlsError> {
         .with_no_client_auth())
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-    if added == 0 {
-        let detail = if errors.is_empty() { "none found".to_owned() } else { errors.join("; ") };
-        return Err(TlsError::NoSystemRoots { detail });
-    }
-    if ignored > 0 || !errors.is_empty() {
-        tracing::debug!(added, ignored, errors = %errors.join("; "), "some system roots are unusable");
-    }
-    Ok(roots)
-}
-
-fn roots_from(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, "a CA certificate")? {
-        roots
-            .add(certificate)
-            .map_err(|source| TlsError::BadRoot { path: path.to_owned(), source })?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unreadable = |source| TlsError::Unreadable { what, path: path.to_owned(), source };
-    let found = CertificateDer::pem_file_iter(path)
-        .map_err(unreadable)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
-    if found.is_empty() {
-        return Err(TlsError::Empty { what, path: path.to_owned() });
-    }
-    Ok(found)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let what = "an unencrypted private key";
-    PrivateKeyDer::from_pem_file(path).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::Empty { what, path: path.to_owned() },
-        source => TlsError::Unreadable { what, path: path.to_owned(), source },
-    })
-}
-
-/// Whether an I/O or HTTP error means that the two sides will not accept each other's certificates,
-/// which no retry mends.
-pub(crate) fn is_trust_failure(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return refuses_trust(tls);
-        }
-        // An `io::Error` hides its payload from `source`, which skips to the payload's own source.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    false
-}
-
-fn refuses_trust(error: &rustls::Error) -> bool {
-    use rustls::AlertDescription as Alert;
-    match error {
-        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => true,
-        rustls::Error::AlertReceived(alert) => matches!(
-            alert,
-            Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-                | Alert::CertificateRequired
-                | Alert::HandshakeFailure
-                | Alert::ProtocolVersion
-        ),
-        _ => false,
-    }
-}
-
-/// Believes every certificate, but still insists that the server holds the key of the one it shows.
-#[derive(Debug)]
-struct Gullible(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(path: PathBuf) -> TlsSettings {
-        TlsSettings { verify: Verify::CaFile(path), ..TlsSettings::default() }
+    fn error(path: PathBuf) -> TlsError {
+        let settings = TlsSettings { verify: Verify::CaFile(path), ..TlsSettings::default() };
+        settings.read().and_then(|files| settings.client_config(files)).unwrap_err()
     }
 
     #[test]
     fn a_missing_ca_file_is_named() {
-        let error = settings("/nowhere/ca.pem".into()).client_config().unwrap_err();
+        let error = error("/nowhere/ca.pem".into());
         assert!(error.to_string().contains("`/nowhere/ca.pem`"), "{error}");
     }
 
     #[test]
     fn a_file_without_certificates_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = settings(file.path().to_owned()).client_config().unwrap_err();
+        let error = error(file.path().to_owned());
         assert!(matches!(error, TlsError::Empty { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_refused_certificate_is_found_below_an_io_error() {
-        let tls = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
-        let io = io::Error::new(io::ErrorKind::InvalidData, tls);
-        assert!(is_trust_failure(&io));
-        assert!(!is_trust_failure(&io::Error::from(io::ErrorKind::ConnectionRefused)));
     }
 }

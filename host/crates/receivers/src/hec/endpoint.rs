@@ -37,6 +37,8 @@ pub(crate) struct Hangup;
 pub(crate) struct Endpoint {
     rules: Rules,
     acks: bool,
+    /// The path before `/services/collector`.
+    base: String,
     faults: Faults,
     register: Register<Envelope>,
     replies: Mutex<Replies>,
@@ -83,9 +85,9 @@ impl Serve for Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(rules: Rules, acks: bool, faults: Faults) -> Self {
+    pub(crate) fn new(rules: Rules, acks: bool, base: String, faults: Faults) -> Self {
         let register = Register::default();
-        Self { rules, acks, faults, register, replies: Mutex::default() }
+        Self { rules, acks, base, faults, register, replies: Mutex::default() }
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -113,14 +115,19 @@ impl Endpoint {
         reset: &ResetSwitch,
     ) -> Result<Response<Full<Bytes>>, Hangup> {
         let (parts, body) = request.into_parts();
-        let reply = match Route::of(&parts) {
-            Ok(Route::Health) => self.faults.conditions().access.health(&parts),
+        let reply = match Route::of(&parts, &self.base) {
+            Ok(Route::Health) => self.health(&parts),
             Ok(Route::Ack) => self.answer_ack_query(&parts, body).await?,
             Ok(route) => self.follow_script(route, &parts, body, reset).await?,
             Err(reply) => reply,
         };
         self.note(&reply);
         Ok(reply.into_response())
+    }
+
+    fn health(&self, parts: &Parts) -> Reply {
+        let conditions = self.faults.conditions();
+        conditions.health_page.clone().unwrap_or_else(|| conditions.access.health(parts))
     }
 
     /// Takes the next step of the script, or does what a collector does.

@@ -36,6 +36,8 @@ pub(crate) struct Conditions {
     pub(crate) poison: Option<Arc<Poison>>,
     pub(crate) max_content_length: u64,
     pub(crate) keep_before_bad: bool,
+    /// What a balancer answers in place of the health page.
+    pub(crate) health_page: Option<Reply>,
     script: Script,
     discards: u64,
     lost_ack_replies: u32,
@@ -49,6 +51,7 @@ impl Faults {
             poison: None,
             max_content_length,
             keep_before_bad: false,
+            health_page: None,
             script: Script::default(),
             discards: 0,
             lost_ack_replies: 0,
@@ -157,6 +160,14 @@ impl Faults {
     /// to do either; off by default.
     pub fn keep_events_before_a_bad_one(&self, keep: bool) {
         self.conditions().keep_before_bad = keep;
+    }
+
+    /// Answers the health page with a web page of this status, as a balancer does that forwards nothing but
+    /// events.
+    pub fn hide_health(&self, status: u16) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
+        let page = Reply::text(status, "text/html", "<html>no such page</html>");
+        self.conditions().health_page = Some(page);
     }
 
     /// Answers 413 to bodies above `bytes`, before or after decompression.

@@ -18,8 +18,9 @@ pub(crate) enum Route {
 
 impl Route {
     /// Where the request goes, or what Splunk says to one that goes nowhere.
-    pub(crate) fn of(parts: &Parts) -> Result<Self, Reply> {
-        let route = match parts.uri.path().trim_end_matches('/') {
+    pub(crate) fn of(parts: &Parts, base: &str) -> Result<Self, Reply> {
+        let path = parts.uri.path().trim_end_matches('/');
+        let route = match path.strip_prefix(base).unwrap_or_default() {
             "/services/collector"
             | "/services/collector/1.0"
             | "/services/collector/event"

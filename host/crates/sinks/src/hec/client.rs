@@ -3,24 +3,23 @@
 //! One `Client` per sink: it keeps connections alive and is shared by all senders. It does not retry;
 //! that is the pipeline's business. It follows no redirect, since that would carry the token elsewhere.
 
-use std::sync::Mutex;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{RequestBuilder, Response};
 use tokio::time::Instant;
 
+use super::access::{Access, AccessFiles, TokenSource};
 use super::body::Segments;
-use super::endpoint::{Endpoint, Token};
+use super::endpoint::{BadToken, Endpoint};
 use super::reply::Reply;
 use crate::body::Body;
 use crate::outcome::{Cause, Outcome, chain};
-use crate::tls::{self, TlsError, TlsSettings};
-
-/// Splunk closes an idle connection after 12 s when it is busy (`busyKeepAliveIdleTimeout`). We close
-/// first: a reset of a reused connection leaves it open whether the events arrived.
-const POOL_IDLE: Duration = Duration::from_secs(10);
+use crate::reload::Reloaded;
+use crate::tls::{Refusal, TlsError, TlsSettings};
 
 /// How much of a reply is read. HEC replies are a line; a web page need not be read to its end.
 const REPLY_BYTES: usize = 64 * 1024;
@@ -37,8 +36,8 @@ const EASE_OFF: Duration = Duration::from_millis(500);
 pub struct ClientSettings {
     /// Where it is.
     pub endpoint: Endpoint,
-    /// The token that Splunk issued for us.
-    pub token: Token,
+    /// Where the token is that Splunk issued for us.
+    pub token: TokenSource,
     /// Whom to trust; not used for `http`.
     pub tls: TlsSettings,
     /// For a connection to stand, TLS included.
@@ -57,18 +56,18 @@ pub struct Unreachable {
     kind: Failure,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Failure {
-    Trust,
+    Trust(Refusal),
     Timeout,
     Connect,
     Broken,
 }
 
 impl Unreachable {
-    fn new(endpoint: &Url, error: reqwest::Error) -> Self {
-        let kind = if tls::is_trust_failure(&error) {
-            Failure::Trust
+    fn new(endpoint: &str, error: reqwest::Error, tls: &TlsSettings) -> Self {
+        let kind = if let Some(refusal) = Refusal::of(&error, tls) {
+            Failure::Trust(refusal)
         } else if error.is_timeout() {
             Failure::Timeout
         } else if error.is_connect() {
@@ -76,28 +75,40 @@ impl Unreachable {
         } else {
             Failure::Broken
         };
-        let detail = chain(&error.without_url());
+        let detail = match &kind {
+            Failure::Trust(refusal) => refusal.fact.clone(),
+            _ => chain(&error.without_url()),
+        };
         Self { endpoint: endpoint.to_string(), detail, kind }
     }
 
-    /// Retry, unless the two sides do not accept each other's certificates: a person must mend that.
-    pub fn outcome(&self) -> Outcome {
-        let (reason, help) = match self.kind {
-            Failure::Trust => (
-                "tls_refused",
-                "set `ca_file` to the authority that signed Splunk's certificate and check that `url` \
-                 uses a name in it; nothing was lost, the records are held",
-            ),
+    fn is_refusal(&self) -> bool {
+        matches!(self.kind, Failure::Trust(_))
+    }
+
+    /// Why, and what to do.
+    pub(super) fn cause(&self) -> Cause {
+        let (reason, help) = match &self.kind {
+            Failure::Trust(refusal) => {
+                let help = format!("{}; nothing was lost, the records are held", refusal.help);
+                return Cause::new("tls_refused", format!("{self}; {help}"));
+            }
             Failure::Timeout => ("timeout", "nothing was lost, will send it again"),
             Failure::Connect => {
                 ("connect", "is Splunk up and the port open? nothing was lost, will send it again")
             }
             Failure::Broken => ("broken_connection", "nothing was lost, will send it again"),
         };
-        let cause = Cause::new(reason, format!("{self}; {help}"));
-        match self.kind {
-            Failure::Trust => Outcome::Hold { cause },
-            _ => Outcome::Retry { after: None, cause },
+        Cause::new(reason, format!("{self}; {help}"))
+    }
+
+    /// Retry, unless the two sides do not accept each other's certificates: that needs operator action.
+    pub fn outcome(&self) -> Outcome {
+        let cause = self.cause();
+        if self.is_refusal() {
+            Outcome::Hold { cause }
+        } else {
+            Outcome::Retry { after: None, cause }
         }
     }
 }
@@ -105,9 +116,10 @@ impl Unreachable {
 /// A connection pool to one collector.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    access: Reloaded<AccessFiles>,
     endpoint: Endpoint,
-    token: Token,
+    /// To explain why a handshake failed.
+    tls: TlsSettings,
     /// No request before this instant: Splunk's queue was nearly full.
     not_before: Mutex<Option<Instant>>,
     /// Half of the smallest body of several rows that was called too large.
@@ -121,6 +133,22 @@ pub enum BadClient {
     /// Trust roots or client certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The token's file cannot be read.
+    #[error("cannot read the token from `{}`", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The token's file holds none.
+    #[error("`{}` holds no token", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BadToken,
+    },
     /// The HTTP library refuses the combination.
     #[error("the HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
@@ -133,22 +161,10 @@ impl Client {
     ///
     /// [`BadClient`] when the TLS settings cannot work.
     pub fn new(settings: ClientSettings) -> Result<Self, BadClient> {
-        let ClientSettings { endpoint, token, tls, connect_timeout, timeout } = settings;
-        let tls = if endpoint.is_tls() { tls.client_config()? } else { tls::unused()? };
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            // Splunk speaks HTTP/1.1 only, and one request per connection is what it balances by.
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_nodelay(true)
-            .connect_timeout(connect_timeout)
-            .timeout(timeout)
-            .user_agent(concat!("forwarder/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let (endpoint, tls) = (settings.endpoint.clone(), settings.tls.clone());
+        let access = Reloaded::new(AccessFiles::new(settings))?;
         let (not_before, body_limit) = (Mutex::new(None), AtomicUsize::new(usize::MAX));
-        Ok(Self { http, endpoint, token, not_before, body_limit })
+        Ok(Self { access, endpoint, tls, not_before, body_limit })
     }
 
     /// Where this client posts to, for messages.
@@ -163,14 +179,24 @@ impl Client {
         if body.rows() == 0 {
             return Outcome::Delivered;
         }
-        match self.post(body).await {
+        let access = self.access.current().await;
+        let (outcome, refused) = match self.post(&access, body).await {
             Ok(reply) => {
                 if reply.is_too_large() && body.rows() > 1 {
                     self.learn(body.raw_bytes());
                 }
-                reply.outcome(self.endpoint.as_str(), body.rows())
+                (reply.outcome(self.endpoint.as_str(), body.rows()), reply.refuses_us())
             }
-            Err(unreachable) => unreachable.outcome(),
+            Err(unreachable) => (unreachable.outcome(), unreachable.is_refusal()),
+        };
+        match outcome.cause() {
+            Some(cause) if refused && self.access.replaced(&access).await => {
+                let text = format!(
+                    "{cause}; the token or TLS files have changed since, will use the new ones"
+                );
+                Outcome::Retry { after: None, cause: Cause::new("credentials_changed", text) }
+            }
+            _ => outcome,
         }
     }
 
@@ -194,52 +220,44 @@ impl Client {
     }
 
     /// Posts a body and returns the reply as it came.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreachable`] when there was none.
-    pub async fn post(&self, body: &Body) -> Result<Reply, Unreachable> {
+    async fn post(&self, access: &Access, body: &Body) -> Result<Reply, Unreachable> {
         self.ease_off().await;
         let url = &self.endpoint.event;
-        let mut request = self
+        let mut request = access
             .http
             .post(url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if body.is_gzip() {
             request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        let reply = self.ask(request.body(reqwest::Body::wrap(Segments::of(body))), url).await?;
+        let request = request.body(reqwest::Body::wrap(Segments::of(body)));
+        let reply = self.ask(access, request).await?;
         if reply.nearly_full() {
             self.set_not_before(Some(Instant::now() + EASE_OFF));
         }
         Ok(reply)
     }
 
-    /// Asks for the collector's health, with our token, so that a bad one shows up too. Not a gate for
-    /// sending: collectors behind balancers often do not answer this, and take events all the same.
-    ///
-    /// # Errors
-    ///
-    /// Why not, and what to do.
-    pub async fn probe(&self) -> Result<(), Cause> {
-        let url = &self.endpoint.health;
-        let outcome = match self.ask(self.http.get(url.clone()), url).await {
-            Ok(reply) => reply.outcome(url.as_str(), 0),
-            Err(unreachable) => unreachable.outcome(),
-        };
-        outcome.cause().map_or(Ok(()), |cause| Err(cause.clone()))
+    /// The connections and the token in force.
+    pub(super) async fn access(&self) -> Arc<Access> {
+        self.access.current().await
     }
 
-    async fn ask(&self, request: RequestBuilder, url: &Url) -> Result<Reply, Unreachable> {
-        let failed = |error| Unreachable::new(url, error);
-        let request = request.header(AUTHORIZATION, self.token.header.clone());
+    /// Sends a request with our token and reads the answer.
+    pub(super) async fn ask(
+        &self,
+        access: &Access,
+        request: RequestBuilder,
+    ) -> Result<Reply, Unreachable> {
+        let failed = |error| Unreachable::new(self.endpoint.as_str(), error, &self.tls);
+        let request = request.header(AUTHORIZATION, access.token.header.clone());
         let response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let header = response.headers().get(RETRY_AFTER);
         let retry_after = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = read_some(response).await.map_err(failed)?;
         // Some proxies echo the request's headers in their error pages.
-        let body = String::from_utf8_lossy(&body).replace(&self.token.bare, "***");
+        let body = String::from_utf8_lossy(&body).replace(&access.token.bare, "***");
         Ok(Reply::parse(status, retry_after.as_deref(), body.as_bytes(), jiff::Timestamp::now()))
     }
 

@@ -79,6 +79,11 @@ impl Reply {
         self.status == 413
     }
 
+    /// The token was refused, by Splunk or by whoever stands before it.
+    pub(super) fn refuses_us(&self) -> bool {
+        matches!(self.code, Some(1..=4 | 21 | 22)) || matches!(self.status, 401 | 403)
+    }
+
     /// What the reply means for a body of `rows` rows that was posted to `endpoint`.
     pub fn outcome(&self, endpoint: &str, rows: usize) -> Outcome {
         let (action, reason) = self.rule();

@@ -18,7 +18,8 @@ use super::acked::{Counted, Gauge};
 use super::target::{Security, Target};
 use crate::body::Body;
 use crate::outcome::{Cause, Outcome, chain};
-use crate::tls::{self, TlsError, TlsSettings};
+use crate::reload::{Origin, Print, Reloaded};
+use crate::tls::{Refusal, TlsError, TlsFiles, TlsSettings};
 
 /// A silent peer is asked for a sign of life after 30 s, then every 10 s, and given up after three.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -40,15 +41,13 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn new(target: &Target, doing: &str, error: &io::Error) -> Self {
-        let permanent = tls::is_trust_failure(error);
-        let (reason, help) = if permanent {
-            (
-                "tls_refused",
-                "check `ca_file`, `server_name` and the client certificate; nothing was lost, the records \
-                 are held",
-            )
-        } else if error.kind() == io::ErrorKind::TimedOut {
+    fn new(target: &Target, tls: &TlsSettings, doing: &str, error: &io::Error) -> Self {
+        if let Some(Refusal { fact, help }) = Refusal::of(error, tls) {
+            let text =
+                format!("{doing} {target}: {fact}; {help}; nothing was lost, the records are held");
+            return Self { cause: Cause::new("tls_refused", text), permanent: true };
+        }
+        let (reason, help) = if error.kind() == io::ErrorKind::TimedOut {
             ("timeout", "nothing was lost, will send it again")
         } else if doing == CONNECTING {
             ("connect", "is the receiver up and the port open? nothing was lost, will try again")
@@ -56,7 +55,7 @@ impl Failure {
             ("broken_connection", "will connect again and repeat what it may not have read")
         };
         let text = format!("{doing} {target}: {}; {help}", chain(error));
-        Self { cause: Cause::new(reason, text), permanent }
+        Self { cause: Cause::new(reason, text), permanent: false }
     }
 
     /// What it means for a body that was not delivered because of it.
@@ -72,30 +71,25 @@ const WRITING: &str = "writing to";
 /// Makes connections to one receiver.
 pub(super) struct Dialer {
     target: Target,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    settings: Arc<TlsSettings>,
+    tls: Option<Reloaded<ConnectorFiles>>,
     connect_timeout: Duration,
     write_timeout: Duration,
 }
 
 impl Dialer {
-    /// `server_name` is the name that the receiver's certificate must hold, if not the host's.
     pub(super) fn new(
         target: Target,
-        settings: &TlsSettings,
-        server_name: Option<&str>,
+        settings: TlsSettings,
         connect_timeout: Duration,
         write_timeout: Duration,
     ) -> Result<Self, TlsError> {
+        let settings = Arc::new(settings);
         let tls = match target.security {
             Security::Plain => None,
-            Security::Tls => {
-                let name = server_name.unwrap_or(&target.host);
-                let name = ServerName::try_from(name.to_owned())
-                    .map_err(|_invalid| TlsError::ServerName { given: name.to_owned() })?;
-                Some((TlsConnector::from(Arc::new(settings.client_config()?)), name))
-            }
+            Security::Tls => Some(Reloaded::new(ConnectorFiles::new(&target, &settings)?)?),
         };
-        Ok(Self { target, tls, connect_timeout, write_timeout })
+        Ok(Self { target, settings, tls, connect_timeout, write_timeout })
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -107,10 +101,11 @@ impl Dialer {
         let dialed = timeout(self.connect_timeout, self.open()).await;
         let (stream, gauge) = dialed
             .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| Failure::new(&self.target, CONNECTING, &error))?;
+            .map_err(|error| Failure::new(&self.target, &self.settings, CONNECTING, &error))?;
         let (reader, writer) = tokio::io::split(stream);
         Ok(Connection {
             target: self.target.clone(),
+            settings: Arc::clone(&self.settings),
             reader,
             writer,
             gauge,
@@ -123,10 +118,54 @@ impl Dialer {
         let tcp = TcpStream::connect((host.as_str(), *port)).await?;
         set_options(&tcp)?;
         let (counted, gauge) = Counted::new(tcp)?;
-        let Some((connector, name)) = &self.tls else { return Ok((Box::new(counted), gauge)) };
+        let Some(tls) = &self.tls else { return Ok((Box::new(counted), gauge)) };
+        let (connector, name) = &*tls.latest().await;
         let mut stream = connector.connect(name.clone(), counted).await?;
         settle(&mut stream).await?;
         Ok((Box::new(stream), gauge))
+    }
+}
+
+/// How a connector is made of certificates and keys in files.
+struct ConnectorFiles {
+    settings: Arc<TlsSettings>,
+    server_name: ServerName<'static>,
+    receiver: String,
+}
+
+impl ConnectorFiles {
+    fn new(target: &Target, settings: &Arc<TlsSettings>) -> Result<Self, TlsError> {
+        let server_name = match &settings.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(target.host.clone())
+                .map_err(|_invalid| TlsError::ServerName { given: target.host.clone() })?,
+        };
+        Ok(Self { settings: Arc::clone(settings), server_name, receiver: target.to_string() })
+    }
+}
+
+impl Origin for ConnectorFiles {
+    type Value = (TlsConnector, ServerName<'static>);
+    type Parts = TlsFiles;
+    type Error = TlsError;
+
+    fn is_fixed(&self) -> bool {
+        self.settings.is_fixed()
+    }
+
+    fn read(&self) -> Result<(TlsFiles, Print), TlsError> {
+        let files = self.settings.read()?;
+        let print = files.print();
+        Ok((files, print))
+    }
+
+    fn make(&self, files: TlsFiles) -> Result<Self::Value, TlsError> {
+        let config = Arc::new(self.settings.client_config(files)?);
+        Ok((TlsConnector::from(config), self.server_name.clone()))
+    }
+
+    fn name(&self) -> &str {
+        &self.receiver
     }
 }
 
@@ -179,6 +218,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// A connection that stands, as far as we know.
 pub(super) struct Connection {
     target: Target,
+    settings: Arc<TlsSettings>,
     reader: ReadHalf<Box<dyn Duplex>>,
     writer: WriteHalf<Box<dyn Duplex>>,
     gauge: Gauge,
@@ -189,9 +229,7 @@ impl Connection {
     /// Writes a body; returns the mark that [`Connection::acknowledged`] must reach before it has arrived.
     /// If this is given up halfway, the connection is of no more use.
     pub(super) async fn write(&mut self, body: &Body) -> Result<u64, Failure> {
-        self.write_segments(body)
-            .await
-            .map_err(|error| Failure::new(&self.target, WRITING, &error))?;
+        self.write_segments(body).await.map_err(|error| self.failure(WRITING, &error))?;
         Ok(self.gauge.accepted())
     }
 
@@ -213,7 +251,11 @@ impl Connection {
     /// Waits for the connection to end. May be given up and asked again.
     pub(super) async fn gone(&mut self) -> Failure {
         let error = closed(&mut self.reader).await;
-        Failure::new(&self.target, "lost the connection to", &error)
+        self.failure("lost the connection to", &error)
+    }
+
+    fn failure(&self, doing: &str, error: &io::Error) -> Failure {
+        Failure::new(&self.target, &self.settings, doing, error)
     }
 
     /// How far the receiver's kernel has acknowledged what was written.
@@ -222,7 +264,7 @@ impl Connection {
         // Asked second: a connection that was reset before the count was taken must not count.
         match self.gauge.error() {
             None => Ok(acknowledged),
-            Some(error) => Err(Failure::new(&self.target, WRITING, &error)),
+            Some(error) => Err(self.failure(WRITING, &error)),
         }
     }
 

@@ -34,8 +34,6 @@ pub struct ClientSettings {
     pub target: Target,
     /// Whom to trust and who we are; not used for plain TCP.
     pub tls: TlsSettings,
-    /// The name in the receiver's certificate, if it is not the host's.
-    pub server_name: Option<String>,
     /// For a connection to stand, TLS included.
     pub connect_timeout: Duration,
     /// For a write to make any progress; after that the connection is given up.
@@ -77,15 +75,8 @@ impl Client {
     ///
     /// [`TlsError`] when the TLS settings cannot work.
     pub fn start(settings: ClientSettings) -> Result<Self, TlsError> {
-        let ClientSettings { target, tls, server_name, connect_timeout, write_timeout, window } =
-            settings;
-        let dialer = Dialer::new(
-            target.clone(),
-            &tls,
-            server_name.as_deref(),
-            connect_timeout,
-            write_timeout,
-        )?;
+        let ClientSettings { target, tls, connect_timeout, write_timeout, window } = settings;
+        let dialer = Dialer::new(target.clone(), tls, connect_timeout, write_timeout)?;
         let (orders, inbox) = mpsc::channel(MAX_IN_FLIGHT);
         let mut link = JoinSet::new();
         link.spawn(Link::new(dialer, window).run(inbox));

@@ -16,7 +16,7 @@ const SUCCESS: &str = "200 OK\n\n{\"text\":\"Success\",\"code\":0}";
 fn settings(collector: &Collector, scheme: &str) -> ClientSettings {
     ClientSettings {
         endpoint: Endpoint::parse(&format!("{scheme}://{}", collector.address())).unwrap(),
-        token: Token::new(SECRET).unwrap(),
+        token: Token::new(SECRET).unwrap().into(),
         tls: TlsSettings::default(),
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
@@ -170,20 +170,75 @@ async fn a_collector_that_never_answers_is_given_up() {
     assert_eq!((outcome.label(), reason(&outcome)), ("retry", "timeout"), "{outcome:?}");
 }
 
-#[tokio::test]
-async fn a_probe_tells_health_from_a_bad_token() {
+/// What a probe says of a collector that answers so, request by request.
+async fn probed(
+    index: Option<&str>,
+    replies: &[&str],
+) -> (Result<Vec<String>, Cause>, Vec<String>) {
     let collector = Collector::start().await;
     let client = client(&collector);
-    let healthy = "200 OK\n\n{\"text\":\"HEC is healthy\",\"code\":17}";
-    let ((request, _), result) = join!(collector.answer(healthy), client.probe());
-    assert_eq!(result, Ok(()));
-    assert!(request.head.starts_with("GET /services/collector/health HTTP/1.1\r\n"));
+    let serving = async {
+        let mut stream = collector.accept().await;
+        let mut asked = Vec::new();
+        for reply in replies {
+            let request = exchange(&mut stream, reply).await;
+            let line = request.head.lines().next().unwrap_or("");
+            asked.push(format!("{line} {}", String::from_utf8(request.body).unwrap()));
+        }
+        asked
+    };
+    let (asked, result) = join!(serving, client.probe(index));
+    (result, asked)
+}
 
-    let collector = Collector::start().await;
-    let client = self::client(&collector);
-    let refused = "400 Bad Request\n\n{\"text\":\"Invalid token\",\"code\":21}";
-    let (_, result) = join!(collector.answer(refused), client.probe());
-    assert_eq!(result.unwrap_err().reason(), "token_refused");
+const NO_DATA: &str = "400 Bad Request\n\n{\"text\":\"No data\",\"code\":5}";
+const HEALTHY: &str = "200 OK\n\n{\"text\":\"HEC is healthy\",\"code\":17}";
+
+#[tokio::test]
+async fn a_probe_asks_what_delivery_asks_and_sends_no_event() {
+    let (result, asked) = probed(None, &[NO_DATA, HEALTHY]).await;
+    assert_eq!(result, Ok(Vec::new()));
+    assert_eq!(asked[0], "POST /services/collector/event HTTP/1.1 ");
+    assert_eq!(asked[1], "GET /services/collector/health HTTP/1.1 ");
+
+    for (reply, reason) in [
+        ("403 Forbidden\n\n{\"text\":\"Invalid token\",\"code\":4}", "token_refused"),
+        (
+            "400 Bad Request\n\n{\"text\":\"Data channel is missing\",\"code\":10}",
+            "acknowledgement_on",
+        ),
+        ("404 Not Found\n\n<html>", "not_hec"),
+        ("503 Service Unavailable\n\n{\"text\":\"Server is busy\",\"code\":9}", "server_busy"),
+    ] {
+        let (result, _) = probed(Some("audit"), &[reply]).await;
+        assert_eq!(result.unwrap_err().reason(), reason);
+    }
+
+    let wrong = "400 Bad Request\n\n{\"text\":\"Incorrect index\",\"code\":7}";
+    let (result, asked) = probed(Some("audit"), &[NO_DATA, wrong]).await;
+    assert_eq!(result.unwrap_err().reason(), "incorrect_index");
+    assert!(asked[1].ends_with(r#" {"index":"audit"}"#), "no event: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_probe_says_what_it_could_not_find_out() {
+    let silent = "400 Bad Request\n\n{\"text\":\"Event field is required\",\"code\":12,\"invalid-event-number\":0}";
+    let (result, _) = probed(Some("audit"), &[NO_DATA, silent, HEALTHY]).await;
+    let notes = result.unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("index `audit`"), "{notes:?}");
+
+    // Balancers forward the events and not the health page; some collectors take anything.
+    for page in
+        ["404 Not Found\n\n<html>", "503 Service Unavailable\n\n<html>", "403 Forbidden\n\n<html>"]
+    {
+        let success = "200 OK\n\n{\"text\":\"Success\",\"code\":0}";
+        let (result, _) = probed(Some("audit"), &[success, page]).await;
+        let notes = result.unwrap();
+        assert!(
+            notes[0].contains("token and index") && notes[1].contains("health page"),
+            "{notes:?}"
+        );
+    }
 }
 
 /// Sends one body over TLS.

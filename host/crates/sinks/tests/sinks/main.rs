@@ -9,11 +9,13 @@
 
 mod authority;
 mod batches;
+mod certificates;
 mod collector;
 mod hec_client;
 mod hec_events;
 mod lines;
 mod receiver;
+mod rotation;
 mod syslog_client;
 mod syslog_messages;
 mod syslog_vectors;

@@ -17,7 +17,6 @@ fn settings(receiver: &Receiver, scheme: &str) -> ClientSettings {
     ClientSettings {
         target: Target::parse(&format!("{scheme}://{}", receiver.address())).unwrap(),
         tls: TlsSettings::default(),
-        server_name: None,
         connect_timeout: Duration::from_secs(10),
         write_timeout: Duration::from_secs(10),
         window: WindowLimits::default(),
@@ -233,11 +232,9 @@ async fn over_tls(
     server_name: Option<&str>,
 ) -> (Outcome, Option<Vec<String>>) {
     let receiver = Receiver::start().await;
-    let settings = ClientSettings {
-        tls,
-        server_name: server_name.map(str::to_owned),
-        ..settings(&receiver, "tls")
-    };
+    let server_name = server_name.map(|name| name.to_owned().try_into().unwrap());
+    let tls = TlsSettings { server_name, ..tls };
+    let settings = ClientSettings { tls, ..settings(&receiver, "tls") };
     let client = Client::start(settings).unwrap();
     let record = body(&["record"]);
     let acceptor = TlsAcceptor::from(server);

@@ -1,0 +1,108 @@
+//! What lets us in: the token and the TLS settings of a collector, both of which may be files that change.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::client::{BadClient, ClientSettings};
+use super::endpoint::Token;
+use crate::reload::{self, Origin, Print};
+use crate::tls::{self, TlsFiles, TlsSettings};
+
+/// Splunk closes an idle connection after 12 s when it is busy (`busyKeepAliveIdleTimeout`). We close
+/// first: a reset of a reused connection leaves it open whether the events arrived.
+const POOL_IDLE: Duration = Duration::from_secs(10);
+
+/// Where a token is kept.
+#[derive(Debug, Clone)]
+pub enum TokenSource {
+    /// In the settings: it stays as it is.
+    Fixed(Token),
+    /// In a file that holds nothing else but a line break; it is read again when it changes and when the
+    /// token is refused.
+    File(PathBuf),
+}
+
+impl From<Token> for TokenSource {
+    fn from(token: Token) -> Self {
+        Self::Fixed(token)
+    }
+}
+
+impl TokenSource {
+    fn read(&self) -> Result<Token, BadClient> {
+        let path = match self {
+            Self::Fixed(token) => return Ok(token.clone()),
+            Self::File(path) => path,
+        };
+        let contents = reload::read_file(path)
+            .map_err(|source| BadClient::TokenFile { path: path.clone(), source })?;
+        let text = String::from_utf8_lossy(&contents);
+        Token::new(text.trim_end_matches(['\r', '\n']))
+            .map_err(|source| BadClient::Token { path: path.clone(), source })
+    }
+}
+
+/// A pool of connections, and the token that is sent on them.
+pub(super) struct Access {
+    pub(super) http: reqwest::Client,
+    pub(super) token: Token,
+}
+
+/// How an [`Access`] is made.
+pub(super) struct AccessFiles(ClientSettings);
+
+impl AccessFiles {
+    pub(super) fn new(settings: ClientSettings) -> Self {
+        Self(settings)
+    }
+
+    fn tls(&self) -> Option<&TlsSettings> {
+        self.0.endpoint.is_tls().then_some(&self.0.tls)
+    }
+}
+
+impl Origin for AccessFiles {
+    type Value = Access;
+    type Parts = (Token, Option<TlsFiles>);
+    type Error = BadClient;
+
+    fn is_fixed(&self) -> bool {
+        matches!(self.0.token, TokenSource::Fixed(_))
+            && self.tls().is_none_or(TlsSettings::is_fixed)
+    }
+
+    fn read(&self) -> Result<(Self::Parts, Print), BadClient> {
+        let token = self.0.token.read()?;
+        let files = self.tls().map(TlsSettings::read).transpose()?;
+        let mut digest = Sha256::new();
+        digest.update(files.as_ref().map_or_else(Print::default, TlsFiles::print));
+        digest.update(&token.bare);
+        Ok(((token, files), digest.finalize().into()))
+    }
+
+    fn make(&self, (token, files): Self::Parts) -> Result<Access, BadClient> {
+        let config = match files {
+            Some(files) => self.0.tls.client_config(files)?,
+            None => tls::unused()?,
+        };
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            // Splunk speaks HTTP/1.1 only, and one request per connection is what it balances by.
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_nodelay(true)
+            .connect_timeout(self.0.connect_timeout)
+            .timeout(self.0.timeout)
+            .user_agent(concat!("forwarder/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Access { http, token })
+    }
+
+    fn name(&self) -> &str {
+        self.0.endpoint.as_str()
+    }
+}

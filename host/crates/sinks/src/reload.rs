@@ -1,0 +1,241 @@
+//! Values made from files (a token, certificates, keys) that are read again when the files change.
+//!
+//! Files are compared by their contents, not by their times: secrets are swapped by renames and symbolic
+//! links, which keep times and sizes more often than one expects, and the files are small. They are read
+//! again when a value is asked for and the last reading is older than [`INTERVAL`], and at once when the
+//! receiver has refused the value. Contents that cannot be used are reported once, and the value made
+//! from the earlier ones stays in use.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::outcome::chain;
+
+/// How old a reading may be when the value is used.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// How old it may be when the receiver has refused the value, or before a new connection.
+const INTERVAL_REFUSED: Duration = Duration::from_secs(1);
+
+/// How long a request waits for the files; a network file system may hang.
+const READ_TIME: Duration = Duration::from_secs(5);
+
+/// The largest file; bundles of all public authorities have a quarter of a megabyte.
+const MAX_FILE: u64 = 4 << 20;
+
+/// A digest of what was read, by which two readings are compared.
+pub(crate) type Print = [u8; 32];
+
+/// Reads a file of at most [`MAX_FILE`] bytes.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    let read = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut contents)?;
+    if read as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
+    }
+    Ok(contents)
+}
+
+/// Where a value comes from.
+pub(crate) trait Origin: Send + Sync + 'static {
+    /// The value.
+    type Value: Send + Sync + 'static;
+    /// What was read.
+    type Parts;
+    /// Why there is no value. Its text holds no secret.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Whether there is no file, so that the value stays as it is.
+    fn is_fixed(&self) -> bool;
+
+    /// Reads the files. Blocks.
+    fn read(&self) -> Result<(Self::Parts, Print), Self::Error>;
+
+    /// Makes the value of them.
+    fn make(&self, parts: Self::Parts) -> Result<Self::Value, Self::Error>;
+
+    /// For whom, in log lines: the receiver's address.
+    fn name(&self) -> &str;
+}
+
+/// A value that follows its files.
+pub(crate) struct Reloaded<O: Origin>(Arc<Shared<O>>);
+
+struct Shared<O: Origin> {
+    origin: O,
+    state: Mutex<State<O::Value>>,
+}
+
+struct State<V> {
+    value: Arc<V>,
+    print: Print,
+    read_at: Instant,
+    /// What was last reported about contents that cannot be used.
+    complaint: Option<String>,
+}
+
+impl<O: Origin> Reloaded<O> {
+    /// Reads the files for the first time. Blocks.
+    pub(crate) fn new(origin: O) -> Result<Self, O::Error> {
+        let (parts, print) = origin.read()?;
+        let value = Arc::new(origin.make(parts)?);
+        let state = State { value, print, read_at: Instant::now(), complaint: None };
+        Ok(Self(Arc::new(Shared { origin, state: Mutex::new(state) })))
+    }
+
+    /// The value, of files that were read at most [`INTERVAL`] ago.
+    pub(crate) async fn current(&self) -> Arc<O::Value> {
+        self.read_if_older(INTERVAL).await
+    }
+
+    /// The value, of files that were read just now: for uses that are rare, or that follow a refusal.
+    pub(crate) async fn latest(&self) -> Arc<O::Value> {
+        self.read_if_older(INTERVAL_REFUSED).await
+    }
+
+    /// Whether there is another value by now than the one that the receiver has refused.
+    pub(crate) async fn replaced(&self, refused: &Arc<O::Value>) -> bool {
+        !Arc::ptr_eq(&self.latest().await, refused)
+    }
+
+    async fn read_if_older(&self, age: Duration) -> Arc<O::Value> {
+        let due = {
+            let mut state = self.0.state();
+            let due = !self.0.origin.is_fixed() && state.read_at.elapsed() >= age;
+            if due {
+                // Other requests do not read the same files at the same time.
+                state.read_at = Instant::now();
+            }
+            due
+        };
+        if due {
+            let shared = Arc::clone(&self.0);
+            let reading = tokio::task::spawn_blocking(move || shared.read_again());
+            if timeout(READ_TIME, reading).await.is_err() {
+                let receiver = self.0.origin.name();
+                tracing::warn!(receiver, limit = ?READ_TIME, "token or TLS files cannot be read in time");
+            }
+        }
+        Arc::clone(&self.0.state().value)
+    }
+}
+
+impl<O: Origin> Shared<O> {
+    fn state(&self) -> MutexGuard<'_, State<O::Value>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_again(&self) {
+        let receiver = self.origin.name();
+        let made = self.origin.read().and_then(|(parts, print)| {
+            let changed = self.state().print != print;
+            let value = if changed { Some(self.origin.make(parts)?) } else { None };
+            Ok((value, print))
+        });
+        let mut state = self.state();
+        match made {
+            Ok((value, print)) => {
+                state.complaint = None;
+                if let Some(value) = value {
+                    (state.value, state.print) = (Arc::new(value), print);
+                    tracing::info!(receiver, "token or TLS files have changed, using the new ones");
+                }
+            }
+            Err(error) => {
+                let complaint = chain(&error);
+                if state.complaint.as_ref() != Some(&complaint) {
+                    tracing::warn!(
+                        receiver,
+                        error = %complaint,
+                        "token or TLS files cannot be used as they are now; continuing with their \
+                         earlier contents, will read them again"
+                    );
+                    state.complaint = Some(complaint);
+                }
+            }
+        }
+    }
+}
+
+impl<O: Origin> fmt::Debug for Reloaded<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reloaded").field(&self.0.origin.name()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A file that must hold a number.
+    struct Number(PathBuf);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("not a number")]
+    struct NotANumber;
+
+    impl Origin for Number {
+        type Value = u32;
+        type Parts = String;
+        type Error = NotANumber;
+
+        fn is_fixed(&self) -> bool {
+            false
+        }
+
+        fn read(&self) -> Result<(String, Print), NotANumber> {
+            let text = String::from_utf8(read_file(&self.0).map_err(|_| NotANumber)?).unwrap();
+            let mut print = [0; 32];
+            print[..text.len()].copy_from_slice(text.as_bytes());
+            Ok((text, print))
+        }
+
+        fn make(&self, text: String) -> Result<u32, NotANumber> {
+            text.parse().map_err(|_| NotANumber)
+        }
+
+        fn name(&self) -> &str {
+            "test"
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_counts_and_a_broken_or_missing_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let number = Reloaded::new(Number(path.clone())).unwrap();
+        let first = number.current().await;
+        assert_eq!(*first, 1);
+        assert!(!number.replaced(&first).await);
+        let read_now = async || *number.read_if_older(Duration::ZERO).await;
+
+        // Swapped by a rename, same size.
+        std::fs::write(folder.path().join("new"), "2").unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(*number.current().await, 1, "it was read a moment ago");
+        assert_eq!(read_now().await, 2);
+        assert!(number.replaced(&first).await);
+
+        std::fs::write(&path, "three").unwrap();
+        assert_eq!(read_now().await, 2);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read_now().await, 2);
+        std::fs::write(&path, "3").unwrap();
+        assert_eq!(read_now().await, 3);
+    }
+
+    #[test]
+    fn an_endless_file_is_not_read() {
+        let error = read_file(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+}
