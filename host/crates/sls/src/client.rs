@@ -26,7 +26,7 @@ use crate::error::{Chain, ConfigError, Error, ErrorCode, Refusal};
 use crate::names::ProjectName;
 use crate::sign::{self, Parts, Signature, percent_encode};
 pub use transport::Proxy;
-use transport::Transport;
+use transport::{Connections, Transport};
 
 /// Most bytes of a refusal's body that are looked at.
 const MAX_REFUSAL: usize = 64 << 10;
@@ -90,7 +90,7 @@ impl ClientConfig {
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    http: reqwest::Client,
+    connections: Arc<Connections>,
     attempts: u32,
     timeout: Duration,
 }
@@ -126,7 +126,7 @@ impl Client {
         let transport = Transport::new(&config)?;
         let host = endpoint.host_header(&project);
         let host = HeaderValue::from_str(&host).map_err(|_| ConfigError::Host(host))?;
-        let http = transport.build()?;
+        let connections = Arc::new(transport.connections()?);
         let shared = Shared {
             base_url: endpoint.base_url(&project),
             host,
@@ -140,7 +140,7 @@ impl Client {
             transport,
         };
         let attempts = config.attempts.max(1);
-        Ok(Self { shared: Arc::new(shared), http, attempts, timeout: config.timeout })
+        Ok(Self { shared: Arc::new(shared), connections, attempts, timeout: config.timeout })
     }
 
     /// A client with connections of its own, so that nothing else can hold up its requests.
@@ -149,7 +149,8 @@ impl Client {
     ///
     /// The HTTP client cannot be built, which then is a matter of the system's certificates.
     pub fn with_own_connections(&self) -> Result<Self, ConfigError> {
-        Ok(Self { http: self.shared.transport.build()?, ..self.clone() })
+        let connections = Arc::new(self.shared.transport.connections()?);
+        Ok(Self { connections, ..self.clone() })
     }
 
     /// The same client, trying every call once: for callers with a retry loop of their own.
@@ -227,14 +228,16 @@ impl Client {
 
     async fn attempt(&self, call: &Call, key: &AccessKey) -> Result<Reply, Error> {
         let request = self.signed(call, key)?;
-        let sent = timeout(self.timeout, self.http.execute(request));
-        let response = sent
-            .await
-            .map_err(|_| Error::TimedOut { call: call.name, after: self.timeout })?
-            .map_err(|source| Error::Unreachable {
-                call: call.name,
-                source: source.without_url(),
-            })?;
+        let sent = timeout(self.timeout, self.connections.current().execute(request));
+        let answer =
+            sent.await.map_err(|_| Error::TimedOut { call: call.name, after: self.timeout })?;
+        if answer.as_ref().is_err_and(reqwest::Error::is_connect) {
+            self.connections.renew(&self.shared.transport).await;
+        }
+        let response = answer.map_err(|source| Error::Unreachable {
+            call: call.name,
+            source: source.without_url(),
+        })?;
         let skew = self.note_date(response.headers());
         if response.status() == http::StatusCode::OK {
             return Ok(Reply::new(call.name, response, self.timeout));

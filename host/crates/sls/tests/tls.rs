@@ -44,3 +44,24 @@ async fn a_private_authority_is_trusted_only_when_it_is_named() {
     let shown = Chain(&error).to_string().to_lowercase();
     assert!(shown.contains("certificate"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_ca_file_that_changes_is_read_again_when_it_no_longer_fits() {
+    let (sls, ca) = private_service().await;
+    let (_, other) = private_service().await;
+    let right = std::fs::read(&ca).unwrap();
+    std::fs::copy(&other, &ca).unwrap();
+    let mut config = sls.config();
+    config.endpoint = Endpoint::parse(&sls.address.to_string(), false).unwrap();
+    config.ca_file = Some(ca.path().into());
+    config.attempts = 1;
+    let client = Client::new(config).unwrap();
+    let store = "store".parse().unwrap();
+    assert!(client.list_shards(&store).await.is_err());
+    // Half written: nothing changes.
+    std::fs::write(&ca, right.split_at(right.len() / 2).0).unwrap();
+    assert!(client.list_shards(&store).await.is_err());
+    std::fs::write(&ca, &right).unwrap();
+    assert!(client.list_shards(&store).await.is_err(), "the attempt that shows it");
+    client.list_shards(&store).await.unwrap();
+}

@@ -1,12 +1,14 @@
 //! The HTTP client underneath: HTTP/1.1 over rustls, no redirects, bounded waits.
 
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::Certificate;
 use reqwest::redirect::Policy;
 
 use super::ClientConfig;
-use crate::error::ConfigError;
+use crate::error::{Chain, ConfigError};
 
 /// The service closes idle connections at about a minute; official clients give up at 55 s. Below that
 /// we never send into a connection that is just being closed.
@@ -29,8 +31,10 @@ pub enum Proxy {
 
 /// Everything that is needed to build the HTTP client, again if need be.
 pub(super) struct Transport {
-    /// Roots besides the system's; `None` when TLS is not used at all.
-    trust: Option<Vec<Certificate>>,
+    /// Whether TLS is not used at all.
+    plain: bool,
+    /// Roots besides the system's.
+    ca_file: Option<PathBuf>,
     proxy: Proxy,
     connect_timeout: Duration,
     user_agent: String,
@@ -46,14 +50,26 @@ impl Transport {
         // Proxies may be https themselves, so only a direct plain connection needs no trust store.
         let plain = !config.endpoint.is_https() && proxy == Proxy::None;
         Ok(Self {
-            trust: if plain { None } else { Some(read_roots(config)?) },
+            plain,
+            ca_file: config.ca_file.clone().filter(|_| !plain),
             proxy,
             connect_timeout: config.connect_timeout,
             user_agent: config.user_agent.clone(),
         })
     }
 
-    pub(super) fn build(&self) -> Result<reqwest::Client, ConfigError> {
+    /// Connections of their own; reads the roots. Blocks on a small file.
+    pub(super) fn connections(&self) -> Result<Connections, ConfigError> {
+        let pem = match &self.ca_file {
+            None => Vec::new(),
+            Some(path) => std::fs::read(path)
+                .map_err(|source| ConfigError::CaFile { path: path.clone(), source })?,
+        };
+        let http = self.build(&pem)?;
+        Ok(Connections { state: RwLock::new(State { http, pem }) })
+    }
+
+    fn build(&self, pem: &[u8]) -> Result<reqwest::Client, ConfigError> {
         let mut builder = reqwest::Client::builder()
             .http1_only()
             .http1_max_headers(MAX_HEADERS)
@@ -67,21 +83,59 @@ impl Transport {
             Proxy::None => builder.no_proxy(),
             Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url).map_err(ConfigError::Proxy)?),
         };
-        builder = match &self.trust {
-            Some(roots) => builder.tls_certs_merge(roots.iter().cloned()),
+        builder = if self.plain {
             // Containers without any system certificates must still reach a plain emulator.
-            None => builder.tls_certs_only([]),
+            builder.tls_certs_only([])
+        } else {
+            builder.tls_certs_merge(self.roots(pem)?)
         };
         builder.build().map_err(ConfigError::Http)
     }
+
+    fn roots(&self, pem: &[u8]) -> Result<Vec<Certificate>, ConfigError> {
+        let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
+        match Certificate::from_pem_bundle(pem) {
+            Ok(roots) if !roots.is_empty() => Ok(roots),
+            _ => Err(ConfigError::CaContents { path: path.clone() }),
+        }
+    }
 }
 
-fn read_roots(config: &ClientConfig) -> Result<Vec<Certificate>, ConfigError> {
-    let Some(path) = &config.ca_file else { return Ok(Vec::new()) };
-    let pem =
-        std::fs::read(path).map_err(|source| ConfigError::CaFile { path: path.clone(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(ConfigError::CaContents { path: path.clone() }),
+/// The HTTP client in force, and the roots that it was made with.
+pub(super) struct Connections {
+    state: RwLock<State>,
+}
+
+struct State {
+    http: reqwest::Client,
+    pem: Vec<u8>,
+}
+
+impl Connections {
+    pub(super) fn current(&self) -> reqwest::Client {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).http.clone()
+    }
+
+    /// Reads the CA file again, after a connection could not be made; new contents count from the next
+    /// attempt on, and what cannot be used changes nothing. Callers wait between attempts.
+    pub(super) async fn renew(&self, transport: &Transport) {
+        let Some(path) = &transport.ca_file else { return };
+        let renewed = match tokio::fs::read(path).await {
+            Ok(pem) if pem == self.state.read().unwrap_or_else(PoisonError::into_inner).pem => {
+                return;
+            }
+            Ok(pem) => transport.build(&pem).map(|http| State { http, pem }),
+            Err(source) => Err(ConfigError::CaFile { path: path.clone(), source }),
+        };
+        match renewed {
+            Ok(state) => {
+                *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+                tracing::info!(ca_file = %path.display(), "the CA file has changed, using the new one");
+            }
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::warn!(%error, "the CA file cannot be used as it is now; continuing with its earlier contents");
+            }
+        }
     }
 }
