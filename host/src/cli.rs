@@ -4,6 +4,7 @@
 //! turns its options into a request and hands over.
 
 mod check;
+mod compile;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
@@ -43,6 +44,9 @@ enum Command {
     /// Show how far the consumer group is, move it, or delete it
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// Compile the plugin on standard input to standard output, within limits; this program runs it for itself
+    #[command(hide = true, name = crate::wiring::transform::COMPILE_PLUGIN)]
+    CompilePlugin(compile::CompileArgs),
     /// Show the whole path on this machine: an SLS, this program with a plugin, HEC and syslog receivers
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
@@ -104,6 +108,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => run::run(&cli.run.into_request()),
         Some(Command::Check(args)) => check::check(&args.into_request()),
         Some(Command::Group(command)) => group::group(command),
+        Some(Command::CompilePlugin(args)) => compile::compile(&args),
         #[cfg(feature = "demo")]
         Some(Command::Demo(args)) => demo::demo(&args),
         #[cfg(feature = "demo")]

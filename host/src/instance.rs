@@ -5,11 +5,13 @@
 //! admin port follow from it: `forwarder … &` three times gives three consumers, and a restarted one
 //! takes over its own shards at once instead of waiting for its former self to time out.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::state_dir::{self, StateDirError};
 
 /// More forwarders than this on one host are a mistake.
 const MAX_INSTANCES: u32 = 1_000;
@@ -18,10 +20,13 @@ const MAX_INSTANCES: u32 = 1_000;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstanceError {
-    /// The state directory or a lock file in it cannot be used.
-    #[error("cannot use the state directory `{}`: {cause}", path.display())]
+    /// The state directory cannot be used, or is not ours alone.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// A lock file cannot be used.
+    #[error("cannot use the lock file `{}`: {cause}", path.display())]
     Unusable {
-        /// The file or directory.
+        /// The file.
         path: PathBuf,
         /// What the system says.
         cause: io::Error,
@@ -32,6 +37,16 @@ pub enum InstanceError {
     /// The consumer's name was chosen, and a living process on this host has it.
     #[error("another forwarder on this host is the consumer `{0}`")]
     NameTaken(String),
+}
+
+impl InstanceError {
+    /// What the operator can do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::StateDir(cause) => cause.help(),
+            _ => "set `state_dir` to a folder this user may write".to_owned(),
+        }
+    }
 }
 
 /// Our place among the forwarders of this host. Dropping it gives the place up.
@@ -48,7 +63,7 @@ impl Instance {
     /// # Errors
     /// The directory cannot be used, or all numbers are taken.
     pub fn claim(state_dir: &Path) -> Result<Self, InstanceError> {
-        create_private_dir(state_dir)?;
+        let state_dir = &state_dir::claim(state_dir)?;
         for number in 1..=MAX_INSTANCES {
             if let Some(lock) = lock(&state_dir.join(format!("instance-{number}.lock")))? {
                 return Ok(Self { number, state_dir: state_dir.to_owned(), _lock: lock });
@@ -110,19 +125,13 @@ pub fn host_name() -> String {
 fn lock(path: &Path) -> Result<Option<File>, InstanceError> {
     let unusable = |cause| InstanceError::Unusable { path: path.to_owned(), cause };
     let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).open(path).map_err(unusable)?;
+    let options = options.create(true).truncate(false).write(true);
+    let file = state_dir::open_file(path, options).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(cause)) => Err(unusable(cause)),
     }
-}
-
-/// Creates a directory that only we can read: dead letters and compiled plugins will be in it.
-fn create_private_dir(path: &Path) -> Result<(), InstanceError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let unusable = |cause| InstanceError::Unusable { path: path.to_owned(), cause };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)
 }
 
 #[cfg(test)]

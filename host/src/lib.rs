@@ -11,6 +11,7 @@
 //! | [`admin`] | what can be asked from outside? |
 //! | [`dead_letter`] | where do logs go that no sink will ever take? |
 //! | [`shutdown`] | how are we told to stop? |
+//! | [`state_dir`] | is the folder for our state ours alone? |
 //! | [`wiring`] | how do source, plugins, sinks and pipeline meet? |
 
 pub mod admin;
@@ -22,5 +23,6 @@ pub mod instance;
 pub mod log_file;
 pub mod problem;
 pub mod shutdown;
+pub mod state_dir;
 pub mod telemetry;
 pub mod wiring;

@@ -38,18 +38,24 @@ pub struct Wired {
     pub sinks: Vec<Arc<WiredSink>>,
     /// Sources that have not joined their groups.
     pub consumers: Vec<Consumer>,
+    /// The plugins; a source may begin when those that its logs pass through are loaded.
+    pub chain: transform::Chain,
+    /// What loads them.
+    pub loading: transform::Loading,
     /// Consumer names that were chosen by hand, kept from other processes on this host.
     pub reserved: Vec<File>,
 }
 
-/// Loads plugins, sets up sinks and sources and starts the pipeline. Must be called on a runtime. Blocks
-/// while plugins are compiled and certificates are read, so nothing else should be waiting for it.
+/// Begins to load plugins, sets up sinks and sources and starts the pipeline. Must be called on a runtime.
+/// Blocks while certificates are read, so nothing else should be waiting for it.
 ///
 /// # Errors
-/// A plugin, a sink, the dead-letter file or a source cannot be used as configured.
+/// A sink, the dead-letter file or a source cannot be used as configured. What is wrong with a plugin is found
+/// out later, by the sources that need it.
 pub async fn assemble(config: &Config, instance: &Instance) -> Result<Wired, Failure> {
     let state_dir = instance.state_dir();
-    let chain = transform::load(&config.transforms, &config.process.plugin_dirs, state_dir)?;
+    let folders = &config.process.plugin_dirs;
+    let (chain, loading) = transform::load(&config.transforms, folders, state_dir)?;
     let sinks = sinks(config)?;
     let dead_letters = dead_letters(&config.dead_letters, instance)?;
     let (consumers, reserved) = consumers(config, instance).await?;
@@ -79,7 +85,7 @@ pub async fn assemble(config: &Config, instance: &Instance) -> Result<Wired, Fai
         },
     })
     .map_err(|cause| Failure::new(Exit::Config, Problem::new(cause.to_string())))?;
-    Ok(Wired { pipeline, sinks, consumers, reserved })
+    Ok(Wired { pipeline, sinks, consumers, chain, loading, reserved })
 }
 
 /// Sets up every sink.

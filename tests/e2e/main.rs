@@ -12,6 +12,7 @@ mod audit;
 mod certificates;
 mod check;
 mod command_line;
+mod compiling;
 mod crash;
 mod dead_letters;
 mod delivery;

@@ -1,5 +1,6 @@
 //! `forwarder check`: everything that can be wrong before the first log, found without reading one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +32,19 @@ pub(super) fn check(request: &Request) -> Result<Exit, Failure> {
     say("config: ok");
     install_tls();
     let mut findings = Findings::default();
-    findings.add("plugins", plugins(&config));
-    findings.add("dead letters", dead_letters(&config));
-    runtime()?.block_on(reach(&config, &mut findings));
+    runtime()?.block_on(async {
+        match Instance::claim(&config.process.state_dir) {
+            Ok(instance) => {
+                findings.add("plugins", plugins(&config, instance.state_dir()).await);
+                findings.add("dead letters", dead_letters(&config, &instance));
+            }
+            Err(cause) => {
+                let problem = Problem::new(cause.to_string()).help(cause.help());
+                findings.add("state directory", Err(Failure::new(Exit::Config, problem)));
+            }
+        }
+        reach(&config, &mut findings).await;
+    });
     findings.into_outcome()
 }
 
@@ -65,19 +76,18 @@ impl Findings {
     }
 }
 
-fn plugins(config: &Config) -> Result<String, Failure> {
+async fn plugins(config: &Config, state_dir: &Path) -> Result<String, Failure> {
     let folders = &config.process.plugin_dirs;
-    wiring::transform::load(&config.transforms, folders, &config.process.state_dir)?;
+    let (_chain, loading) = wiring::transform::load(&config.transforms, folders, state_dir)?;
+    loading.finished().await?;
     let names: Vec<_> = config.transforms.iter().map(|transform| transform.name.as_str()).collect();
     Ok(if names.is_empty() { "none".to_owned() } else { format!("ok ({})", names.join(", ")) })
 }
 
-fn dead_letters(config: &Config) -> Result<String, Failure> {
-    let unusable = |cause| Failure::new(Exit::Config, Problem::new(format!("{cause}")));
-    let instance = Instance::claim(&config.process.state_dir).map_err(unusable)?;
-    let path = wiring::dead_letter_path(&config.dead_letters, &instance);
+fn dead_letters(config: &Config, instance: &Instance) -> Result<String, Failure> {
+    let path = wiring::dead_letter_path(&config.dead_letters, instance);
     let is_new = !path.exists();
-    wiring::dead_letters(&config.dead_letters, &instance)?;
+    wiring::dead_letters(&config.dead_letters, instance)?;
     if is_new {
         // Nobody wants an empty file as the trace of a check; one that stays does no harm.
         let _ = std::fs::remove_file(&path);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use forwarder_pipeline::Runner;
+use forwarder_pipeline::{Pipeline, Runner};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use crate::problem::Problem;
 use crate::shutdown::Signals;
 use crate::telemetry::{self, COMMIT, VERSION};
 use crate::wiring::consumer::Consumer;
+use crate::wiring::transform::Chain;
 use crate::wiring::{self, Wired};
 
 /// Runs until told to stop.
@@ -36,8 +37,7 @@ pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
         .map_err(|cause| Failure::internal("cannot collect metrics", cause))?;
     install_tls();
     let instance = Instance::claim(&config.process.state_dir).map_err(|cause| {
-        let problem = Problem::new(cause.to_string());
-        Failure::new(Exit::Config, problem.help("set `state_dir` to a folder this user may write"))
+        Failure::new(Exit::Config, Problem::new(cause.to_string()).help(cause.help()))
     })?;
     let runtime = runtime()?;
     let exit = runtime.block_on(Box::pin(serve(config, instance, metrics)));
@@ -78,10 +78,12 @@ async fn serve(
         tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
     }
     let grace = config.process.shutdown_grace;
-    let wired = wiring::assemble(&config, &instance).await?;
-    let sinks = wired.sinks.clone();
+    let Wired { pipeline, sinks, consumers, chain, loading, reserved: _reserved } =
+        wiring::assemble(&config, &instance).await?;
     tasks.spawn(async move { wiring::sink::tell_who_is_down(&sinks).await });
-    let exit = work(wired, grace, &health, &mut signals).await;
+    let sources = consumers.into_iter().map(|consumer| (consumer, chain.clone())).collect();
+    let exit = work(pipeline, sources, grace, &health, &mut signals).await;
+    loading.stop().await;
     stop_admin.cancel();
     // The probes of sinks need not be waited for.
     tasks.shutdown().await;
@@ -112,25 +114,26 @@ async fn listen(
     }
 }
 
-/// Joins every group, works, and drains. Each source begins when it has joined, so that one whose SLS is out of
-/// reach keeps neither the others waiting nor the shards they were granted from anybody. A refusal ends the
-/// process all the same: it is a mistake, and is told rather than left in the log of what seems to work.
+/// Joins every group, works, and drains. Each source begins when its plugins are loaded and it has joined, so
+/// that one whose SLS is out of reach keeps neither the others waiting nor the shards they were granted from
+/// anybody. A refusal by SLS ends the process all the same: it is a mistake, and is told rather than left in the
+/// log of what seems to work. A refused plugin ends it only when no other source is left.
 async fn work(
-    wired: Wired,
+    mut pipeline: Pipeline,
+    sources: Vec<(Consumer, Chain)>,
     grace: std::time::Duration,
     health: &Health,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
-    let Wired { mut pipeline, consumers, reserved: _reserved, .. } = wired;
     let stop = CancellationToken::new();
-    let sources = consumers.len();
-    let (joined, mut joining) = mpsc::channel(sources.max(1));
+    let (joined, mut joining) = mpsc::channel(sources.len().max(1));
     let mut members: JoinSet<Result<(), Failure>> = JoinSet::new();
-    for consumer in consumers {
-        members.spawn(member(consumer, pipeline.runner(), stop.clone(), joined.clone()));
+    let expected = sources.len();
+    for (consumer, chain) in sources {
+        members.spawn(member(consumer, chain, pipeline.runner(), stop.clone(), joined.clone()));
     }
     let all_at_work = async {
-        for _source in 0..sources {
+        for _source in 0..expected {
             joining.recv().await;
         }
         health.enter(Phase::Ready);
@@ -172,10 +175,17 @@ async fn work(
 /// One source from joining its group to leaving it.
 async fn member(
     consumer: Consumer,
+    chain: Chain,
     runner: Runner,
     stop: CancellationToken,
     joined: mpsc::Sender<()>,
 ) -> Result<(), Failure> {
+    tokio::select! {
+        ready = chain.ready_for(consumer.source()) => {
+            ready.inspect_err(|refused| report_refused(consumer.source(), refused))?;
+        }
+        () = stop.cancelled() => return Ok(()),
+    }
     let member = tokio::select! {
         member = consumer.join() => member?,
         () = stop.cancelled() => return Ok(()),
@@ -185,10 +195,32 @@ async fn member(
     member.work(runner, stop).await
 }
 
-/// Waits for every source, or for the first that fails.
-async fn all_ended(members: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
-    while let Some(ended) = members.join_next().await {
-        ended.map_err(|cause| Failure::internal("a source ended in a bug", cause))??;
+fn report_refused(source: &str, refused: &Failure) {
+    for problem in &refused.problems {
+        let cause = problem.message();
+        tracing::error!(
+            source,
+            "source does not start: {cause}; nothing was pulled and no data is lost; fix the plugin or its \
+             `[[transform]]` and restart; other sources continue"
+        );
     }
-    Ok(())
+}
+
+/// Waits for every source, or for the first that fails otherwise than by a refused plugin; those are reported
+/// when nothing else is left to do.
+async fn all_ended(members: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
+    let mut refused: Option<Failure> = None;
+    while let Some(ended) = members.join_next().await {
+        match ended.map_err(|cause| Failure::internal("a source ended in a bug", cause))? {
+            Err(failure) if failure.exit == Exit::Plugin => {
+                let all = refused.get_or_insert(Failure { exit: Exit::Plugin, problems: vec![] });
+                // Sources share plugins, and each of them says what is wrong.
+                let news = failure.problems.into_iter();
+                let news: Vec<_> = news.filter(|problem| !all.problems.contains(problem)).collect();
+                all.problems.extend(news);
+            }
+            other => other?,
+        }
+    }
+    refused.map_or(Ok(()), Err)
 }

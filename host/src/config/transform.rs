@@ -111,6 +111,13 @@ fn limits(mut section: Section, cx: &mut Context<'_>) -> Limits {
     if let Some(factor) = section.whole("output_factor", 0..=1000, cx).and_then(bytes) {
         limits.output_factor = factor;
     }
+    // The kernel counts whole seconds.
+    if let Some(found) = section.duration("compile_cpu", Duration::from_secs(1)..=DAY, cx) {
+        limits.compile_cpu = Some(found.value);
+    }
+    if let Some(found) = section.size("compile_memory", 64 << 20..=1 << 40, cx) {
+        limits.compile_memory = Some(found.value);
+    }
     section.finish(cx);
     limits
 }

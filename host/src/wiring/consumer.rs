@@ -50,6 +50,11 @@ impl Consumer {
         Ok(Self { config: Arc::new(config), client, group, budget })
     }
 
+    /// The name of its source.
+    pub fn source(&self) -> &str {
+        &self.config.name
+    }
+
     /// Joins the group. An SLS that does not answer is waited for; one that refuses is not.
     ///
     /// # Errors

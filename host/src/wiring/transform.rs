@@ -1,30 +1,61 @@
-//! `plugin` → the pipeline's `Transform`: plugins are found and loaded once, and every compute thread
-//! runs a chain of workers of its own.
+//! `plugin` → the pipeline's `Transform`: each plugin is found and loaded once, and every compute thread runs a
+//! chain of workers of its own.
+//!
+//! Plugins are loaded side by side while the rest of the program starts. A source joins its group when the
+//! plugins that its logs pass through are loaded; one whose plugin is slow to compile, or refused, keeps no
+//! other source waiting.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwarder_pipeline::{Halt, Outcome, Rejected, Transform, TransformFactory};
-use forwarder_plugin::{Engine, EngineOptions, Package, Plugin, PluginOptions, Worker};
+use forwarder_plugin::{
+    CompilerProcess, Engine, EngineOptions, Package, Plugin, PluginOptions, Worker,
+};
 use forwarder_record::{Batch, Condition, Pattern};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::config::condition::ConditionConfig;
 use crate::config::transform::TransformConfig;
 use crate::exit::{Exit, Failure};
 use crate::problem::Problem;
 
-/// The loaded chain, from which every thread makes its own.
+/// The command of this program that compiles a plugin, for [`CompilerProcess`].
+pub const COMPILE_PLUGIN: &str = "compile-plugin";
+
+/// How long a stop waits for plugins that are being loaded; their compilers are ended first.
+const STOP: Duration = Duration::from_secs(1);
+
+/// The chain, from which every thread makes its own. Its plugins may still be loading.
 #[derive(Clone)]
 pub struct Chain {
-    links: Arc<Vec<Loaded>>,
+    links: Arc<[Link]>,
 }
 
-struct Loaded {
+struct Link {
     name: Arc<str>,
-    plugin: Plugin,
     when: Option<Condition>,
     /// Names of the sources whose logs pass through; empty for all.
     sources: Vec<String>,
+    plugin: watch::Sender<State>,
+}
+
+/// How far a plugin is.
+#[derive(Clone)]
+enum State {
+    Loading,
+    Ready(Plugin),
+    Refused(Problem),
+}
+
+/// Plugins that are being loaded.
+pub struct Loading {
+    compiler: Arc<CompilerProcess>,
+    tasks: JoinSet<()>,
+    chain: Chain,
 }
 
 /// Where compiled plugins are kept, below the state directory.
@@ -32,33 +63,60 @@ pub fn cache_dir(state_dir: &Path) -> PathBuf {
     state_dir.join("compiled-plugins")
 }
 
-/// Finds, compiles and configures every plugin. Blocks, for seconds where a large one is new.
+/// Begins to find, compile and configure every plugin. Must be called on a runtime.
 ///
 /// # Errors
-/// All plugins that cannot be used, at once.
+/// The machine cannot run plugins.
 pub fn load(
     transforms: &[TransformConfig],
     folders: &[PathBuf],
     state_dir: &Path,
-) -> Result<Chain, Failure> {
-    if transforms.is_empty() {
-        return Ok(Chain { links: Arc::default() });
-    }
-    let engine = Engine::new(&EngineOptions { cache_dir: Some(cache_dir(state_dir)) })
-        .map_err(|cause| Failure::new(Exit::Plugin, Problem::new(cause.to_string())))?;
-    let folders = search_path(folders, state_dir);
-    let mut links = Vec::with_capacity(transforms.len());
-    let mut problems = Vec::new();
-    for transform in transforms {
-        match load_one(&engine, transform, &folders) {
-            Ok(link) => links.push(link),
-            Err(problem) => problems.push(problem.at(&transform.plugin.at)),
+) -> Result<(Chain, Loading), Failure> {
+    let chain = Chain { links: transforms.iter().map(Link::new).collect() };
+    // This very program, also after its file was replaced by another version.
+    let compiler = CompilerProcess::new("/proc/self/exe".into(), vec![COMPILE_PLUGIN.into()]);
+    let compiler = Arc::new(compiler);
+    let mut tasks = JoinSet::new();
+    if !transforms.is_empty() {
+        let cache_dir = Some(cache_dir(state_dir));
+        let compiler = Arc::clone(&compiler);
+        let engine = Engine::new(&EngineOptions { cache_dir, compiler: Some(compiler) })
+            .map_err(|cause| Failure::new(Exit::Plugin, Problem::new(cause.to_string())))?;
+        let folders: Arc<[PathBuf]> = search_path(folders, state_dir).into();
+        for (index, transform) in transforms.iter().enumerate() {
+            let (engine, folders) = (engine.clone(), Arc::clone(&folders));
+            let (transform, chain) = (transform.clone(), chain.clone());
+            tasks.spawn_blocking(move || {
+                let state = match load_one(&engine, &transform, &folders) {
+                    Ok(plugin) => State::Ready(plugin),
+                    Err(problem) => State::Refused(problem.at(&transform.plugin.at)),
+                };
+                if let Some(link) = chain.links.get(index) {
+                    link.plugin.send_replace(state);
+                }
+            });
         }
     }
-    if problems.is_empty() {
-        Ok(Chain { links: Arc::new(links) })
-    } else {
-        Err(Failure { exit: Exit::Plugin, problems })
+    let loading = Loading { compiler, tasks, chain: chain.clone() };
+    Ok((chain, loading))
+}
+
+impl Loading {
+    /// Waits for all plugins.
+    ///
+    /// # Errors
+    /// All plugins that cannot be used, at once.
+    pub async fn finished(mut self) -> Result<(), Failure> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(|cause| Failure::internal("loading a plugin ended in a bug", cause))?;
+        }
+        refused(self.chain.links.iter())
+    }
+
+    /// Ends what is still being compiled, and waits for it, though not for a guest that does not end.
+    pub async fn stop(mut self) {
+        self.compiler.stop();
+        let _ = timeout(STOP, async { while self.tasks.join_next().await.is_some() {} }).await;
     }
 }
 
@@ -72,17 +130,21 @@ fn load_one(
     engine: &Engine,
     transform: &TransformConfig,
     folders: &[PathBuf],
-) -> Result<Loaded, Problem> {
+) -> Result<Plugin, Problem> {
     let path = find(&transform.plugin.value, folders)?;
     let package = Package::read(&path).map_err(|cause| Problem::new(cause.to_string()))?;
-    let plugin = Plugin::load(engine, &transform.name, &package, options(transform))
-        .map_err(|cause| Problem::new(cause.to_string()))?;
-    Ok(Loaded {
-        name: transform.name.as_str().into(),
-        plugin,
-        when: transform.when.as_ref().map(condition),
-        sources: transform.sources.iter().map(|found| found.value.clone()).collect(),
-    })
+    Plugin::load(engine, &transform.name, &package, options(transform))
+        .map_err(|cause| Problem::new(cause.to_string()))
+}
+
+/// The problems of those that were refused, as one failure.
+fn refused<'a>(links: impl Iterator<Item = &'a Link>) -> Result<(), Failure> {
+    let problem = |link: &Link| match &*link.plugin.borrow() {
+        State::Refused(problem) => Some(problem.clone()),
+        State::Loading | State::Ready(_) => None,
+    };
+    let problems: Vec<_> = links.filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Plugin, problems }) }
 }
 
 /// The file a plugin reference means: a path, or a name with or without `.wasm` in one of the folders.
@@ -136,33 +198,52 @@ impl Chain {
     pub fn factory(&self) -> TransformFactory {
         let chain = self.clone();
         Arc::new(move || {
-            let workers = chain.links.iter().map(|link| link.plugin.worker()).collect();
+            let workers = chain.links.iter().map(|_| None).collect();
             Box::new(ThreadChain { chain: chain.clone(), workers })
         })
     }
+
+    /// Waits until every plugin that a source's logs pass through is loaded.
+    ///
+    /// # Errors
+    /// Those of them that cannot be used, all at once.
+    pub async fn ready_for(&self, source: &str) -> Result<(), Failure> {
+        let concerned = || self.links.iter().filter(|link| link.takes(source));
+        for link in concerned() {
+            let is_settled = |state: &State| !matches!(state, State::Loading);
+            let mut state = link.plugin.subscribe();
+            if !is_settled(&state.borrow()) {
+                tracing::info!(source, plugin = %link.name, "waiting until the plugin is loaded");
+            }
+            // An error would say that the sender is gone, which the chain holds.
+            let _ = state.wait_for(is_settled).await;
+        }
+        refused(concerned())
+    }
 }
 
-/// The chain of one thread: a worker per link, in the same order.
+/// The chain of one thread: a worker per link, in the same order, made when its plugin is first needed.
 struct ThreadChain {
     chain: Chain,
-    workers: Vec<Worker>,
+    workers: Vec<Option<Worker>>,
 }
 
 impl Transform for ThreadChain {
     fn apply(&mut self, batch: &mut Batch) -> Result<Outcome, Halt> {
         let mut whole = Outcome::default();
         for (link, worker) in self.chain.links.iter().zip(&mut self.workers) {
-            if !link.takes(batch) {
+            if !link.takes(&batch.origin().source) {
                 continue;
             }
+            let worker = match worker {
+                Some(worker) => worker,
+                None => worker.insert(link.worker()?),
+            };
             let seen = match &link.when {
                 None => batch.live_rows(),
                 Some(when) => batch.rows().filter(|row| when.matches(row)).count(),
             };
-            let halt = |halt: forwarder_plugin::Halt| Halt {
-                plugin: Arc::clone(&link.name),
-                reason: halt.cause.to_string(),
-            };
+            let halt = |halt: forwarder_plugin::Halt| link.halt(halt.cause.to_string());
             let outcome = worker.apply(batch, link.when.as_ref()).map_err(halt)?;
             whole.dropped += outcome.dropped;
             whole.emitted += outcome.emitted;
@@ -177,9 +258,32 @@ impl Transform for ThreadChain {
     }
 }
 
-impl Loaded {
-    fn takes(&self, batch: &Batch) -> bool {
-        self.sources.is_empty() || self.sources.iter().any(|name| **name == *batch.origin().source)
+impl Link {
+    fn new(transform: &TransformConfig) -> Self {
+        Self {
+            name: transform.name.as_str().into(),
+            when: transform.when.as_ref().map(condition),
+            sources: transform.sources.iter().map(|found| found.value.clone()).collect(),
+            plugin: watch::Sender::new(State::Loading),
+        }
+    }
+
+    /// Whether the logs of a source pass through.
+    fn takes(&self, source: &str) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|name| name == source)
+    }
+
+    fn worker(&self) -> Result<Worker, Halt> {
+        match &*self.plugin.borrow() {
+            State::Ready(plugin) => Ok(plugin.worker()),
+            // No source is pulled from before its plugins are loaded. Should that ever change, nothing may
+            // pass by a plugin.
+            State::Loading | State::Refused(_) => Err(self.halt("is not loaded".to_owned())),
+        }
+    }
+
+    fn halt(&self, reason: String) -> Halt {
+        Halt { plugin: Arc::clone(&self.name), reason }
     }
 }
 

@@ -166,7 +166,7 @@ fn life(engine: &Engine, name: &str, path: &Path, job: usize) {
     let dir = tempfile::tempdir().unwrap();
     let start = || {
         let cache_dir = Some(dir.path().join("cache"));
-        let engine = Engine::new(&EngineOptions { cache_dir }).unwrap();
+        let engine = Engine::new(&EngineOptions { cache_dir, ..EngineOptions::default() }).unwrap();
         let began = Instant::now();
         load(&engine, name, path, config.clone());
         began.elapsed()

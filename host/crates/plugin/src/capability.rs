@@ -59,8 +59,16 @@ pub enum Unfit {
     NotAPlugin,
 }
 
+/// Names that a message holds at most; a component may import thousands.
+const MAX_LISTED: usize = 10;
+
 fn list(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let listed: Vec<_> = names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
+    let listed = listed.join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
 }
 
 fn served() -> Vec<String> {
@@ -187,6 +195,13 @@ mod tests {
             ]
         );
         assert!(error.to_string().contains("--stub-wasi"), "{error}");
+    }
+
+    #[test]
+    fn a_complaint_about_many_imports_stays_short() {
+        let imports = (0..1_000).map(|n| format!("acme:x{n}/vault")).collect();
+        let said = Unfit::Imports { imports }.to_string();
+        assert!(said.len() < 400 && said.contains("`acme:x9/vault` and 990 more"), "{said}");
     }
 
     #[test]

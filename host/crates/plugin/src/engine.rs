@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use wasmtime::component::Component;
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, WasmFeatures};
 
 use crate::cache::Cache;
+use crate::compile::{Compiler, InPlace};
+use crate::features;
 
 /// Time between two ticks of the engine's clock; a guest that must stop does so at the next one.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -24,9 +27,12 @@ pub const MIN_THREAD_STACK: usize = 2 << 20;
 /// What the engine needs to know.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
-    /// Where compiled code is kept; without it every start compiles anew (0.2 CPU seconds for a Rust
+    /// Where compiled code is kept; without it every start compiles from scratch (0.2 CPU seconds for a Rust
     /// plugin, 2 to 11 for JavaScript and Python). The directory is made, for this user alone.
     pub cache_dir: Option<PathBuf>,
+    /// What compiles components that are not in the cache; without it they are compiled in this process,
+    /// and nothing bounds what that takes.
+    pub compiler: Option<Arc<dyn Compiler>>,
 }
 
 /// Compiles and runs plugins. Cheap to clone; one per process is enough.
@@ -34,6 +40,7 @@ pub struct EngineOptions {
 pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Arc<Cache>>,
+    compiler: Arc<dyn Compiler>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -73,7 +80,8 @@ impl Engine {
                 None
             }
         });
-        Ok(Self { wasm, cache })
+        let compiler = options.compiler.clone().unwrap_or_else(|| Arc::new(InPlace));
+        Ok(Self { wasm, cache, compiler })
     }
 
     pub(crate) const fn wasm(&self) -> &wasmtime::Engine {
@@ -83,9 +91,25 @@ impl Engine {
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.cache.as_deref()
     }
+
+    pub(crate) fn compiler(&self) -> &dyn Compiler {
+        &*self.compiler
+    }
+
+    /// Makes a component of native code that our compiler wrote, just now or for the cache.
+    pub(crate) fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        #[expect(unsafe_code, reason = "compiled code can only be loaded by trusting it")]
+        // SAFETY: these bytes are what this program's compiler wrote: they come from its pipe, or from the
+        // cache, which returns nothing whose keyed digest is wrong. Nobody else can change them, they are in
+        // our memory. wasmtime itself compares version, settings and CPU features with what it finds inside.
+        unsafe {
+            Component::deserialize(&self.wasm, code)
+        }
+    }
 }
 
-fn config() -> Config {
+/// How components are compiled and run; the same in the process that compiles.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         // Guests stop at loop heads and function entries once the clock has ticked. Costs some guests a
@@ -107,16 +131,8 @@ fn config() -> Config {
         // Only backtraces would read it; it is a tenth of the cached file.
         .generate_address_map(false);
 
-    // Not needed by any toolchain we know (Rust, C, Zig, JavaScript, Python and Go were tried), and every
-    // one of them is attack surface. Threads, GC and exceptions are not even compiled in.
-    let unneeded = WasmFeatures::TAIL_CALL
-        | WasmFeatures::RELAXED_SIMD // its results differ between machines
-        | WasmFeatures::MEMORY64
-        | WasmFeatures::WIDE_ARITHMETIC
-        | WasmFeatures::CUSTOM_PAGE_SIZES;
-    config.wasm_features(unneeded, false);
-    // Left alone on purpose: extended-const and SIMD (guests are built with them), and multi-memory, without
-    // which wasmtime 48 panics on components that contain adapters (QuickJS).
+    config.wasm_features(WasmFeatures::all().difference(features::ENGINE), false);
+    config.wasm_features(features::ENGINE, true);
     config
 }
 

@@ -23,6 +23,9 @@ use crate::wasi::Wasi;
 /// Longest text of an `err` in bytes.
 const MAX_REFUSAL: usize = 500;
 
+/// Handles of resources, the guest's own included, that an instance may hold: some 30 bytes of the host each.
+const MAX_HANDLES: usize = 10_000;
+
 /// What host functions work on.
 pub(crate) struct State {
     call: Option<Call>,
@@ -53,6 +56,8 @@ fn outside_process() -> Fault {
 pub(crate) struct Blueprint {
     pub(crate) prepared: InstancePre<State>,
     pub(crate) config: String,
+    /// Bytes of the host that each instance takes apart from memories and tables.
+    pub(crate) fixed_memory: usize,
     pub(crate) limits: Limits,
     pub(crate) grants: Grants,
     pub(crate) log: Arc<GuestLog>,
@@ -69,10 +74,11 @@ impl Instance {
     /// Makes an instance and configures it.
     pub(crate) fn new(blueprint: &Blueprint) -> Result<Self, Fault> {
         let limits = blueprint.limits.clone();
+        let deadline = Deadline::start(&limits);
         let state = State {
             call: None,
-            memory: MemoryGauge::new(limits.memory),
-            deadline: Deadline::start(&limits),
+            memory: MemoryGauge::new(limits.memory, blueprint.fixed_memory, Some(deadline)),
+            deadline,
             grants: blueprint.grants,
             wasi: Wasi::default(),
             log: blueprint.log.clone(),
@@ -85,12 +91,15 @@ impl Instance {
         });
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(limits.output(0));
+        store.set_max_component_handles(MAX_HANDLES);
 
         let transform = blueprint
             .prepared
             .instantiate(&mut store)
             .and_then(|instance| Transform::find(&mut store, &instance))
             .map_err(|error| fault(&mut store, &error, &limits))?;
+        store.data_mut().memory.made();
+        store.data().deadline.check()?;
         let mut this = Self { store, transform, limits };
         this.guarded(0, |transform, store| transform.configure(store, &blueprint.config))?;
         Ok(this)

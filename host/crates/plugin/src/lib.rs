@@ -4,8 +4,10 @@
 //! a grant, label rows for routing, and add rows. Write a few lines to the log.
 //!
 //! **What it may not**: anything else. There is no file, socket, environment, clock or chance behind its
-//! imports, and a component that imports more than it can have does not load ([`Unfit`]). Memory, time and
-//! output are bounded per call ([`Limits`]), and everything it hands over is checked.
+//! imports, and a component that imports more than it can have does not load ([`Unfit`]). What an instance would
+//! cost is counted before anything is compiled, and compiling is done by a process of its own
+//! ([`CompilerProcess`]). Memory, time and output are bounded per call ([`Limits`]), and everything it hands over
+//! is checked.
 //!
 //! **What happens when it misbehaves**: whatever it asked for in that call is discarded, its instance is
 //! replaced, the slice is tried again and cut up until the rows that it cannot cope with are alone, and
@@ -19,8 +21,11 @@ mod abi;
 mod cache;
 mod call;
 mod capability;
+mod compile;
+mod compiler_process;
 mod engine;
 mod fault;
+mod features;
 mod guest_log;
 mod instance;
 mod limits;
@@ -28,10 +33,13 @@ pub mod metrics;
 mod package;
 mod plugin;
 mod repair;
+mod survey;
 mod wasi;
 mod worker;
 
 pub use capability::{Imports, Unfit};
+pub use compile::{CompileError, CompileLimits, Compiler, serve};
+pub use compiler_process::CompilerProcess;
 pub use engine::{Engine, EngineError, EngineOptions, MIN_THREAD_STACK, TICK};
 pub use fault::Fault;
 pub use limits::Limits;

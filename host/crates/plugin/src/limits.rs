@@ -2,7 +2,9 @@
 //!
 //! | bound | enforced by |
 //! |---|---|
-//! | memory, tables, instances | [`MemoryGauge`], asked by wasmtime before anything grows |
+//! | what an instance is made of | `survey.rs`, before the component is compiled |
+//! | memory, tables | [`MemoryGauge`], asked by wasmtime before anything grows |
+//! | compiling | `compile.rs`, by limits of the process that compiles |
 //! | time | [`Deadline`], asked at every tick of the engine's clock while guest code runs |
 //! | output | `call.rs`, summed over all edits and log lines of a call; wasmtime's hostcall fuel for a single one |
 //! | native stack | `Config::max_wasm_stack`, one value for the engine |
@@ -15,11 +17,12 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::ResourceLimiter;
 
 use crate::fault::Fault;
+use crate::survey;
 
 /// The bounds of one plugin. `Default` gives the documented ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory of one instance, in bytes.
+    /// Memory of one instance, in bytes: linear memory, tables, and what the host keeps for it.
     pub memory: usize,
     /// CPU time of one call. Not wall time, so that a busy machine does not convict the innocent.
     pub cpu: Duration,
@@ -35,6 +38,10 @@ pub struct Limits {
     pub faults_per_slice: u32,
     /// CPU time that one slice may cost after its first fault.
     pub repair_time: Duration,
+    /// CPU time of compiling the component, instead of what its size allows.
+    pub compile_cpu: Option<Duration>,
+    /// Memory of compiling the component, in bytes, instead of what its size allows.
+    pub compile_memory: Option<u64>,
 }
 
 impl Default for Limits {
@@ -48,6 +55,8 @@ impl Default for Limits {
             slice: SliceLimits::default(),
             faults_per_slice: 8,
             repair_time: Duration::from_secs(5),
+            compile_cpu: None,
+            compile_memory: None,
         }
     }
 }
@@ -65,25 +74,40 @@ impl Limits {
     }
 }
 
-/// Table elements of one instance. Tables hold functions, eight bytes each in the host; the JavaScript and
-/// Python runtimes need some ten thousand.
-const MAX_TABLE_ELEMENTS: usize = 1_000_000;
-/// Core instances, tables and memories of one component. componentize-py links every C extension as an
-/// instance of its own: 17 for an empty plugin.
-const MAX_PARTS: usize = 1_000;
-
 /// Counts what an instance holds, and says no.
 #[derive(Debug)]
 pub(crate) struct MemoryGauge {
     limit: usize,
+    /// What the host keeps for the instance as long as it lives.
+    fixed: usize,
+    /// Bytes of linear memory.
     used: usize,
     table_elements: usize,
     refused: bool,
+    /// While the instance is being made, when no guest code asks for the time.
+    making: Option<Deadline>,
 }
 
 impl MemoryGauge {
-    pub(crate) const fn new(limit: usize) -> Self {
-        Self { limit, used: 0, table_elements: 0, refused: false }
+    pub(crate) const fn new(limit: usize, fixed: usize, making: Option<Deadline>) -> Self {
+        Self { limit, fixed, used: 0, table_elements: 0, refused: false, making }
+    }
+
+    /// The instance has been made.
+    pub(crate) const fn made(&mut self) {
+        self.making = None;
+    }
+
+    /// Whether an instance with so much memory and so many table elements is within the limit.
+    fn allows(&mut self, memory: usize, table_elements: usize) -> Result<bool, Fault> {
+        if let Some(deadline) = &self.making {
+            deadline.check()?;
+        }
+        let tables = table_elements.saturating_mul(survey::TABLE_ELEMENT);
+        let held = self.fixed.saturating_add(memory).saturating_add(tables);
+        let allowed = held <= self.limit;
+        self.refused |= !allowed;
+        Ok(allowed)
     }
 
     /// Bytes of linear memory that the instance holds.
@@ -109,12 +133,11 @@ impl ResourceLimiter for MemoryGauge {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false); // its own bound, not ours
         }
-        if after > self.limit {
-            self.refused = true;
-            return Ok(false);
+        let allowed = self.allows(after, self.table_elements)?;
+        if allowed {
+            self.used = after;
         }
-        self.used = after;
-        Ok(true)
+        Ok(allowed)
     }
 
     fn table_growing(
@@ -124,23 +147,28 @@ impl ResourceLimiter for MemoryGauge {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let after = self.table_elements.saturating_sub(current).saturating_add(desired);
-        if maximum.is_some_and(|maximum| desired > maximum) || after > MAX_TABLE_ELEMENTS {
-            return Ok(false);
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false); // its own bound, not ours
         }
-        self.table_elements = after;
-        Ok(true)
+        let allowed = self.allows(self.used, after)?;
+        if allowed {
+            self.table_elements = after;
+        }
+        Ok(allowed)
     }
 
+    // The component was surveyed before it was compiled, so that these are never met; they are asked anyway.
+
     fn instances(&self) -> usize {
-        MAX_PARTS
+        survey::MAX_CORE_INSTANCES * 2 // wasmtime adds instances that join the parts of a component
     }
 
     fn tables(&self) -> usize {
-        MAX_PARTS
+        survey::MAX_TABLES
     }
 
     fn memories(&self) -> usize {
-        MAX_PARTS
+        survey::MAX_MEMORIES
     }
 }
 
@@ -191,7 +219,7 @@ mod tests {
 
     #[test]
     fn memories_are_counted_together() {
-        let mut gauge = MemoryGauge::new(100);
+        let mut gauge = MemoryGauge::new(100, 0, None);
         assert!(gauge.memory_growing(0, 60, None).unwrap());
         assert!(!gauge.memory_growing(0, 60, None).unwrap());
         assert_eq!((gauge.take_refusal(), gauge.take_refusal()), (Some(100), None));
@@ -200,8 +228,27 @@ mod tests {
     }
 
     #[test]
+    fn tables_and_what_the_host_keeps_count_as_memory() {
+        let mut gauge = MemoryGauge::new(100, 20, None);
+        assert!(gauge.table_growing(0, 5, None).unwrap());
+        assert!(!gauge.memory_growing(0, 41, None).unwrap());
+        assert!(gauge.memory_growing(0, 40, None).unwrap());
+        assert!(!gauge.table_growing(5, 6, None).unwrap());
+        assert_eq!(gauge.take_refusal(), Some(100));
+    }
+
+    #[test]
+    fn making_an_instance_is_given_up_when_its_time_is_over() {
+        let limits = Limits { wall: Duration::ZERO, ..Limits::default() };
+        let mut gauge = MemoryGauge::new(100, 0, Some(Deadline::start(&limits)));
+        assert!(gauge.memory_growing(0, 1, None).is_err());
+        gauge.made();
+        assert!(gauge.memory_growing(0, 1, None).unwrap());
+    }
+
+    #[test]
     fn a_memory_that_meets_its_own_maximum_is_not_out_of_memory() {
-        let mut gauge = MemoryGauge::new(100);
+        let mut gauge = MemoryGauge::new(100, 0, None);
         assert!(!gauge.memory_growing(0, 60, Some(50)).unwrap());
         assert_eq!(gauge.take_refusal(), None);
     }

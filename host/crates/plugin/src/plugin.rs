@@ -1,7 +1,6 @@
 //! A loaded plugin: checked, compiled, linked, and configured once, so that whatever is wrong with it shows at
 //! the start and not at the first log.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,12 +8,14 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::abi;
 use crate::capability::{self, Imports, Unfit};
+use crate::compile::{CompileError, CompileLimits, MAX_REASON, guarded};
 use crate::engine::Engine;
 use crate::fault::{Fault, shortened};
 use crate::guest_log::GuestLog;
 use crate::instance::{Blueprint, Instance, State};
 use crate::limits::Limits;
 use crate::package::{Digest, Package};
+use crate::survey::{Cost, Refusal, survey};
 use crate::wasi;
 use crate::worker::Worker;
 
@@ -79,6 +80,22 @@ pub enum LoadError {
         plugin: String,
         /// The compiler's words.
         reason: String,
+    },
+    /// An instance of it would take more than a plugin may have. It was not compiled.
+    #[error("plugin `{plugin}` is not loaded: {reason}")]
+    TooCostly {
+        /// Name of the plugin.
+        plugin: String,
+        /// What, and how much.
+        reason: String,
+    },
+    /// Compiling it took more than it may, or the compiler is not available.
+    #[error("plugin `{plugin}` is not loaded: {source}")]
+    NotCompiled {
+        /// Name of the plugin.
+        plugin: String,
+        /// Why.
+        source: CompileError,
     },
     /// It wants or lacks something that rules it out.
     #[error("plugin `{plugin}` cannot run here: {source}")]
@@ -157,12 +174,13 @@ impl Plugin {
         options: PluginOptions,
     ) -> Result<Self, LoadError> {
         let began = Instant::now();
-        let (component, cached) = compile(engine, name, package)?;
-        let (imports, prepared) = link(engine, name, &component)?;
+        let loaded = Compiled::get(engine, name, package, &options.limits)?;
+        let Compiled { cost, imports, prepared, cached } = loaded;
         let config = if options.config.is_empty() { "{}".to_owned() } else { options.config };
         let blueprint = Blueprint {
             prepared,
             config,
+            fixed_memory: cost.host_bytes(),
             limits: options.limits,
             grants: options.grants,
             log: Arc::new(GuestLog::new(name)),
@@ -194,8 +212,7 @@ impl Plugin {
     ///
     /// As for [`Plugin::load`], except that nothing is configured.
     pub fn inspect(engine: &Engine, name: &str, package: &Package) -> Result<Imports, LoadError> {
-        let (component, _) = compile(engine, name, package)?;
-        link(engine, name, &component).map(|(imports, _)| imports)
+        Compiled::get(engine, name, package, &Limits::default()).map(|compiled| compiled.imports)
     }
 
     /// A worker for one thread. Its instance is made when it is first needed.
@@ -227,17 +244,70 @@ impl Shared {
     }
 }
 
-fn compile(engine: &Engine, name: &str, package: &Package) -> Result<(Component, bool), LoadError> {
-    let digest = package.digest();
-    if let Some(component) = engine.cache().and_then(|cache| cache.load(engine.wasm(), digest)) {
-        return Ok((component, true));
+/// A component that is known to fit, and not yet configured.
+struct Compiled {
+    cost: Cost,
+    imports: Imports,
+    prepared: InstancePre<State>,
+    cached: bool,
+}
+
+impl Compiled {
+    /// Counts what a component costs, then takes its code from the cache or has it compiled, then links it. What
+    /// is refused at any step leaves nothing in the cache.
+    fn get(
+        engine: &Engine,
+        name: &str,
+        package: &Package,
+        limits: &Limits,
+    ) -> Result<Self, LoadError> {
+        let cost = survey(package.bytes())
+            .and_then(|cost| cost.check(limits.memory).map(|()| cost))
+            .map_err(|refusal| refused(name, refusal))?;
+        let digest = package.digest();
+        if let Some(component) = cached(engine, digest) {
+            let (imports, prepared) = link(engine, name, &component)?;
+            return Ok(Self { cost, imports, prepared, cached: true });
+        }
+        let bytes = package.bytes();
+        let bounds = CompileLimits::of(bytes.len(), limits.compile_cpu, limits.compile_memory);
+        let code = engine.compiler().compile(bytes, &bounds).map_err(|error| {
+            let plugin = name.to_owned();
+            match error {
+                CompileError::Refused(reason) => LoadError::Malformed { plugin, reason },
+                source => LoadError::NotCompiled { plugin, source },
+            }
+        })?;
+        let component = guarded(|| engine.deserialize(&code))
+            .map_err(|reason| LoadError::Malformed { plugin: name.to_owned(), reason })?;
+        let (imports, prepared) = link(engine, name, &component)?;
+        if let Some(cache) = engine.cache() {
+            cache.store(engine.wasm(), digest, &code);
+        }
+        Ok(Self { cost, imports, prepared, cached: false })
     }
-    let component = guarded(|| Component::from_binary(engine.wasm(), package.bytes()))
-        .map_err(|reason| LoadError::Malformed { plugin: name.to_owned(), reason })?;
-    if let Some(cache) = engine.cache() {
-        cache.store(engine.wasm(), digest, &component);
+}
+
+fn refused(name: &str, refusal: Refusal) -> LoadError {
+    let plugin = name.to_owned();
+    match refusal {
+        Refusal::Malformed(reason) => {
+            LoadError::Malformed { plugin, reason: shortened(&reason, MAX_REASON) }
+        }
+        refusal => LoadError::TooCostly { plugin, reason: refusal.to_string() },
     }
-    Ok((component, false))
+}
+
+/// A component that was compiled before, for the same engine on the same machine.
+fn cached(engine: &Engine, digest: Digest) -> Option<Component> {
+    let code = engine.cache()?.load(engine.wasm(), digest)?;
+    match guarded(|| engine.deserialize(&code)) {
+        Ok(component) => Some(component),
+        Err(reason) => {
+            tracing::warn!(%digest, reason, "cached code does not fit; compiling again");
+            None
+        }
+    }
 }
 
 fn link(
@@ -254,14 +324,4 @@ fn link(
     })
     .map_err(|reason| LoadError::Mismatch { plugin: name.to_owned(), reason })?;
     Ok((imports, prepared))
-}
-
-/// Runs wasmtime on a component that nobody has vouched for. There are components on which its compiler has
-/// panicked; that is no reason to fall over.
-fn guarded<T>(work: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(shortened(&format!("{error:#}"), 500)),
-        Err(_) => Err("the compiler panicked on it".to_owned()),
-    }
 }

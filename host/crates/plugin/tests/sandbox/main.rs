@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod containment;
+mod cost;
 mod counted;
 mod guests;
 mod loading;
+mod proposals;
 mod stubs;
 mod support;

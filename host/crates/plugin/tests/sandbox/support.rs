@@ -12,7 +12,7 @@ use forwarder_record::{Batch, Origin};
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
         let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests"));
-        Engine::new(&EngineOptions { cache_dir }).unwrap()
+        Engine::new(&EngineOptions { cache_dir, ..EngineOptions::default() }).unwrap()
     });
     &ENGINE
 }
@@ -20,6 +20,25 @@ pub(crate) fn engine() -> &'static Engine {
 pub(crate) fn load(wat: &str, options: PluginOptions) -> Result<Plugin, LoadError> {
     let package = Package::new(wat::parse_str(wat).unwrap());
     Plugin::load(engine(), "guest", &package, options)
+}
+
+/// A plugin that accepts any configuration and changes nothing, with `more` in front of its parts.
+pub(crate) fn harmless_with(more: &str) -> String {
+    format!(
+        r#"(component {more}
+  (core module $plugin
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (func (export "configure") (param i32 i32) (result i32) (i32.const 0))
+    (func (export "process") (param i32) (result i32) (i32.const 0)))
+  (core instance $i (instantiate $plugin))
+  (func $configure (param "config" string) (result (result (error string)))
+    (canon lift (core func $i "configure") (memory $i "memory") (realloc (func $i "realloc"))))
+  (func $process (param "rows" u32) (result (result (error string)))
+    (canon lift (core func $i "process") (memory $i "memory")))
+  (instance $transform (export "configure" (func $configure)) (export "process" (func $process)))
+  (export "forwarder:plugin/transform@0.1.0" (instance $transform)))"#
+    )
 }
 
 /// A batch of one log group with the given logs.
