@@ -122,14 +122,23 @@ pub fn create(path: &Path) -> io::Result<()> {
 pub fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // Without NONBLOCK, opening a pipe that was put there would wait for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)?;
-    let found = file.metadata()?;
     let refused = |what| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    let file = match options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path) {
+        // What the system says of a link that is not followed is "too many levels of symbolic links".
+        Err(_) if path.is_symlink() => return refused("it is a symbolic link".to_owned()),
+        opened => opened?,
+    };
+    let found = file.metadata()?;
     if !found.is_file() {
         return refused("it is not a regular file".to_owned());
     }
     if found.uid() != geteuid().as_raw() {
         return refused(format!("user {} owns it", found.uid()));
+    }
+    if found.nlink() > 1 {
+        return refused(
+            "it has a second name (a hard link), and may be a file of another program".to_owned(),
+        );
     }
     if found.mode() & WRITABLE_BY_OTHERS != 0 {
         file.set_permissions(Permissions::from_mode(found.mode() & 0o7777 & !WRITABLE_BY_OTHERS))?;

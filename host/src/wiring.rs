@@ -40,19 +40,20 @@ pub struct Wired {
     pub consumers: Vec<Consumer>,
     /// The plugins; a source may begin when those that its logs pass through are loaded.
     pub chain: transform::Chain,
-    /// What loads them.
-    pub loading: transform::Loading,
     /// Consumer names that were chosen by hand, kept from other processes on this host.
     pub reserved: Vec<File>,
 }
 
-/// Begins to load plugins, sets up sinks and sources and starts the pipeline. Must be called on a runtime.
+/// Begins to load plugins, which the caller stops, sets up sinks and sources and starts the pipeline. Must be called on a runtime.
 /// Blocks while certificates are read, so nothing else should be waiting for it.
 ///
 /// # Errors
 /// A sink, the dead-letter file or a source cannot be used as configured. What is wrong with a plugin is found
 /// out later, by the sources that need it.
-pub async fn assemble(config: &Config, instance: &Instance) -> Result<Wired, Failure> {
+pub async fn assemble(
+    config: &Config,
+    instance: &Instance,
+) -> Result<(Wired, transform::Loading), Failure> {
     let state_dir = instance.state_dir();
     let folders = &config.process.plugin_dirs;
     let (chain, loading) = transform::load(&config.transforms, folders, state_dir)?;
@@ -85,7 +86,7 @@ pub async fn assemble(config: &Config, instance: &Instance) -> Result<Wired, Fai
         },
     })
     .map_err(|cause| Failure::new(Exit::Config, Problem::new(cause.to_string())))?;
-    Ok(Wired { pipeline, sinks, consumers, chain, loading, reserved })
+    Ok((Wired { pipeline, sinks, consumers, chain, reserved }, loading))
 }
 
 /// Sets up every sink.

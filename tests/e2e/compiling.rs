@@ -104,7 +104,7 @@ async fn while_a_plugin_compiles_other_sources_work_and_a_stop_is_obeyed() {
     let config = two_sources(&world, &plugin, patient);
     let mut forwarder = world.start(&config, &[]);
     world.received(2_000, &forwarder).await;
-    forwarder.says("waiting until the plugin is loaded").await;
+    forwarder.says("waiting until the plugin is compiled").await;
     let compilers = children(forwarder.id());
     assert_eq!(compilers.len(), 1, "it is still being compiled, by a process of its own");
     assert_eq!(forwarder.ask("GET", "/readyz").await.status, 503, "one source is not at work");

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use forwarder_pipeline::{Pipeline, Runner};
+use forwarder_pipeline::Runner;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -78,11 +78,10 @@ async fn serve(
         tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
     }
     let grace = config.process.shutdown_grace;
-    let Wired { pipeline, sinks, consumers, chain, loading, reserved: _reserved } =
-        wiring::assemble(&config, &instance).await?;
+    let (wired, loading) = wiring::assemble(&config, &instance).await?;
+    let sinks = wired.sinks.clone();
     tasks.spawn(async move { wiring::sink::tell_who_is_down(&sinks).await });
-    let sources = consumers.into_iter().map(|consumer| (consumer, chain.clone())).collect();
-    let exit = work(pipeline, sources, grace, &health, &mut signals).await;
+    let exit = work(wired, grace, &health, &mut signals).await;
     loading.stop().await;
     stop_admin.cancel();
     // The probes of sinks need not be waited for.
@@ -119,21 +118,22 @@ async fn listen(
 /// anybody. A refusal by SLS ends the process all the same: it is a mistake, and is told rather than left in the
 /// log of what seems to work. A refused plugin ends it only when no other source is left.
 async fn work(
-    mut pipeline: Pipeline,
-    sources: Vec<(Consumer, Chain)>,
+    wired: Wired,
     grace: std::time::Duration,
     health: &Health,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
+    let Wired { mut pipeline, consumers, chain, reserved: _reserved, .. } = wired;
     let stop = CancellationToken::new();
-    let (joined, mut joining) = mpsc::channel(sources.len().max(1));
+    let sources = consumers.len();
+    let (joined, mut joining) = mpsc::channel(sources.max(1));
     let mut members: JoinSet<Result<(), Failure>> = JoinSet::new();
-    let expected = sources.len();
-    for (consumer, chain) in sources {
-        members.spawn(member(consumer, chain, pipeline.runner(), stop.clone(), joined.clone()));
+    for consumer in consumers {
+        let (chain, runner) = (chain.clone(), pipeline.runner());
+        members.spawn(member(consumer, chain, runner, stop.clone(), joined.clone()));
     }
     let all_at_work = async {
-        for _source in 0..expected {
+        for _source in 0..sources {
             joining.recv().await;
         }
         health.enter(Phase::Ready);

@@ -26,6 +26,9 @@ use crate::problem::Problem;
 /// The command of this program that compiles a plugin, for [`CompilerProcess`].
 pub const COMPILE_PLUGIN: &str = "compile-plugin";
 
+/// How long loading may take before the log says that a source waits for it.
+const USUAL: Duration = Duration::from_secs(1);
+
 /// How long a stop waits for plugins that are being loaded; their compilers are ended first.
 const STOP: Duration = Duration::from_secs(1);
 
@@ -212,11 +215,11 @@ impl Chain {
         for link in concerned() {
             let is_settled = |state: &State| !matches!(state, State::Loading);
             let mut state = link.plugin.subscribe();
-            if !is_settled(&state.borrow()) {
-                tracing::info!(source, plugin = %link.name, "waiting until the plugin is loaded");
+            if timeout(USUAL, state.wait_for(is_settled)).await.is_err() {
+                tracing::info!(source, plugin = %link.name, "waiting until the plugin is compiled");
+                // An error would say that the sender is gone, which the chain holds.
+                let _ = state.wait_for(is_settled).await;
             }
-            // An error would say that the sender is gone, which the chain holds.
-            let _ = state.wait_for(is_settled).await;
         }
         refused(concerned())
     }

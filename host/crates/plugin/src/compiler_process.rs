@@ -45,6 +45,8 @@ impl CompilerProcess {
 
     /// Ends all compilers, and starts none any more. Returns at once; they are gone within a few milliseconds.
     pub fn stop(&self) {
+        // Under the lock: one that is about to wait must have seen it, or be woken.
+        let _running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         self.stopping.store(true, Ordering::Relaxed);
         self.ended.notify_all();
     }

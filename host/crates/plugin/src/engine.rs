@@ -1,8 +1,9 @@
 //! The engine that all plugins of the process share: wasmtime's configuration, in one place, each setting
 //! with its reason, and the clock that interrupts guests.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, WasmFeatures};
 use crate::cache::Cache;
 use crate::compile::{Compiler, InPlace};
 use crate::features;
+use crate::package::Digest;
 
 /// Time between two ticks of the engine's clock; a guest that must stop does so at the next one.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -35,12 +37,16 @@ pub struct EngineOptions {
     pub compiler: Option<Arc<dyn Compiler>>,
 }
 
+/// A lock per component.
+type Turns = Mutex<HashMap<Digest, Arc<Mutex<()>>>>;
+
 /// Compiles and runs plugins. Cheap to clone; one per process is enough.
 #[derive(Clone)]
 pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Arc<Cache>>,
     compiler: Arc<dyn Compiler>,
+    turns: Arc<Turns>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -81,7 +87,7 @@ impl Engine {
             }
         });
         let compiler = options.compiler.clone().unwrap_or_else(|| Arc::new(InPlace));
-        Ok(Self { wasm, cache, compiler })
+        Ok(Self { wasm, cache, compiler, turns: Arc::default() })
     }
 
     pub(crate) const fn wasm(&self) -> &wasmtime::Engine {
@@ -90,6 +96,13 @@ impl Engine {
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.cache.as_deref()
+    }
+
+    /// Held while a component is looked up and compiled: where several plugins are made of the same one and
+    /// load side by side, the first compiles it and the others find it in the cache.
+    pub(crate) fn turn(&self, digest: Digest) -> Arc<Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(digest).or_default())
     }
 
     pub(crate) fn compiler(&self) -> &dyn Compiler {

@@ -265,6 +265,8 @@ impl Compiled {
             .and_then(|cost| cost.check(limits.memory).map(|()| cost))
             .map_err(|refusal| refused(name, refusal))?;
         let digest = package.digest();
+        let turn = engine.turn(digest);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(component) = cached(engine, digest) {
             let (imports, prepared) = link(engine, name, &component)?;
             return Ok(Self { cost, imports, prepared, cached: true });

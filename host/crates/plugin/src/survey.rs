@@ -261,7 +261,7 @@ fn read(payload: Payload<'_>, open: &mut [Scope]) -> Result<(), Refusal> {
                     ElementItems::Functions(items) => items.count(),
                     ElementItems::Expressions(_, items) => items.count(),
                 };
-                if !matches!(element.kind, ElementKind::Active { .. }) {
+                if matches!(element.kind, ElementKind::Passive) {
                     cost.charge(items, PASSIVE_ELEMENT);
                 }
             }

@@ -1,8 +1,13 @@
 //! What is found out about a plugin before its first slice.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwarder_plugin::{Engine, EngineOptions, LoadError, Package, Plugin, PluginOptions, Unfit};
+use forwarder_plugin::{
+    CompileError, CompileLimits, Compiler, Engine, EngineOptions, LoadError, Package, Plugin,
+    PluginOptions, Unfit,
+};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
@@ -104,6 +109,45 @@ fn a_plugin_can_be_looked_into_without_running_it() {
     let imports = Plugin::inspect(engine(), "guest", &package).unwrap();
     assert_eq!(imports.contract, "0.1.0");
     assert!(imports.names.contains(&"forwarder:plugin/edits@0.1.0#drop".to_owned()));
+}
+
+#[test]
+fn plugins_of_one_component_that_load_side_by_side_take_turns_at_the_compiler() {
+    let dir = tempfile::tempdir().unwrap();
+    let compiler = Arc::new(Counting::default());
+    let options = EngineOptions {
+        cache_dir: Some(dir.path().join("cache")),
+        compiler: Some(compiler.clone()),
+    };
+    let engine = Engine::new(&options).unwrap();
+    let package = Package::new(wat::parse_str(guest("unreachable")).unwrap());
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| Plugin::load(&engine, "guest", &package, PluginOptions::default()));
+        }
+    });
+    // It answers no code, so that each asks: but one at a time, and with code the others would find it cached.
+    assert_eq!(compiler.asked.load(Ordering::Relaxed), 4);
+    assert_eq!(compiler.most.load(Ordering::Relaxed), 1);
+}
+
+/// Counts how often it is asked, and how often at a time.
+#[derive(Debug, Default)]
+struct Counting {
+    asked: AtomicUsize,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Compiler for Counting {
+    fn compile(&self, _: &[u8], _: &CompileLimits) -> Result<Vec<u8>, CompileError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        std::thread::yield_now();
+        self.now.fetch_sub(1, Ordering::Relaxed);
+        Err(CompileError::Stopped)
+    }
 }
 
 #[test]
