@@ -3,6 +3,7 @@
 //! Ready means that the process does its work or could: a standby without shards is ready, and so is
 //! one that holds because a sink refuses it. Restarting it would not help, and metrics tell the rest.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -19,9 +20,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::process::AdminConfig;
 
@@ -31,8 +32,11 @@ const MAX_CONNECTIONS: usize = 32;
 /// How long a client may take for the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often histograms are folded, so that they stay small when nobody asks for them.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// How long a connection may last, from the first byte of the request to the last one of the answer.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,37 +92,47 @@ pub async fn serve(
     health: Arc<Health>,
     stop: CancellationToken,
 ) {
-    let connections = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut upkeep = tokio::time::interval(UPKEEP);
+    let mut connections = Connections::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            _ = upkeep.tick() => {
-                metrics.run_upkeep();
-                continue;
-            }
             accepted = listener.accept() => accepted,
         };
-        let (Ok((stream, peer)), Ok(permit)) = (accepted, Arc::clone(&permits).try_acquire_owned())
-        else {
-            // Too many connections or open files: a pause, so as not to spin on the same error.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let (metrics, health, stop) = (metrics.clone(), Arc::clone(&health), stop.clone());
-        connections.spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = connection(stream, peer, &metrics, &health) => {}
+        match accepted {
+            Ok((stream, peer)) => {
+                let (metrics, health) = (metrics.clone(), Arc::clone(&health));
+                connections.add(async move { connection(stream, peer, &metrics, &health).await });
             }
-        });
+            // Too many open files, for one: a pause, so as not to spin on the same error.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
     }
-    connections.close();
-    connections.wait().await;
+    connections.tasks.shutdown().await;
 }
 
+/// The connections that are open, oldest first.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    by_age: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    /// Serves one more. Where there are too many, the oldest one is cut: clients that hold theirs open keep
+    /// no other client from being served.
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.by_age.retain(|task| !task.is_finished());
+        while self.by_age.len() >= MAX_CONNECTIONS {
+            if let Some(oldest) = self.by_age.pop_front() {
+                oldest.abort();
+            }
+        }
+        self.by_age.push_back(self.tasks.spawn(connection));
+    }
+}
+
+/// One request and its answer.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -130,10 +144,13 @@ async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(cause) = served {
-        tracing::debug!(%peer, error = %cause, "admin connection ended");
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(LIFETIME, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::debug!(%peer, error = %cause, "admin connection ended"),
+        Err(_) => tracing::debug!(%peer, limit = ?LIFETIME, "admin connection cut: too slow"),
     }
 }
 
@@ -238,6 +255,50 @@ mod tests {
         let server = start().await;
         let _silent = TcpStream::connect(server.address).await.unwrap();
         assert!(ask(&server, "GET /healthz").await.starts_with("HTTP/1.1 200"));
+        server.stop.cancel();
+        server.task.await.unwrap();
+    }
+
+    /// Each of these kept its connection for as long as it liked.
+    #[tokio::test]
+    async fn clients_that_hold_connections_open_keep_no_other_from_being_served() {
+        let server = start().await;
+        let pipelined = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        let endless = format!("GET /metrics HTTP/1.1\r\nx: {}", "x".repeat(2 * MAX_HEAD));
+        let mut held = Vec::new();
+        for request in ["", "GET /metr", &pipelined, &endless] {
+            for _client in 0..2 * MAX_CONNECTIONS {
+                let mut stream = TcpStream::connect(server.address).await.unwrap();
+                // It may be cut at any time, which is the point.
+                let _ = stream.write_all(request.as_bytes()).await;
+                held.push(stream);
+            }
+            assert!(ask(&server, "GET /healthz").await.starts_with("HTTP/1.1 200 OK"));
+        }
+        server.stop.cancel();
+        server.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_its_answer_and_a_slow_one_with_its_time() {
+        let server = start().await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.contains("connection: close"), "{reply}");
+
+        // A byte now and then, for ever.
+        let mut slow = TcpStream::connect(server.address).await.unwrap();
+        let mut head = b"GET /healthz HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'x'));
+        let began = tokio::time::Instant::now();
+        while let Some(byte) = head.next() {
+            if slow.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(began.elapsed() <= 3 * LIFETIME, "it is never cut");
+        }
         server.stop.cancel();
         server.task.await.unwrap();
     }

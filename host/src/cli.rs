@@ -14,13 +14,17 @@ mod run;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Request;
+use crate::console::Console;
 use crate::exit::{EXIT_CODES, Exit, Failure};
 
 /// Forwards Alibaba Cloud audit logs from SLS to a SIEM, through sandboxed WASM plugins.
@@ -100,10 +104,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => {
             // `--help` and `--version` are errors to the parser, with an exit code of 0.
-            let _ = usage.print();
-            return if usage.exit_code() == 0 { Exit::Success } else { Exit::Usage }.into();
+            note_output(usage.print());
+            let usual = if usage.exit_code() == 0 { Exit::Success } else { Exit::Usage };
+            return end(with_output(Ok(usual)), None);
         }
     };
+    // A run may end because nothing reads what it prints; the commands wait as every program does.
+    let patience = cli.command.is_none().then_some(LAST_WORDS);
     let outcome = match cli.command {
         None => run::run(&cli.run.into_request()),
         Some(Command::Check(args)) => check::check(&args.into_request()),
@@ -114,22 +121,71 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "demo")]
         Some(Command::Emulator(args)) => emulator::emulator(args),
     };
+    end(with_output(outcome), patience)
+}
+
+fn end(outcome: Result<Exit, Failure>, patience: Option<Duration>) -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            complain(&failure);
+            complain(&failure, patience);
             failure.exit.into()
         }
     }
 }
 
-/// Prints a failure under one lock, so that its lines stay together.
-fn complain(failure: &Failure) {
-    let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{failure}");
+/// How long the end of a run waits for its errors to be printed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Prints a failure in one piece, so that its lines stay together; waits for that no longer than `patience`.
+fn complain(failure: &Failure, patience: Option<Duration>) {
+    let text = failure.to_string();
+    let (done, printed) = mpsc::sync_channel(1);
+    let printing = std::thread::Builder::new().spawn(move || {
+        let _ = Console::stderr().and_then(|mut console| console.write_all(text.as_bytes()));
+        let _ = done.send(());
+    });
+    if printing.is_ok() {
+        let _ = match patience {
+            Some(patience) => printed.recv_timeout(patience).ok(),
+            None => printed.recv().ok(),
+        };
+    }
 }
 
-/// Prints one line of a command's result. A reader that has left wants no more of it.
+/// Why standard output did not take a line, unless its reader has left.
+static OUTPUT_LOST: OnceLock<String> = OnceLock::new();
+
+/// Whether the reader of standard output has left.
+static READER_LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Prints one line of a command's result. A reader that has left wants no more of it; any other error is
+/// reported when the command ends.
 fn say(line: impl Display) {
-    let _ = writeln!(io::stdout(), "{line}");
+    note_output(writeln!(io::stdout(), "{line}"));
+}
+
+fn note_output(written: io::Result<()>) {
+    match written {
+        Ok(()) => {}
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => {
+            READER_LEFT.store(true, Ordering::Relaxed);
+        }
+        Err(cause) => {
+            let _ = OUTPUT_LOST.set(cause.to_string());
+        }
+    }
+}
+
+/// Whether it is worth saying more.
+fn has_reader() -> bool {
+    !READER_LEFT.load(Ordering::Relaxed)
+}
+
+/// A command whose result could not be printed has failed.
+fn with_output(outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
+    match (outcome, OUTPUT_LOST.get()) {
+        (Ok(_), Some(cause)) => Err(Failure::internal("cannot write to standard output", cause)),
+        (outcome, _) => outcome,
+    }
 }

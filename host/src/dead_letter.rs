@@ -6,16 +6,25 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use forwarder_sinks::file::end_torn_line;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::state_dir;
+
 /// Requests that wait for the disk. The pipeline's budget bounds their bytes.
 const QUEUED: usize = 64;
+
+/// How long the end of the process waits for the disk.
+const LAST_LETTERS: Duration = Duration::from_secs(3);
+
+/// How often it looks whether the disk has answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Why letters are not in the file.
 #[derive(Debug, Clone, Error)]
@@ -94,6 +103,14 @@ impl DeadLetterFile {
 impl Drop for DeadLetterFile {
     fn drop(&mut self) {
         self.requests = None; // ends the thread's loop
+        let deadline = Instant::now() + LAST_LETTERS;
+        while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) {
+            if Instant::now() >= deadline {
+                // A disk that hangs. Nothing waits for these letters any more, their rows come again.
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -126,12 +143,12 @@ struct CappedFile {
 impl CappedFile {
     fn open(path: &Path, max_size: u64) -> Result<Self, DeadLetterError> {
         let failed = |cause: io::Error| io_error(path, &cause);
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            fs::create_dir_all(dir).map_err(failed)?;
+        if let Some(dir) = path.parent() {
+            state_dir::create(dir).map_err(failed)?;
         }
         let mut options = OpenOptions::new();
-        let mut file =
-            options.create(true).read(true).append(true).mode(0o600).open(path).map_err(failed)?;
+        options.create(true).read(true).append(true);
+        let mut file = state_dir::open_file(path, &mut options).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -191,7 +208,7 @@ fn io_error(path: &Path, cause: &io::Error) -> DeadLetterError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -199,11 +216,12 @@ mod tests {
     async fn letters_are_in_the_file_once_append_returns_and_nobody_else_may_read_them() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/dead.jsonl");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let letters = DeadLetterFile::open(&path, 1_000).unwrap();
         letters.append(b"{\"a\":1}\n".to_vec()).await.unwrap();
         letters.append(b"{\"a\":2}\n{\"a\":3}\n".to_vec()).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!((mode(&path), mode(&dir.path().join("new"))), (0o600, 0o700));
     }
 
     #[tokio::test]
@@ -250,6 +268,28 @@ mod tests {
         let letters = DeadLetterFile::open(&path, 1_000).unwrap();
         letters.append(b"{\"a\":2}\n".to_vec()).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"a\":1}\n{\"a\":\n{\"a\":2}\n");
+    }
+
+    #[test]
+    fn what_is_not_a_file_of_ours_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("other"), "theirs").unwrap();
+        symlink(at("other"), at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::hard_link(at("other"), at("second-name")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        for name in ["link", "dangling", "second-name", "pipe"] {
+            let error = DeadLetterFile::open(&at(name), 1_000).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        assert_eq!(fs::read(at("other")).unwrap(), b"theirs");
+        assert!(!at("nowhere").exists());
+        // Folders above it may be links: that is for the operator to choose.
+        fs::create_dir(at("disk")).unwrap();
+        symlink(at("disk"), at("folder")).unwrap();
+        DeadLetterFile::open(&at("folder/dead.jsonl"), 1_000).unwrap();
+        assert!(at("disk/dead.jsonl").exists());
     }
 
     #[test]

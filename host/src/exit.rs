@@ -28,6 +28,9 @@ pub enum Exit {
     DrainTimedOut = 7,
     /// The demo did not account for every log.
     Unaccounted = 8,
+    /// What read standard output has left. What it did not take is not lost: the checkpoint stayed behind
+    /// and the logs are read again.
+    ReaderLeft = 9,
 }
 
 impl From<Exit> for ExitCode {
@@ -47,7 +50,8 @@ Exit codes:
   5  a sink did not answer or refused us
   6  SLS did not answer or refused us
   7  the grace period ended first; nothing is lost, the logs come again
-  8  demo: not every log was accounted for";
+  8  demo: not every log was accounted for
+  9  what read standard output has left; nothing is lost, logs it did not take are read again";
 
 /// An end that is not a success: which one, and all that a person should read about it.
 #[derive(Debug)]

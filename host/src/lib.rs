@@ -7,7 +7,7 @@
 //! | [`exit`] | what does the process answer when it ends? |
 //! | [`config`] | what was the program told, and is it right? |
 //! | [`instance`] | which of several forwarders on this host are we? |
-//! | [`telemetry`], [`log_file`] | where do log lines and metrics go? |
+//! | [`telemetry`], [`log_queue`], [`log_file`], [`console`] | where do log lines and metrics go? |
 //! | [`admin`] | what can be asked from outside? |
 //! | [`dead_letter`] | where do logs go that no sink will ever take? |
 //! | [`shutdown`] | how are we told to stop? |
@@ -17,10 +17,12 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod dead_letter;
 pub mod exit;
 pub mod instance;
 pub mod log_file;
+pub mod log_queue;
 pub mod problem;
 pub mod shutdown;
 pub mod state_dir;

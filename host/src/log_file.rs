@@ -3,20 +3,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::fmt::MakeWriter;
+use crate::state_dir;
 
 /// A file that is renamed to `NAME.1` when it is full, `NAME.1` to `NAME.2` and so on.
 #[derive(Debug)]
 pub struct RotatingFile {
-    open: Mutex<Open>,
-}
-
-#[derive(Debug)]
-struct Open {
     path: PathBuf,
     file: File,
     size: u64,
@@ -33,11 +26,11 @@ impl RotatingFile {
     pub fn open(path: &Path, process: u32, max_size: u64, max_files: usize) -> io::Result<Self> {
         let path = with_process(path, process);
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
+            state_dir::create(dir)?;
         }
         let file = append(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { open: Mutex::new(Open { path, file, size, max_size, max_files }) })
+        Ok(Self { path, file, size, max_size, max_files })
     }
 }
 
@@ -53,10 +46,10 @@ fn with_process(path: &Path, process: u32) -> PathBuf {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    state_dir::open_file(path, OpenOptions::new().create(true).append(true))
 }
 
-impl Open {
+impl RotatingFile {
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if self.size > 0 && self.size + length > self.max_size {
@@ -90,26 +83,15 @@ impl Open {
     }
 }
 
-/// Writes whole lines: the formatter hands over one event at a time.
-#[derive(Debug)]
-pub struct Line<'a>(&'a RotatingFile);
-
-impl Write for Line<'_> {
+/// Takes whole lines, one at a time.
+impl Write for RotatingFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).write_line(line)?;
+        self.write_line(line)?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for RotatingFile {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        Line(self)
     }
 }
 
@@ -120,9 +102,9 @@ mod tests {
     #[test]
     fn the_file_is_rotated_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let log = RotatingFile::open(&dir.path().join("f.log"), 17, 10, 3).unwrap();
+        let mut log = RotatingFile::open(&dir.path().join("f.log"), 17, 10, 3).unwrap();
         for line in ["one-----\n", "two-----\n", "three---\n", "four----\n"] {
-            log.make_writer().write_all(line.as_bytes()).unwrap();
+            log.write_all(line.as_bytes()).unwrap();
         }
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).ok();
         assert_eq!(read("f.17.log").unwrap(), "four----\n");
@@ -132,10 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("other"), "theirs").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("other"), dir.path().join("f.17.log")).unwrap();
+        RotatingFile::open(&dir.path().join("f.log"), 17, 10, 3).unwrap_err();
+        assert_eq!(fs::read(dir.path().join("other")).unwrap(), b"theirs");
+    }
+
+    #[test]
     fn a_line_larger_than_the_file_is_still_written() {
         let dir = tempfile::tempdir().unwrap();
-        let log = RotatingFile::open(&dir.path().join("f.log"), 1, 4, 2).unwrap();
-        log.make_writer().write_all(b"longer than four\n").unwrap();
+        let mut log = RotatingFile::open(&dir.path().join("f.log"), 1, 4, 2).unwrap();
+        log.write_all(b"longer than four\n").unwrap();
         assert_eq!(fs::read(dir.path().join("f.1.log")).unwrap(), b"longer than four\n");
     }
 }

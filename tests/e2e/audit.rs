@@ -1,12 +1,15 @@
 //! The plugin that most will run, with its defaults, over logs as the vendor's services write them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use forwarder_emulator::log_group::EncodedGroup;
 use forwarder_emulator::samples::Samples;
 use forwarder_emulator::state::logstore::Placement;
 use forwarder_receivers::hec::Mode;
+use forwarder_record::encode::{Log, LogGroup};
 use forwarder_tests::{Forwarder, LOGSTORE, PATIENCE, PROJECT, World};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_events_arrive_as_the_json_they_are_and_all_others_as_they_came() {
@@ -61,4 +64,49 @@ async fn audit_events_arrive_as_the_json_they_are_and_all_others_as_they_came() 
     let counted = forwarder.metrics().await.sum("forwarder_plugin_not_json_total", &counted);
     assert_eq!(counted, f64::from(broken));
     assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+/// The part of an example between its source and its sinks.
+fn transforms_of(example: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(example);
+    let text = std::fs::read_to_string(path).unwrap();
+    let start = text.find("[[transform]]").unwrap();
+    let end = text.find("[[sink]]").unwrap();
+    text[start..end].to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_filtering_drops_quiet_reads_and_keeps_those_that_failed() {
+    let world = World::with_mode(1, Mode::Events).await;
+    let errors = [None, Some(""), Some("NoPermission")];
+    let kinds = ["Write", "Read"].map(|rw| errors.map(|error| (rw, error)));
+    let mut expected = Vec::new();
+    for (rw, error) in kinds.into_iter().flatten() {
+        let mut event = json!({ "eventName": "x", "eventRW": rw });
+        if let Some(error) = error {
+            event["errorCode"] = error.into();
+        }
+        let contents = vec![("event".to_owned(), event.to_string())];
+        let group = LogGroup {
+            topic: "actiontrail_audit_event".into(),
+            source: "actiontrail_internal".into(),
+            tags: Vec::new(),
+            logs: vec![Log { time: 1_767_323_045, nanos: None, contents }],
+        };
+        let group = EncodedGroup::from_encoded(&group.encode()).unwrap();
+        world.sls.put(PROJECT, LOGSTORE, Placement::Balanced, [group]).unwrap();
+        if rw == "Write" || error.is_some_and(|error| !error.is_empty()) {
+            expected.push(event);
+        }
+    }
+    let plugins = Forwarder::plugin("audit").parent().unwrap().to_owned();
+    std::os::unix::fs::symlink(plugins, world.folder().join("plugins")).unwrap();
+    let config = world.config("forwarder.toml", &transforms_of("failed-reads.toml"));
+    let forwarder = world.start(&config, &[]);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    let received = world.hec.received();
+    let arrived: Vec<&Value> = received.events.iter().map(|event| &event.event["event"]).collect();
+    assert_eq!(arrived, expected.iter().collect::<Vec<_>>());
+    assert!(received.events.iter().all(|event| event.event.get("rw").is_none()));
 }

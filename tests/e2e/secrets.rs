@@ -1,8 +1,14 @@
-//! Secrets are in no output: not at the most talkative level, not in errors, not in metrics.
+//! Secrets are in no output: not at the most talkative level, not in errors, not in metrics. What is kept on
+//! disk is for its owner alone.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use forwarder_emulator::sign_check::SignatureCheck;
 use forwarder_sls::AccessKey;
 use forwarder_tests::{Forwarder, Logs, World, receivers};
+use tokio::process::Command;
 
 const KEY_SECRET: &str = "SECRET-of-the-key-5d1f";
 const STS_TOKEN: &str = "SECRET-of-sts-77aa";
@@ -80,6 +86,76 @@ async fn no_secret_is_in_any_log_error_help_check_or_metric() {
         let output = command(arguments).output().await.unwrap();
         assert_silent(&format!("{arguments:?}"), &String::from_utf8(output.stdout).unwrap());
         assert_silent(&format!("{arguments:?}"), &String::from_utf8(output.stderr).unwrap());
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_folders_are_for_their_owner_alone_whatever_the_umask() {
+    let world = World::new(1).await;
+    let settings = world.settings().log("file", "logs/deep/forwarder.log");
+    let settings = settings.more("[dead_letters]\npath = \"letters/deep/dead.jsonl\"\n");
+    let config = settings.source("consumer", "c").hec("splunk", &world.hec.url(), "");
+    let config = config.write("forwarder.toml");
+    let mut command = Command::new("sh");
+    let binary = Forwarder::binary();
+    command.args(["-c", "umask 0; exec \"$0\" --config \"$1\""]).arg(binary).arg(config);
+    command.current_dir(world.folder()).env_clear().kill_on_drop(true);
+    let mut forwarder = Forwarder::spawn(command, &world.new_log());
+    forwarder.says("at work").await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    for made in ["state", "logs", "letters"] {
+        folders.push(world.folder().join(made));
+    }
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let is_folder = entry.file_type().unwrap().is_dir();
+            if is_folder { folders.push(entry.path()) } else { files.push(entry.path()) }
+        }
+        next += 1;
+    }
+    assert!(folders.len() >= 5 && files.len() >= 3, "{folders:?} {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_put_in_place_of_a_file_is_neither_followed_nor_filled() {
+    let world = World::new(1).await;
+    let config = world.config("forwarder.toml", "");
+    let state = world.folder().join("state");
+    let precious = world.folder().join("precious");
+    for name in ["dead-letters.jsonl", "instance-1.lock"] {
+        for trick in ["link", "dangling link", "second name", "pipe", "folder"] {
+            let _ = std::fs::remove_dir_all(&state);
+            std::fs::create_dir(&state).unwrap();
+            std::fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+            std::fs::write(&precious, "theirs").unwrap();
+            let place = state.join(name);
+            match trick {
+                "link" => symlink(&precious, &place).unwrap(),
+                "dangling link" => symlink(world.folder().join("nowhere"), &place).unwrap(),
+                "second name" => std::fs::hard_link(&precious, &place).unwrap(),
+                "pipe" => {
+                    let made = Command::new("mkfifo").arg(&place).status().await.unwrap();
+                    assert!(made.success());
+                }
+                _ => std::fs::create_dir(&place).unwrap(),
+            }
+            let ended = world.start(&config, &[]).end().await;
+            assert_eq!(ended.code, Some(3), "{name}, {trick}: {}", ended.log);
+            assert!(ended.log.contains(name), "{name}, {trick}: {}", ended.log);
+            assert_eq!(std::fs::read(&precious).unwrap(), b"theirs", "{name}, {trick}");
+            assert!(!world.folder().join("nowhere").exists(), "{name}, {trick}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Seen from outside: health, metrics and log lines, as monitoring systems and people read them.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use forwarder_emulator::faults::Fault;
 use forwarder_emulator::{Api, Limits};
@@ -10,6 +11,9 @@ use forwarder_tests::{
     Forwarder, GROUP, LOGSTORE, Logs, PATIENCE, PROJECT, World, receivers, until,
 };
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_without_shards_is_ready_and_nothing_can_be_changed_from_outside() {
@@ -72,6 +76,42 @@ async fn each_instance_on_a_host_has_a_name_a_port_and_files_of_its_own() {
     assert!(state.join("dead-letters-2.jsonl").exists());
     assert_eq!(first.terminate().await, Some(0));
     assert_eq!(second.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_keep_no_other_from_metrics_and_health() {
+    let world = World::new(1).await;
+    let config = world.config("forwarder.toml", "");
+    let mut forwarder = world.start(&config, &[]);
+    forwarder.says("at work").await;
+    let address = forwarder.admin().await;
+    let requests = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2_000);
+    let mut held = Vec::new();
+    for _client in 0..100 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        // It may be cut at any time.
+        let _ = timeout(Duration::from_millis(20), client.write_all(requests.as_bytes())).await;
+        held.push(client);
+    }
+    let began = Instant::now();
+    for path in ["/metrics", "/readyz", "/healthz"] {
+        assert_eq!(forwarder.ask("GET", path).await.status, 200, "{path}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_kept_small_where_they_are_not_served() {
+    let world = World::new(1).await;
+    // Whether this test holds the usual port or another program does is the same.
+    let _port = TcpListener::bind("127.0.0.1:9464");
+    let settings = world.settings().default_admin().log("level", "info,forwarder=trace");
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    forwarder.says("no /metrics: the usual port is taken").await;
+    forwarder.says("folded the histograms of the metrics").await;
+    assert_eq!(forwarder.terminate().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,3 +104,35 @@ async fn while_shards_are_drained_the_heartbeat_goes_on_and_nobody_else_starts_o
     let repeated = world.assert_received(&logs);
     assert_eq!(repeated, 0, "the second one waited until the first had let go");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_meant_for_other_services_change_nothing_and_those_that_end_end_in_order() {
+    let world = World::new(2).await;
+    let config = world.config("forwarder.toml", "");
+    let mut end = 0;
+    for ending in ["QUIT", "ALRM", "XCPU", "TERM"] {
+        let mut forwarder = world.start(&config, &[]);
+        forwarder.says("at work").await;
+        for (signal, logged) in [
+            ("HUP", "signal=\"SIGHUP\" help=\"the config file is not read again"),
+            ("USR1", "signal=\"SIGUSR1\""),
+            ("USR2", "signal=\"SIGUSR2\""),
+            ("XFSZ", ""),
+            ("PIPE", ""),
+        ] {
+            forwarder.signal(signal).await;
+            forwarder.says(logged).await;
+        }
+        world.put(&Logs(end..end + 1_000), 100);
+        end += 1_000;
+        world.received(end, &forwarder).await;
+        world.settled().await;
+        forwarder.signal(ending).await;
+        let ended = forwarder.end().await;
+        assert_eq!(ended.code, Some(0), "{ending}: {}", ended.log);
+        let by = format!("signal=\"SIG{ending}\"");
+        assert!(ended.log.contains(&by), "{ending}: {}", ended.log);
+        assert!(ended.log.contains("stopped, everything in flight was settled"), "{}", ended.log);
+    }
+    assert_eq!(world.assert_received(&Logs(0..end)), 0);
+}

@@ -85,6 +85,19 @@ impl Forwarder {
         Self { child, log: log.to_owned() }
     }
 
+    /// The same with a standard output of the test's own.
+    pub fn spawn_with_output(mut command: Command, log: &Path) -> Self {
+        command.stderr(File::create(log).expect("the test's folder is writable"));
+        Self::spawn_as_it_is(command, |_id| log.to_owned())
+    }
+
+    /// Starts the program with outputs of the test's own. `log` says where its log can be read.
+    pub fn spawn_as_it_is(mut command: Command, log: impl FnOnce(u32) -> PathBuf) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().expect("the forwarder starts");
+        let log = log(child.id().expect("the process is running"));
+        Self { child, log }
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id().expect("the process is running")

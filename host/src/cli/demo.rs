@@ -55,8 +55,8 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Failure> {
 }
 
 async fn show(args: &DemoArgs) -> Result<Exit, Failure> {
-    let mut signals =
-        Signals::listen().map_err(|cause| Failure::internal("cannot listen to signals", cause))?;
+    let mut signals = Signals::of_terminal()
+        .map_err(|cause| Failure::internal("cannot listen to signals", cause))?;
     say(format_args!("generating {} audit logs …", args.logs));
     let exhibits = Exhibits::pick();
     let stage = Stage::build(args.logs, &exhibits).await?;

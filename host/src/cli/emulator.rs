@@ -70,7 +70,7 @@ pub(super) fn emulator(args: EmulatorArgs) -> Result<Exit, Failure> {
         faults: args.fault,
     };
     runtime()?.block_on(async move {
-        let mut signals = Signals::listen()
+        let mut signals = Signals::of_terminal()
             .map_err(|cause| Failure::internal("cannot listen to signals", cause))?;
         let emulator = options
             .start()

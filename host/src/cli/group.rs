@@ -9,7 +9,7 @@ use forwarder_sls::{Chain, Client, Cursor, GroupConfig};
 use jiff::Timestamp;
 
 use super::run::{install_tls, runtime};
-use super::{ConfigArgs, say};
+use super::{ConfigArgs, has_reader, say};
 use crate::config::secret::process;
 use crate::config::source::SourceConfig;
 use crate::config::{self, Request};
@@ -105,7 +105,8 @@ impl Group {
             "{:>5}  {:>10}  {:<20}  {:<24}  consumer",
             "shard", "behind", "saved", "next"
         ));
-        for shard in shards {
+        // Each shard costs requests: none for a reader like `head` that has left.
+        for shard in shards.into_iter().take_while(|_| has_reader()) {
             let none =
                 Checkpoint { shard: shard.id, cursor: None, updated: 0, consumer: String::new() };
             let found = checkpoints.iter().find(|checkpoint| checkpoint.shard == shard.id);

@@ -4,8 +4,10 @@
 //! for what is in flight while the heartbeats go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwarder_pipeline::Runner;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,6 +22,7 @@ use crate::problem::Problem;
 use crate::shutdown::Signals;
 use crate::telemetry::{self, COMMIT, VERSION};
 use crate::wiring::consumer::Consumer;
+use crate::wiring::sink::WiredSink;
 use crate::wiring::transform::Chain;
 use crate::wiring::{self, Wired};
 
@@ -29,7 +32,7 @@ pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
     let config = checked.config.map_err(|problems| Failure { exit: Exit::Config, problems })?;
     let unusable =
         |cause: &dyn std::fmt::Display| Failure::new(Exit::Config, Problem::new(cause.to_string()));
-    telemetry::install_log(&config.log).map_err(|cause| unusable(&cause))?;
+    let _log = telemetry::install_log(&config.log).map_err(|cause| unusable(&cause))?;
     for notice in &checked.notices {
         notice.log();
     }
@@ -74,6 +77,7 @@ async fn serve(
     let stop_admin = CancellationToken::new();
     let health = Arc::new(Health::default());
     let mut tasks = JoinSet::new();
+    tasks.spawn(telemetry::keep_metrics_small(metrics.clone()));
     if let Some(listener) = listen(&config, number).await? {
         tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
     }
@@ -119,11 +123,11 @@ async fn listen(
 /// log of what seems to work. A refused plugin ends it only when no other source is left.
 async fn work(
     wired: Wired,
-    grace: std::time::Duration,
+    grace: Duration,
     health: &Health,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
-    let Wired { mut pipeline, consumers, chain, reserved: _reserved, .. } = wired;
+    let Wired { mut pipeline, consumers, chain, sinks, reserved: _reserved } = wired;
     let stop = CancellationToken::new();
     let sources = consumers.len();
     let (joined, mut joining) = mpsc::channel(sources.max(1));
@@ -143,14 +147,24 @@ async fn work(
     let outcome = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, ?grace, "stopping: finishing what is in flight");
-            Ok(())
+            Ok(Exit::Success)
+        }
+        () = reader_left(&sinks) => {
+            tracing::warn!(
+                "stopping: what read standard output has left; nothing is lost, logs it did not take are read again"
+            );
+            Ok(Exit::ReaderLeft)
         }
         died = pipeline.failed() => Err(Failure::internal("the pipeline stopped", died)),
-        ended = all_ended(&mut members) => ended,
+        ended = all_ended(&mut members) => ended.map(|()| Exit::Success),
         never = all_at_work => never,
     };
     health.enter(Phase::Stopping);
     stop.cancel();
+    let grace = match outcome {
+        Ok(Exit::ReaderLeft) => grace_without_reader(grace, &sinks),
+        _ => grace,
+    };
     let drain = async {
         let (drained, ended) = tokio::join!(pipeline.drain(grace), all_ended(&mut members));
         ended.map(|()| drained)
@@ -162,13 +176,33 @@ async fn work(
             return Ok(Exit::DrainTimedOut);
         }
     };
-    outcome?;
+    let exit = outcome?;
+    if exit == Exit::ReaderLeft {
+        return Ok(exit);
+    }
     if drained.in_time {
         tracing::info!("stopped, everything in flight was settled");
         Ok(Exit::Success)
     } else {
         tracing::warn!("stopped with logs in flight; nothing is lost, they come again");
         Ok(Exit::DrainTimedOut)
+    }
+}
+
+/// How long the other sinks get to finish what is in flight when standard output has no reader.
+const READER_LEFT_GRACE: Duration = Duration::from_secs(5);
+
+/// What standard output has not taken cannot be delivered any more, so the full grace would always pass in vain.
+fn grace_without_reader(grace: Duration, sinks: &[Arc<WiredSink>]) -> Duration {
+    let others = sinks.iter().any(|sink| !sink.is_stdout());
+    if others { grace.min(READER_LEFT_GRACE) } else { Duration::ZERO }
+}
+
+/// Resolves once the reader of a sink that writes to standard output has left.
+async fn reader_left(sinks: &[Arc<WiredSink>]) {
+    let mut watched: FuturesUnordered<_> = sinks.iter().map(|sink| sink.reader_left()).collect();
+    if watched.next().await.is_none() {
+        std::future::pending().await
     }
 }
 

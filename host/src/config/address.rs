@@ -175,7 +175,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
 /// Whether a host name or address means this machine.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -223,6 +223,8 @@ mod tests {
             ("tcp://127.0.0.1:514", false, true),
             ("tcp://localhost:514", false, true),
             ("tcp://[::1]:514", false, true),
+            ("tcp://[::ffff:127.0.0.1]:514", false, true),
+            ("tcp://[::ffff:10.0.0.1]:514", false, false),
             ("tcp://10.0.0.1:514", false, false),
             ("tcp://10.0.0.1:514", true, true),
         ] {

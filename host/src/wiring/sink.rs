@@ -78,7 +78,7 @@ impl WiredSink {
             SinkKind::File(path) => {
                 Protocol::File(file::Encoder, FileSink::new(path, Durability::Synced))
             }
-            SinkKind::Stdout => Protocol::Stdout(file::Encoder, StdoutSink),
+            SinkKind::Stdout => Protocol::Stdout(file::Encoder, StdoutSink::default()),
         };
         let index = match &config.kind {
             SinkKind::Hec(hec) => hec.index.clone(),
@@ -117,6 +117,19 @@ impl WiredSink {
             Protocol::Syslog(_, client) => client.probe().await.map(|()| Vec::new()),
             Protocol::File(_, file) => file.probe().await.map(|()| Vec::new()),
             Protocol::Stdout(..) => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether the rows go to standard output.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self.protocol, Protocol::Stdout(..))
+    }
+
+    /// Resolves once the reader of standard output has left, if this sink writes there.
+    pub async fn reader_left(&self) {
+        match &self.protocol {
+            Protocol::Stdout(_, stdout) => stdout.reader_left().await,
+            _ => std::future::pending().await,
         }
     }
 

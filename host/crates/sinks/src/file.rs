@@ -7,9 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_record::{Batch, Encoded, RowIx};
+use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::notes::Notes;
@@ -163,19 +165,72 @@ fn is_at(_file: &File, path: &Path) -> bool {
 }
 
 /// Writes to standard output. Lines of one body stand together; the handle is locked while they are written.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StdoutSink;
+#[derive(Debug, Clone)]
+pub struct StdoutSink {
+    reader_left: watch::Sender<bool>,
+}
+
+impl Default for StdoutSink {
+    fn default() -> Self {
+        Self { reader_left: watch::Sender::new(false) }
+    }
+}
 
 impl StdoutSink {
     /// Writes a body and flushes. Once begun, it is completed even if this is dropped.
     pub async fn send(&self, body: &Body) -> Outcome {
         let body = body.clone();
-        on_blocking_thread("standard output", move || {
-            let mut out = io::stdout().lock();
+        let outcome = on_blocking_thread("standard output", move || {
+            let mut out = Patient(io::stdout().lock());
             write_all(&mut out, &body)?;
             out.flush()
         })
-        .await
+        .await;
+        if outcome.cause().is_some_and(|cause| cause.reason() == READER_LEFT) {
+            self.reader_left.send_replace(true);
+        }
+        outcome
+    }
+
+    /// Resolves once a write has shown that the reader of standard output has left. It does not come back:
+    /// the process should end.
+    pub async fn reader_left(&self) {
+        let mut left = self.reader_left.subscribe();
+        // The sender is ours, so waiting cannot fail.
+        let _ = left.wait_for(|left| *left).await;
+    }
+}
+
+/// Reason of the outcome when what read our output has left.
+const READER_LEFT: &str = "broken_pipe";
+
+/// How long to wait before a descriptor that is not ready is tried again.
+const NOT_READY: Duration = Duration::from_millis(10);
+
+/// A writer that waits where the parent process has made the pipe non-blocking: half a body must not be
+/// repeated as a whole.
+struct Patient<W>(W);
+
+impl<W: Write> Patient<W> {
+    fn wait<T>(&mut self, mut attempt: impl FnMut(&mut W) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt(&mut self.0) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(NOT_READY);
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(|out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.wait(Write::flush)
     }
 }
 
@@ -204,9 +259,7 @@ fn refused(place: &str, error: &io::Error) -> Outcome {
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
             ("no_such_place", "the folder must exist and the path must name a file")
         }
-        ErrorKind::BrokenPipe => {
-            ("broken_pipe", "whoever read our output has left; start us again")
-        }
+        ErrorKind::BrokenPipe => (READER_LEFT, "what read it has ended; start it again"),
         _ => {
             let text = format!("cannot write to {place}: {}; will try again", chain(error));
             return Outcome::Retry { after: None, cause: Cause::new("write_failed", text) };

@@ -6,7 +6,7 @@
 //! version 4 signatures cover it, and that is the text every official client signs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use reqwest::Url;
 
@@ -155,17 +155,17 @@ impl fmt::Debug for Endpoint {
 }
 
 fn classify(host: &str) -> (Addressing, bool) {
-    if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return (Addressing::PathLess, address.is_loopback());
-    }
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let loopback = address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-        return (Addressing::PathLess, loopback);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        let address = address.to_canonical();
+        // The system connects to itself when asked for the unspecified address.
+        return (Addressing::PathLess, address.is_loopback() || address.is_unspecified());
     }
     if host == "localhost" {
         return (Addressing::PathLess, true);
     }
-    (Addressing::VirtualHost, false)
+    let name = host.trim_end_matches('.');
+    (Addressing::VirtualHost, name == "localhost" || name.ends_with(".localhost"))
 }
 
 /// An endpoint with `user:password@` may hold a secret; errors are printed.
@@ -216,7 +216,13 @@ mod tests {
         assert!(error.to_string().contains("allow_plaintext"), "{error}");
         assert!(Endpoint::parse("http://cn-hangzhou.log.aliyuncs.com", true).is_ok());
         assert!(Endpoint::parse("http://192.0.2.20", false).is_err());
-        assert!(parsed("http://127.8.9.1").is_loopback());
+        for here in
+            ["127.8.9.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "sls.localhost"]
+        {
+            assert!(parsed(&format!("http://{here}")).is_loopback(), "{here}");
+        }
+        assert!(!parsed("https://[::ffff:192.0.2.20]").is_loopback());
+        assert!(!parsed("https://localhost.example.org").is_loopback());
     }
 
     #[test]

@@ -87,7 +87,12 @@ impl Origin for AccessFiles {
             Some(files) => self.0.tls.client_config(files)?,
             None => tls::unused()?,
         };
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if self.0.endpoint.is_loopback() {
+            // A proxy would be another machine in between, which gets the token and every log.
+            builder = builder.no_proxy();
+        }
+        let http = builder
             .tls_backend_preconfigured(config)
             // Splunk speaks HTTP/1.1 only, and one request per connection is what it balances by.
             .http1_only()

@@ -1,6 +1,7 @@
 //! Where a collector listens, and the secret it knows us by.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -146,15 +147,22 @@ impl Endpoint {
     /// Whether events and token cross the network readable by anyone on the path: `http` to a host
     /// other than this one.
     pub fn is_exposed(&self) -> bool {
-        let loopback = match self.event.host_str() {
-            Some("localhost") => true,
-            Some(host) => {
-                let bare = host.trim_start_matches('[').trim_end_matches(']');
-                bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        self.event.scheme() == "http" && !self.is_loopback()
+    }
+
+    /// Whether the collector is on this machine. Decided on the parsed address, since `127.1` and
+    /// `[::ffff:127.0.0.1]` are also this machine.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.event.host_str().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            // The system connects to itself when asked for the unspecified address.
+            Ok(address) => address.is_loopback() || address.is_unspecified(),
+            Err(_) => {
+                let name = bare.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
             }
-            None => false,
-        };
-        self.event.scheme() == "http" && !loopback
+        }
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -297,6 +305,13 @@ mod tests {
             ("http://127.0.0.1:1", false),
             ("http://[::1]:1", false),
             ("http://localhost:1", false),
+            ("http://127.1:1", false),
+            ("http://2130706433:1", false),
+            ("http://[::ffff:127.0.0.1]:1", false),
+            ("http://0.0.0.0:1", false),
+            ("http://splunk.localhost.:1", false),
+            ("http://localhost.example.org:1", true),
+            ("http://[::ffff:10.0.0.1]:1", true),
         ] {
             assert_eq!(Endpoint::parse(given).unwrap().is_exposed(), exposed, "{given}");
         }

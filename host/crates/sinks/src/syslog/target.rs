@@ -65,7 +65,7 @@ impl Target {
     /// Whether logs cross the network readable by anyone on the path: plain TCP to another host.
     pub fn is_exposed(&self) -> bool {
         let loopback = self.host == "localhost"
-            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
         self.security == Security::Plain && !loopback
     }
 }
