@@ -28,8 +28,8 @@ pub enum Exit {
     DrainTimedOut = 7,
     /// The demo did not account for every log.
     Unaccounted = 8,
-    /// What read standard output has left. What it did not take is not lost: the checkpoint stayed behind
-    /// and the logs are read again.
+    /// The reader of standard output closed it. No data is lost: the checkpoint stayed before what was not
+    /// delivered, and those logs are read again.
     ReaderLeft = 9,
 }
 
@@ -51,7 +51,7 @@ Exit codes:
   6  SLS did not answer or refused us
   7  the grace period ended first; nothing is lost, the logs come again
   8  demo: not every log was accounted for
-  9  what read standard output has left; nothing is lost, logs it did not take are read again";
+  9  the reader of standard output closed it; no data lost, undelivered logs will be re-read";
 
 /// An end that is not a success: which one, and all that a person should read about it.
 #[derive(Debug)]

@@ -109,7 +109,7 @@ impl Shared {
                 tracing::warn!(
                     lines = dropped,
                     place,
-                    "log lines were dropped, because what reads them did not keep up; no logs of SLS were lost"
+                    "log lines were dropped because their reader did not keep up; no data lost"
                 );
             }
         }

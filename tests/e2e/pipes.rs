@@ -134,7 +134,7 @@ async fn when_the_reader_of_standard_output_leaves_the_process_ends_and_loses_no
     let left = Instant::now();
     let ended = forwarder.end().await;
     assert_eq!(ended.code, Some(9), "{}", ended.log);
-    assert!(ended.log.contains("what read standard output has left"), "{}", ended.log);
+    assert!(ended.log.contains("the reader of standard output closed it"), "{}", ended.log);
     assert!(left.elapsed() < Duration::from_secs(15), "it does not wait for the grace of 20 s");
     assert!(world.backlog() < 5_000 / 20, "what was taken is behind a checkpoint");
 

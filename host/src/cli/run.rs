@@ -151,7 +151,7 @@ async fn work(
         }
         () = reader_left(&sinks) => {
             tracing::warn!(
-                "stopping: what read standard output has left; nothing is lost, logs it did not take are read again"
+                "stopping: the reader of standard output closed it; no data lost, undelivered logs will be re-read"
             );
             Ok(Exit::ReaderLeft)
         }

@@ -259,7 +259,9 @@ fn refused(place: &str, error: &io::Error) -> Outcome {
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
             ("no_such_place", "the folder must exist and the path must name a file")
         }
-        ErrorKind::BrokenPipe => (READER_LEFT, "what read it has ended; start it again"),
+        ErrorKind::BrokenPipe => {
+            (READER_LEFT, "its reader has closed it; restart the reader and this program")
+        }
         _ => {
             let text = format!("cannot write to {place}: {}; will try again", chain(error));
             return Outcome::Retry { after: None, cause: Cause::new("write_failed", text) };
