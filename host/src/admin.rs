@@ -290,9 +290,9 @@ mod tests {
 
         // A byte now and then, for ever.
         let mut slow = TcpStream::connect(server.address).await.unwrap();
-        let mut head = b"GET /healthz HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'x'));
+        let head = b"GET /healthz HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'x'));
         let began = tokio::time::Instant::now();
-        while let Some(byte) = head.next() {
+        for byte in head {
             if slow.write_all(&[*byte]).await.is_err() {
                 break;
             }
