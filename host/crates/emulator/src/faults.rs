@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 
 use crate::api::{Api, UnknownApi};
 use crate::server::reply::Reply;
@@ -43,6 +43,12 @@ pub enum Fault {
     RawSize(u64),
     /// Claims another compression than was used.
     CompressType(String),
+    /// Breaks off in the middle of the body, and announces no more than it sends.
+    ShortenBody,
+    /// Sets a header.
+    SetHeader(String, String),
+    /// Answers a heartbeat with this many shards.
+    Grant(u32),
     /// Leaves out a header.
     OmitHeader(String),
     /// Answers a pull with no groups although the cursor moves on; what was there is never seen.
@@ -88,6 +94,18 @@ impl Fault {
             }
             Self::RawSize(size) => reply.header("x-log-bodyrawsize", size),
             Self::CompressType(name) => reply.header("x-log-compresstype", name),
+            Self::ShortenBody => reply.body.truncate(reply.body.len() / 2),
+            Self::SetHeader(name, value) => {
+                let header =
+                    (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+                if let (Ok(name), Ok(value)) = header {
+                    reply.headers.insert(name, value);
+                }
+            }
+            Self::Grant(shards) => {
+                let Reply { body, .. } = Reply::json(&(0..*shards).collect::<Vec<u32>>());
+                reply.body = body;
+            }
             Self::OmitHeader(name) => {
                 if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
                     reply.headers.remove(name);
@@ -128,8 +146,8 @@ pub enum BadInjection {
     /// No such fault.
     #[error(
         "no fault is called `{0}`; there are STATUS, STATUS/CODE, html-STATUS, reset, delay-MILLIS, \
-         lose-reply, cut-body, corrupt-body, raw-size-BYTES, compress-type-NAME, omit-HEADER and \
-         hide-groups"
+         lose-reply, cut-body, shorten-body, corrupt-body, raw-size-BYTES, compress-type-NAME, \
+         header-NAME=VALUE, omit-HEADER, grant-SHARDS and hide-groups"
     )]
     Fault(String),
 }
@@ -165,6 +183,7 @@ impl FromStr for Fault {
             "reset" => Some(Self::Reset),
             "lose-reply" => Some(Self::LoseReply),
             "cut-body" => Some(Self::CutBody),
+            "shorten-body" => Some(Self::ShortenBody),
             "corrupt-body" => Some(Self::CorruptBody),
             "hide-groups" => Some(Self::HideGroups),
             _ => None,
@@ -177,6 +196,12 @@ impl FromStr for Fault {
             .or_else(|| number("raw-size-").map(Self::RawSize))
             .or_else(|| text("compress-type-").map(Self::CompressType))
             .or_else(|| text("omit-").map(Self::OmitHeader))
+            .or_else(|| {
+                let header = text("header-")?;
+                let (name, value) = header.split_once('=')?;
+                Some(Self::SetHeader(name.to_owned(), value.to_owned()))
+            })
+            .or_else(|| number("grant-").and_then(|n| u32::try_from(n).ok()).map(Self::Grant))
             .ok_or_else(|| BadInjection::Fault(name.to_owned()))
     }
 }
@@ -239,6 +264,9 @@ mod tests {
             ("heartbeat:raw-size-99", Fault::RawSize(99)),
             ("heartbeat:compress-type-zstd", Fault::CompressType("zstd".into())),
             ("heartbeat:omit-x-log-cursor", Fault::OmitHeader("x-log-cursor".into())),
+            ("pull-logs:header-x-log-count=3", Fault::SetHeader("x-log-count".into(), "3".into())),
+            ("pull-logs:shorten-body", Fault::ShortenBody),
+            ("heartbeat:grant-9", Fault::Grant(9)),
             ("heartbeat:reset", Fault::Reset),
         ] {
             assert_eq!(read(text).fault, fault, "{text}");
