@@ -6,6 +6,7 @@
 //! | [`problem`] | how is a problem told to a person? |
 //! | [`exit`] | what does the process answer when it ends? |
 //! | [`config`] | what was the program told, and is it right? |
+//! | [`first_use`] | what does `start = "end"` mean after a restart? |
 //! | [`instance`] | which of several forwarders on this host are we? |
 //! | [`telemetry`], [`log_queue`], [`log_file`], [`console`] | where do log lines and metrics go? |
 //! | [`admin`] | what can be asked from outside? |
@@ -20,6 +21,7 @@ pub mod config;
 pub mod console;
 pub mod dead_letter;
 pub mod exit;
+pub mod first_use;
 pub mod instance;
 pub mod log_file;
 pub mod log_queue;

@@ -106,7 +106,10 @@ where
     let layer = fmt::layer().log_internal_errors(false).with_writer(to);
     match format {
         LogFormat::Text => layer.with_ansi(colours).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_ansi(false).boxed(),
+        LogFormat::Json => {
+            // The innermost span is enough: spans repeat what a line needs of those around them.
+            layer.json().flatten_event(true).with_span_list(false).with_ansi(false).boxed()
+        }
     }
 }
 

@@ -137,7 +137,8 @@ async fn consumers(
     let mut reserved = Vec::new();
     for (source, budget) in config.sources.iter().zip(budgets) {
         let name = consumer_name(source, instance, &mut reserved)?;
-        consumers.push(Consumer::new(source.clone(), &name, budget).await?);
+        let state_dir = instance.state_dir();
+        consumers.push(Consumer::new(source.clone(), &name, budget, state_dir).await?);
     }
     Ok((consumers, reserved))
 }

@@ -136,7 +136,10 @@ async fn log_lines_are_objects_for_machines_if_asked() {
         }
         let joined = ended.log.lines().find(|line| line.contains("\"joined\"")).unwrap();
         let joined: Value = serde_json::from_str(joined).unwrap();
-        assert_eq!((&joined["source"], &joined["level"]), (&"audit".into(), &"INFO".into()));
+        assert_eq!(
+            (&joined["span"]["source"], &joined["level"]),
+            (&"audit".into(), &"INFO".into())
+        );
     }
 }
 

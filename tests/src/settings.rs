@@ -29,7 +29,7 @@ impl Table {
         for (key, value) in &self.0 {
             let bare = value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
             // Start times and other digits that are meant as text stand for themselves.
-            let bare = bare && key != "start";
+            let bare = bare && key != "start" && key != "end";
             let value = if bare { value.clone() } else { format!("{value:?}") };
             writeln!(text, "{key} = {value}").expect("memory takes text");
         }

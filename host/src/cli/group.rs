@@ -14,6 +14,7 @@ use crate::config::secret::process;
 use crate::config::source::SourceConfig;
 use crate::config::{self, Request};
 use crate::exit::{Exit, Failure};
+use crate::first_use::FirstUse;
 use crate::problem::{Place, Problem};
 use crate::wiring::source;
 
@@ -80,6 +81,7 @@ struct Group {
     name: String,
     client: Client,
     config: GroupConfig,
+    first_use: FirstUse,
 }
 
 impl Group {
@@ -88,7 +90,9 @@ impl Group {
         let checked = config::check(&request, &process);
         let config = checked.config.map_err(|problems| Failure { exit: Exit::Config, problems })?;
         let source = chosen(config.sources, args.source.as_deref())?;
+        let SourceConfig { project, logstore, consumer_group, .. } = &source;
         Ok(Self {
+            first_use: FirstUse::of(&config.process.state_dir, project, logstore, consumer_group),
             client: source::client(&source).await?,
             // Any consumer does: nobody joins.
             config: source::group(&source, "group")?,
@@ -169,6 +173,11 @@ impl Group {
         let GroupConfig { logstore, group, .. } = &self.config;
         let deleted = self.client.delete_consumer_group(logstore, group).await;
         deleted.map_err(|cause| self.refused(&cause))?;
+        if let Err(cause) = self.first_use.forget() {
+            let problem =
+                Problem::new(format!("the group is deleted, but not its first use: {cause}"));
+            return Err(Failure::new(Exit::Config, problem));
+        }
         say(format_args!("deleted consumer group `{group}`"));
         Ok(())
     }

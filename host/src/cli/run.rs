@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::admin::{self, Health, Phase};
 use crate::config::secret::process;
@@ -133,8 +134,10 @@ async fn work(
     let (joined, mut joining) = mpsc::channel(sources.max(1));
     let mut members: JoinSet<Result<(), Failure>> = JoinSet::new();
     for consumer in consumers {
+        let span = consumer.span();
         let (chain, runner) = (chain.clone(), pipeline.runner());
-        members.spawn(member(consumer, chain, runner, stop.clone(), joined.clone()));
+        let work = member(consumer, chain, runner, stop.clone(), joined.clone());
+        members.spawn(work.instrument(span));
     }
     let all_at_work = async {
         for _source in 0..sources {

@@ -4,20 +4,23 @@
 //! The membership outlives the work: heartbeats go on until the last shard is drained and released, so
 //! that nobody else starts on what is still being finished here.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarder_pipeline::{Budget, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
+use forwarder_pipeline::{Budget, Damage, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
 use forwarder_sls::group::PullError;
 use forwarder_sls::{Chain, Client, ConsumerGroup, GroupConfig, JoinError, Lease};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, error_span};
 
 use super::source::{self, ShardCheckpoints, ShardSource};
 use crate::config::source::SourceConfig;
 use crate::exit::{Exit, Failure};
+use crate::first_use::FirstUse;
 use crate::problem::Problem;
 
 /// Wait before a group is joined again that did not answer, and before a shard is tried again that
@@ -32,6 +35,7 @@ pub struct Consumer {
     config: Arc<SourceConfig>,
     client: Client,
     group: GroupConfig,
+    first_use: FirstUse,
     budget: Budget,
 }
 
@@ -44,10 +48,20 @@ impl Consumer {
         config: SourceConfig,
         consumer: &str,
         budget: Budget,
+        state_dir: &Path,
     ) -> Result<Self, Failure> {
         let client = source::client(&config).await?;
-        let group = source::group(&config, consumer)?;
-        Ok(Self { config: Arc::new(config), client, group, budget })
+        let mut group = source::group(&config, consumer)?;
+        let SourceConfig { project, logstore, consumer_group, .. } = &config;
+        let first_use = FirstUse::of(state_dir, project, logstore, consumer_group);
+        group.unused_at = first_use.read();
+        Ok(Self { config: Arc::new(config), client, group, first_use, budget })
+    }
+
+    /// The span of every task of this source that is not about one shard. At the level of errors, so that no
+    /// configured level takes the names of source and shard off a line that is printed.
+    pub fn span(&self) -> Span {
+        error_span!("source", source = %self.config.name)
     }
 
     /// The name of its source.
@@ -65,15 +79,30 @@ impl Consumer {
             match ConsumerGroup::join(self.client.clone(), self.group.clone()).await {
                 Ok(group) => {
                     let (consumer, group_name) = (group.consumer(), &self.group.group);
-                    tracing::info!(source = name, group = %group_name, %consumer, "joined");
+                    tracing::info!(group = %group_name, %consumer, "joined");
+                    self.keep_first_use(&group);
                     return Ok(Member { consumer: self, group });
                 }
                 Err(cause) if cause.is_retryable() => {
-                    tracing::warn!(source = name, error = %Chain(&cause), again_in = ?TRY_AGAIN, "cannot join yet");
+                    tracing::warn!(error = %Chain(&cause), again_in = ?TRY_AGAIN, "cannot join yet");
                     sleep(TRY_AGAIN).await;
                 }
                 Err(cause) => return Err(refused(name, &cause)),
             }
+        }
+    }
+}
+
+impl Consumer {
+    /// Keeps what `start = "end"` means, before anything is read.
+    fn keep_first_use(&self, group: &ConsumerGroup) {
+        let Some(unix) = group.unused_at() else { return };
+        if let Err(error) = self.first_use.record(unix) {
+            tracing::warn!(
+                %error,
+                "cannot write the time of the group's first use into `state_dir`; a restart before the first \
+                 checkpoint would begin at the end as of then"
+            );
         }
     }
 }
@@ -114,9 +143,13 @@ impl Member {
                             stop: stop.clone(),
                             over: over.clone(),
                         };
-                        shards.spawn(shard.work());
+                        let span = shard.span();
+                        shards.spawn(shard.work().instrument(span));
                     }
-                    Ok(None) => break,
+                    Ok(None) => {
+                        tracing::info!("reached `end` in every shard, and all before it is settled");
+                        break;
+                    }
                     Err(cause) => {
                         let message = format!("source `{}`: {cause}", self.consumer.config.name);
                         outcome = Err(Failure::new(Exit::Internal, Problem::new(message)));
@@ -130,7 +163,7 @@ impl Member {
             tell_of_panic(ended);
         }
         if timeout(LEAVE_LIMIT, self.group.leave()).await.is_err() {
-            tracing::warn!(source = self.consumer.config.name, "left the group without an answer");
+            tracing::warn!("left the group without an answer");
         }
         outcome
     }
@@ -158,8 +191,8 @@ struct Shard {
 enum Next {
     /// From the checkpoint.
     Again,
-    /// From the checkpoint, after a while.
-    Later,
+    /// From the checkpoint, after this wait.
+    After(Duration),
     /// There is nothing more to do, but the shard is kept: the group's run ends when all have ended.
     Keep,
     /// The shard is given back.
@@ -167,13 +200,21 @@ enum Next {
 }
 
 impl Shard {
+    /// The span of everything that is done for this shard. It names the source itself, and so has no parent:
+    /// each line says both once.
+    fn span(&self) -> Span {
+        let (source, shard) = (&self.config.name, self.lease.shard());
+        error_span!(parent: None, "shard", %source, shard)
+    }
+
     async fn work(self) {
+        let mut damage = None;
         loop {
-            match self.run().await {
+            match self.run(&mut damage).await {
                 Next::Again => {}
-                Next::Later => tokio::select! {
+                Next::After(wait) => tokio::select! {
                     () = self.given_up() => break,
-                    () = sleep(TRY_AGAIN) => {}
+                    () = sleep(wait) => {}
                 },
                 Next::Keep => break self.given_up().await,
                 Next::Release => break,
@@ -181,7 +222,8 @@ impl Shard {
         }
     }
 
-    async fn run(&self) -> Next {
+    /// One run from the checkpoint on. `damage` is the block that the one before could not read.
+    async fn run(&self, damage: &mut Option<Damage>) -> Next {
         let shard = self.lease.shard();
         let mut puller = self.lease.puller();
         let started = tokio::select! {
@@ -193,8 +235,8 @@ impl Shard {
             Ok(cursor) => source::position(&cursor),
             Err(PullError::Ended(_)) => return Next::Release,
             Err(cause) => {
-                tracing::error!(source = self.config.name, shard, error = %Chain(&cause), "cannot start on a shard");
-                return Next::Later;
+                tracing::error!(error = %Chain(&cause), "cannot start on a shard");
+                return Next::After(TRY_AGAIN);
             }
         };
         let origin = source::origin(&self.config, shard);
@@ -205,28 +247,33 @@ impl Shard {
             source: Box::new(source),
             store: Arc::new(ShardCheckpoints::new(self.lease.checkpoints())),
             stored: Some(start),
+            damage: damage.clone(),
             lease,
         };
         tokio::select! {
-            end = self.runner.run_shard(run) => self.next(&end),
+            end = self.runner.run_shard(run) => self.next(end, damage),
             () = self.tell_of_lease(&told) => Next::Release,
         }
     }
 
-    fn next(&self, end: &ShardEnd) -> Next {
+    fn next(&self, end: ShardEnd, damage: &mut Option<Damage>) -> Next {
         match end {
             // Not where only the run is over: what is to be read again was not delivered.
-            ShardEnd::Restart if self.stop.is_cancelled() => Next::Release,
+            ShardEnd::Restart | ShardEnd::Damaged(_) if self.stop.is_cancelled() => Next::Release,
             ShardEnd::Restart => Next::Again,
+            ShardEnd::Damaged(again) => {
+                let wait = again.pause();
+                *damage = Some(again);
+                Next::After(wait)
+            }
             ShardEnd::Finished => {
                 self.lease.finish();
                 Next::Keep
             }
             ShardEnd::SourceLost(cause) => {
-                let (source, shard) = (&self.config.name, self.lease.shard());
                 let again_in = TRY_AGAIN;
-                tracing::error!(%source, shard, error = %Chain(cause), ?again_in, "shard cannot be read, it waits for a person");
-                Next::Later
+                tracing::error!(error = %Chain(&*cause.0), ?again_in, "shard cannot be read, it waits for a person");
+                Next::After(again_in)
             }
             _ => Next::Release,
         }

@@ -7,7 +7,7 @@ use forwarder_pipeline::{
     Block, BoxError, Budget, CheckpointStore, LeaseState, Load, Position, Pulled, SafePoint,
     SaveError, Source, SourceLost, Unreadable,
 };
-use forwarder_record::{Batch, Limits, Origin};
+use forwarder_record::{Batch, Limits, Origin, count_groups};
 use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
@@ -156,14 +156,14 @@ impl ShardSource {
             // the server lose patience meanwhile, the same block is asked for again.
             let permit = self.budget.admit(pulled.raw_size()).await;
             let next = position(pulled.next_cursor());
-            let first_cursor = pulled.head().first_cursor();
+            let (first_cursor, groups) = (pulled.head().first_cursor(), pulled.head().count());
             let block = match pulled.block().await {
                 Ok(block) => block,
                 Err(_) => continue, // counted and told by `sls`, which waits before it asks again
             };
             let origin = Origin { first_cursor, ..self.origin.clone() };
             let raw_bytes = block.raw_size();
-            let load = load(block, origin, self.limits.clone());
+            let load = load(block, groups, origin, self.limits.clone());
             return Ok(Pulled::Block(Block { load, next, raw_bytes, permit }));
         }
     }
@@ -175,10 +175,22 @@ impl Source for ShardSource {
     }
 }
 
+/// A block with another number of log groups than its answer said; those that are missing would be skipped.
+#[derive(Debug, thiserror::Error)]
+#[error("the block holds {found} log groups, the answer said {said}")]
+struct WrongCount {
+    said: u64,
+    found: u64,
+}
+
 /// Decompressing and decoding, for a compute thread.
-fn load(block: forwarder_sls::wire::Block, origin: Origin, limits: Limits) -> Load {
+fn load(block: forwarder_sls::wire::Block, said: u64, origin: Origin, limits: Limits) -> Load {
     Box::new(move || {
         let bytes = block.unpack().map_err(|cause| Unreadable(Box::new(cause)))?;
+        let found = count_groups(&bytes).map_err(|cause| Unreadable(Box::new(cause)))?;
+        if found != said {
+            return Err(Unreadable(Box::new(WrongCount { said, found })));
+        }
         Batch::decode(bytes, origin, &limits).map_err(|cause| Unreadable(Box::new(cause)))
     })
 }

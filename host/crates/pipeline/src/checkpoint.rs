@@ -8,13 +8,12 @@ use tracing::{debug, warn};
 
 use crate::ledger::{Ledger, SafePoint};
 use crate::metrics::ShardMeters;
-use crate::position::{Position, ShardId};
+use crate::position::Position;
 use crate::retry::RetryPolicy;
 use crate::seams::{BoxError, CheckpointStore, SaveError};
 
 /// Keeps the stored checkpoint of one shard close behind its ledger.
 pub(crate) struct Saver {
-    shard: ShardId,
     meters: ShardMeters,
     store: Arc<dyn CheckpointStore>,
     /// Newest safe point that is not saved.
@@ -47,9 +46,9 @@ impl Saver {
         store: Arc<dyn CheckpointStore>,
         stored: Option<Position>,
     ) -> Self {
-        let (shard, meters) = (ledger.shard().clone(), ledger.meters().clone());
+        let meters = ledger.meters().clone();
         let (pending, unsaved_since) = (None, None);
-        Self { shard, meters, store, pending, saved: stored, reached: 0, unsaved_since }
+        Self { meters, store, pending, saved: stored, reached: 0, unsaved_since }
     }
 
     /// Follows the ledger, saving every `interval`. Ends only with the lease; may be dropped at any time,
@@ -105,7 +104,7 @@ impl Saver {
         let Some(point) = &self.pending else { return Ok(()) };
         match self.store.save(point).await {
             Ok(()) => {
-                debug!(shard = %self.shard, position = %point.next(), "checkpoint saved");
+                debug!(position = %point.next(), "checkpoint saved");
                 self.meters.checkpoints_saved.increment(1);
                 self.saved = Some(point.next().clone());
                 self.pending = None;
@@ -119,7 +118,6 @@ impl Saver {
             Err(SaveError::Unavailable(cause)) => {
                 self.meters.checkpoints_failed.increment(1);
                 warn!(
-                    shard = %self.shard,
                     error = %cause,
                     "checkpoint not saved, trying again; a restart now would repeat some rows"
                 );

@@ -74,5 +74,5 @@ pub use crate::seams::{
     Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform, TransformFactory, Unreadable,
     Verdict,
 };
-pub use crate::shard::{ShardEnd, ShardRun, ShardSettings};
+pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
 pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};

@@ -7,17 +7,20 @@
 //! Only a pull may be abandoned, since abandoning it moves nothing. What was pulled is finished, within the
 //! drain limit. What is not settled then stays before the checkpoint and comes again, here or elsewhere.
 
+mod damage;
+mod loops;
 mod orders;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, info, warn};
+use tokio::time::Instant;
+use tracing::{Span, debug, error, info, warn};
 
+pub use self::damage::Damage;
+use self::loops::{Event, Loops};
 pub(crate) use self::orders::Stop;
 use self::orders::{Order, Orders};
 use crate::checkpoint::{LeaseGone, Saved, Saver};
@@ -73,6 +76,8 @@ pub struct ShardRun {
     pub store: Arc<dyn CheckpointStore>,
     /// The checkpoint that the source starts from, if there is one; it is not saved again.
     pub stored: Option<Position>,
+    /// The block that the run before could not read, if it ended for that.
+    pub damage: Option<Damage>,
     /// What the lease allows. If the sender is gone, so is the lease.
     pub lease: watch::Receiver<LeaseState>,
 }
@@ -106,6 +111,10 @@ pub enum ShardEnd {
     /// has held for a while and it is time to look whether the cause was repaired.
     #[error("shard starts again from its checkpoint")]
     Restart,
+    /// A block could not be read. Start again from the checkpoint, with a new source, after
+    /// [`Damage::pause`]: the block was probably damaged in the network.
+    #[error("shard starts again from its checkpoint, to pull a damaged block again")]
+    Damaged(Damage),
 }
 
 /// The process's part of a run.
@@ -118,17 +127,20 @@ pub(crate) struct Station {
     pub(crate) stop: Stop,
 }
 
-/// Runs over a shard until its end, see [`ShardEnd`].
+/// Runs over a shard until its end, see [`ShardEnd`]. The caller's span names source and shard; nothing that
+/// is logged here repeats them.
 pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
-    let ShardRun { shard, mut source, store, stored, lease } = run;
+    let ShardRun { shard, mut source, store, stored, damage, lease } = run;
     let ledger = Ledger::new(shard);
-    let mut saver = Saver::new(&ledger, store, stored);
+    let mut saver = Saver::new(&ledger, store, stored.clone());
     let mut orders = Orders::new(lease, station.stop.clone());
     let line = Line {
         gate: Gate::new(station.bell.clone()),
         room: Arc::new(Semaphore::new(station.settings.max_open_batches.max(1))),
         ledger,
         station,
+        start: stored,
+        damage,
     };
     let goal = line.decide(&mut *source, &mut saver, &mut orders).await;
     // Before the last save, which takes its time.
@@ -138,7 +150,7 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
         Err(LeaseGone(cause)) => line.lost(&cause),
     };
     line.ledger.meters().at_rest();
-    info!(shard = %line.ledger.shard(), tally = ?line.ledger.tally(), "{end}");
+    info!(tally = ?line.ledger.tally(), "{end}");
     end
 }
 
@@ -149,6 +161,10 @@ struct Line {
     gate: Arc<Gate>,
     /// A permit per open batch.
     room: Arc<Semaphore>,
+    /// Where the run begins.
+    start: Option<Position>,
+    /// What the run before could not read.
+    damage: Option<Damage>,
 }
 
 impl Drop for Line {
@@ -161,8 +177,16 @@ impl Drop for Line {
 
 /// A block at the compute stage, and its claim.
 struct Planned {
+    /// Where it was pulled from.
+    at: Option<Position>,
     ticket: Ticket,
     plan: Pending<Result<Plan, Fault>>,
+}
+
+/// What a run cannot get past, and where it was pulled from.
+struct Obstacle {
+    at: Option<Position>,
+    fault: Fault,
 }
 
 /// What a run is heading for once it no longer pulls.
@@ -178,6 +202,8 @@ enum Goal {
     Stop,
     /// Something was abandoned: let the rest finish, then start again.
     Restart,
+    /// A block could not be read: let what came before it finish, then pull it again.
+    PullAgain(Damage),
 }
 
 impl Goal {
@@ -226,17 +252,18 @@ impl Line {
                 Event::PullingEnded(Ok(())) => goal = goal.or(Some(Goal::Finish)),
                 Event::PullingEnded(Err(lost)) => goal = goal.or(Some(Goal::SourceLost(lost))),
                 Event::Forwarded(Ok(())) => {}
-                Event::Forwarded(Err(fault)) => {
-                    self.hold(&fault);
-                    // A hand-over or a stop that is under way ends when its time comes.
+                // A hand-over or a stop that is under way ends when its time comes.
+                Event::Forwarded(Err(obstacle)) => {
+                    let next = self.meet(&obstacle);
                     if !ordered {
                         loops.wind_up(limits.hold_recheck, false);
-                        goal = Some(Goal::Hold);
+                        goal = Some(next);
                     }
                 }
                 Event::Standing(Standing { open, abandoned }) => {
                     self.ledger.meters().open_batches.set((open + abandoned) as f64);
-                    let already = matches!(goal, Some(Goal::Hold | Goal::Restart));
+                    let already =
+                        matches!(goal, Some(Goal::Hold | Goal::Restart | Goal::PullAgain(_)));
                     if abandoned > 0 && !ordered && !already {
                         loops.wind_up(limits.restart_pause, false);
                         goal = Some(Goal::Restart);
@@ -275,6 +302,7 @@ impl Line {
         planned: mpsc::Sender<Planned>,
         mut may_pull: watch::Receiver<bool>,
     ) -> Result<(), SourceLost> {
+        let mut at = self.start.clone();
         loop {
             let next = async {
                 let slot = Arc::clone(&self.room).acquire_owned().await.ok();
@@ -288,16 +316,23 @@ impl Line {
             let Some(slot) = slot else { return Ok(()) };
             match pulled? {
                 Pulled::End => return Ok(()),
-                Pulled::Empty { next } => self.ledger.skip_to(next),
+                Pulled::Empty { next } => {
+                    at = Some(next.clone());
+                    self.ledger.skip_to(next);
+                }
                 Pulled::Block(Block { load, next, raw_bytes, permit }) => {
-                    debug!(shard = %self.ledger.shard(), raw_bytes, %next, "pulled");
+                    debug!(raw_bytes, %next, "pulled");
+                    let at = at.replace(next.clone());
                     let ticket = self.ledger.open(next);
                     let intake = Intake { load, permit, slot };
                     let to = Arc::clone(&self.station.destinations);
-                    let job =
-                        move |transform: &mut dyn Transform| Plan::make(intake, transform, &to);
+                    // What is logged on the compute thread names source and shard as well.
+                    let span = Span::current();
+                    let job = move |transform: &mut dyn Transform| {
+                        span.in_scope(|| Plan::make(intake, transform, &to))
+                    };
                     let plan = self.station.compute.submit(job).await;
-                    if planned.send(Planned { ticket, plan }).await.is_err() {
+                    if planned.send(Planned { at, ticket, plan }).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -306,24 +341,44 @@ impl Line {
     }
 
     /// Carries plans out in the order of their blocks.
-    async fn forward(&self, mut plans: mpsc::Receiver<Planned>) -> Result<(), Fault> {
-        while let Some(Planned { ticket, plan }) = plans.recv().await {
-            let plan = plan.result().await??;
-            self.ledger.meters().pulled_records.increment(plan.pulled_rows() as u64);
-            self.ledger.meters().pulled_bytes.increment(plan.raw_bytes() as u64);
-            plan.carry_out(ticket, &self.gate, &self.station.destinations).await?;
+    async fn forward(&self, mut plans: mpsc::Receiver<Planned>) -> Result<(), Obstacle> {
+        while let Some(Planned { at, ticket, plan }) = plans.recv().await {
+            if let Err(fault) = self.carry_out(ticket, plan).await {
+                return Err(Obstacle { at, fault });
+            }
         }
         Ok(())
     }
 
-    fn hold(&self, fault: &Fault) {
+    async fn carry_out(
+        &self,
+        ticket: Ticket,
+        plan: Pending<Result<Plan, Fault>>,
+    ) -> Result<(), Fault> {
+        let plan = plan.result().await??;
+        self.ledger.meters().pulled_records.increment(plan.pulled_rows() as u64);
+        self.ledger.meters().pulled_bytes.increment(plan.raw_bytes() as u64);
+        plan.carry_out(ticket, &self.gate, &self.station.destinations).await
+    }
+
+    /// Decides whether what a run cannot get past is worth another pull, or needs somebody.
+    fn meet(&self, Obstacle { at, fault }: &Obstacle) -> Goal {
+        let position = at.as_ref().map(tracing::field::display);
+        if let Fault::Unreadable(cause) = fault {
+            let damage = Damage::again(self.damage.as_ref(), at.as_ref());
+            if !damage.is_lasting() {
+                warn!(position, error = %cause, "pulling a damaged block again, {damage}; nothing is lost");
+                return Goal::PullAgain(damage);
+            }
+        }
         self.ledger.meters().holding.set(1.0);
         error!(
-            shard = %self.ledger.shard(),
+            position,
             error = %fault,
             recheck_in = ?self.station.settings.hold_recheck,
             "shard stands still until somebody acts; nothing was lost, other shards go on"
         );
+        Goal::Hold
     }
 
     /// Saves what is settled and says how the run ended.
@@ -339,6 +394,7 @@ impl Line {
             (_, Err(LeaseGone(cause))) => self.lost(&cause),
             (Goal::Finish, Ok(Saved::All)) if unsettled == 0 => ShardEnd::Finished,
             (Goal::Finish | Goal::Hold | Goal::Restart, Ok(_)) => ShardEnd::Restart,
+            (Goal::PullAgain(damage), Ok(_)) => ShardEnd::Damaged(damage),
             (Goal::SourceLost(cause), Ok(_)) => ShardEnd::SourceLost(cause),
             (Goal::HandOver, Ok(_)) => ShardEnd::HandedOver { unsettled },
             (Goal::Stop, Ok(_)) => ShardEnd::Stopped { unsettled },
@@ -347,80 +403,9 @@ impl Line {
 
     fn lost(&self, cause: &BoxError) -> ShardEnd {
         warn!(
-            shard = %self.ledger.shard(),
             %cause,
             "lease is gone; stopped without saving, the new owner repeats what was in flight"
         );
         ShardEnd::LeaseLost
-    }
-}
-
-/// The loops of a run, and what else it listens to.
-struct Loops<'a> {
-    /// False as soon as nothing more is to be pulled.
-    may_pull: watch::Sender<bool>,
-    pulling: Option<BoxFuture<'a, Result<(), SourceLost>>>,
-    forwarding: Option<BoxFuture<'a, Result<(), Fault>>>,
-    saving: BoxFuture<'a, LeaseGone>,
-    orders: &'a mut Orders,
-    standing: watch::Receiver<Standing>,
-    deadline: Option<Instant>,
-}
-
-/// Something to decide about.
-enum Event {
-    Order(Order),
-    LeaseGone(LeaseGone),
-    PullingEnded(Result<(), SourceLost>),
-    Forwarded(Result<(), Fault>),
-    Standing(Standing),
-    TimeIsUp,
-}
-
-impl Loops<'_> {
-    /// The next event. Progress of the loops is not lost when an event of another comes first.
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            // Orders first: a lease that is lost must not be outrun by one more delivery.
-            biased;
-            order = self.orders.next() => Event::Order(order),
-            gone = &mut self.saving => Event::LeaseGone(gone),
-            end = ended(&mut self.forwarding) => Event::Forwarded(end),
-            end = ended(&mut self.pulling) => Event::PullingEnded(end),
-            Ok(()) = self.standing.changed() => Event::Standing(*self.standing.borrow_and_update()),
-            () = reached(self.deadline) => Event::TimeIsUp,
-        }
-    }
-
-    /// Stops pulling at once and everything else within `limit`; with `again`, no later than was said before.
-    fn wind_up(&mut self, limit: Duration, again: bool) {
-        self.may_pull.send_replace(false);
-        let by = Instant::now() + limit;
-        let before = self.deadline.filter(|_| again);
-        self.deadline = Some(before.map_or(by, |before| before.min(by)));
-    }
-
-    /// Whether all that was pulled is settled, or can no longer be.
-    fn is_quiet(&self) -> bool {
-        self.pulling.is_none() && self.forwarding.is_none() && self.standing.borrow().open == 0
-    }
-}
-
-/// Waits for a loop to end, and forgets it then.
-async fn ended<T>(running: &mut Option<BoxFuture<'_, T>>) -> T {
-    match running {
-        Some(future) => {
-            let end = future.await;
-            *running = None;
-            end
-        }
-        None => std::future::pending().await,
-    }
-}
-
-async fn reached(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

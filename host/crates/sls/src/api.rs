@@ -5,6 +5,7 @@
 
 mod create;
 mod group;
+mod list;
 mod pull_logs;
 mod put_logs;
 mod shards;
@@ -19,16 +20,25 @@ use tokio::time::timeout;
 
 use crate::client::{Client, common_headers};
 use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::error::{CallTo, Error};
+use crate::wire::BlockError;
 
 pub use create::NewLogstore;
 pub use group::{Checkpoint, Group};
+use list::List;
 pub use pull_logs::{Filter, MAX_COUNT, PullHead, PullRequest, PullResponse};
 pub use put_logs::PutTarget;
 pub use shards::{CursorFrom, Shard, ShardStatus};
 
-/// Most bytes of a JSON answer. Ten thousand shards fit.
+/// Most bytes of a JSON answer.
 const MAX_JSON: usize = 8 << 20;
+
+/// Most shards that one consumer may be granted. Each costs a task, memory and requests; a logstore has some
+/// hundreds at most.
+const MAX_GRANTED: usize = 4096;
+
+/// Most shards, consumer groups or checkpoints in one answer.
+const MAX_LISTED: usize = 10_000;
 
 /// Most bytes that are reserved because an answer announces them.
 const MAX_RESERVE: usize = 4 << 20;
@@ -84,13 +94,13 @@ impl Call {
 
 /// An answer with status 200 whose body has not been read.
 pub(crate) struct Reply {
-    call: &'static str,
+    call: CallTo,
     response: reqwest::Response,
     timeout: Duration,
 }
 
 impl Reply {
-    pub(crate) fn new(call: &'static str, response: reqwest::Response, timeout: Duration) -> Self {
+    pub(crate) fn new(call: CallTo, response: reqwest::Response, timeout: Duration) -> Self {
         Self { call, response, timeout }
     }
 
@@ -113,14 +123,23 @@ impl Reply {
         })
     }
 
+    /// The call that is answered.
+    fn call(&self) -> &CallTo {
+        &self.call
+    }
+
+    fn unpackable(&self, source: BlockError) -> Error {
+        Error::Block { call: self.call.clone(), source }
+    }
+
     fn malformed(&self, fault: String) -> Error {
-        Error::Malformed { call: self.call, fault }
+        Error::Malformed { call: self.call.clone(), fault }
     }
 
     /// The whole body, refused beyond `limit` bytes. Gives up after the call's time limit, which starts
     /// now: between headers and body the caller may have waited for memory.
     pub(crate) async fn bytes(mut self, limit: usize) -> Result<Bytes, Error> {
-        let (call, after) = (self.call, self.timeout);
+        let (call, after) = (self.call.clone(), self.timeout);
         timeout(after, self.collect(limit)).await.unwrap_or(Err(Error::TimedOut { call, after }))
     }
 
@@ -158,30 +177,43 @@ impl Reply {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        let call = self.call;
         let chunk = self.response.chunk().await;
-        chunk.map_err(|source| Error::Unreachable { call, source: source.without_url() })
+        let broken_off = |source: reqwest::Error| Error::BrokenOff {
+            call: self.call.clone(),
+            source: source.without_url(),
+        };
+        chunk.map_err(broken_off)
     }
 }
 
 impl Client {
     /// Sends a call whose answer is JSON.
     async fn fetch_json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
-        let body = self.fetch(call, MAX_JSON).await?;
-        serde_json::from_slice(&body).map_err(|error| Error::Malformed {
-            call: call.name,
-            fault: format!("unexpected JSON: {error}"),
-        })
+        let read = |body: Bytes| {
+            serde_json::from_slice(&body).map_err(|error| Error::Malformed {
+                call: self.call_to(call.name),
+                fault: format!("unexpected JSON: {error}"),
+            })
+        };
+        self.fetch(call, MAX_JSON, read).await
+    }
+
+    /// Sends a call whose answer is a JSON list.
+    async fn fetch_list<T: DeserializeOwned, const MAX: usize>(
+        &self,
+        call: &Call,
+    ) -> Result<Vec<T>, Error> {
+        self.fetch_json::<List<T, MAX>>(call).await.map(|list| list.0)
     }
 
     /// Sends a call whose answer says nothing but "done".
     async fn fetch_nothing(&self, call: &Call) -> Result<(), Error> {
-        self.fetch(call, MAX_JSON).await.map(drop)
+        self.fetch(call, MAX_JSON, |_| Ok(())).await
     }
 }
 
 /// A cursor out of an answer.
-fn cursor(call: &'static str, text: &str) -> Result<Cursor, Error> {
+fn cursor(call: CallTo, text: &str) -> Result<Cursor, Error> {
     Cursor::new(text)
         .map_err(|error| Error::Malformed { call, fault: format!("not a cursor: {error}") })
 }

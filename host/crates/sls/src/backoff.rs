@@ -22,6 +22,7 @@ impl Backoff {
     /// The wait after one more failure.
     pub(crate) fn after_failure(&mut self, pace: Pace) -> Duration {
         let (first, most) = match pace {
+            Pace::Prompt => (Duration::from_millis(50), Duration::from_secs(60)),
             Pace::Brisk => (Duration::from_millis(500), Duration::from_secs(10)),
             Pace::Gentle => (Duration::from_secs(1), Duration::from_secs(30)),
             Pace::Patient => (Duration::from_secs(5), Duration::from_secs(60)),

@@ -22,7 +22,7 @@ use crate::api::{Call, Reply};
 use crate::backoff::Backoff;
 use crate::credentials::{AccessKey, Credentials};
 use crate::endpoint::Endpoint;
-use crate::error::{Chain, ConfigError, Error, ErrorCode, Refusal};
+use crate::error::{CallTo, Chain, ConfigError, Error, ErrorCode, Refusal};
 use crate::names::ProjectName;
 use crate::sign::{self, Parts, Signature, percent_encode};
 pub use transport::Proxy;
@@ -98,7 +98,8 @@ pub struct Client {
 struct Shared {
     endpoint: Endpoint,
     project: ProjectName,
-    base_url: String,
+    /// Where everything is sent; what errors name.
+    base_url: Arc<str>,
     host: HeaderValue,
     credentials: Credentials,
     signature: Signature,
@@ -128,7 +129,7 @@ impl Client {
         let host = HeaderValue::from_str(&host).map_err(|_| ConfigError::Host(host))?;
         let connections = Arc::new(transport.connections()?);
         let shared = Shared {
-            base_url: endpoint.base_url(&project),
+            base_url: endpoint.base_url(&project).into(),
             host,
             endpoint,
             project,
@@ -180,19 +181,31 @@ impl Client {
         self.local_time().saturating_add(self.shared.ahead.load(Ordering::Relaxed))
     }
 
+    /// A call by name and address, for what is said about it.
+    pub(crate) fn call_to(&self, name: &'static str) -> CallTo {
+        CallTo { name, address: Arc::clone(&self.shared.base_url) }
+    }
+
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.shared.backoff_factor)
     }
 
-    /// Sends a call and reads its whole body, at most `limit` bytes, trying again where that is safe.
-    pub(crate) async fn fetch(&self, call: &Call, limit: usize) -> Result<Bytes, Error> {
+    /// Sends a call and reads its whole body, at most `limit` bytes, trying again where that is safe: also
+    /// where `read` finds that the body is not what it should be.
+    pub(crate) async fn fetch<T>(
+        &self,
+        call: &Call,
+        limit: usize,
+        read: impl Fn(Bytes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut backoff = self.backoff();
         loop {
-            let error = match self.fetch_once(call, limit).await {
-                Ok(body) => return Ok(body),
+            let error = match self.fetch_once(call, limit).await.and_then(&read) {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let again = if call.repeatable { error.is_retryable() } else { error.had_no_effect() };
+            let may_pass = error.is_retryable() || error.is_damaged();
+            let again = if call.repeatable { may_pass } else { error.had_no_effect() };
             if !again || backoff.failures() + 1 >= self.attempts {
                 return Err(error);
             }
@@ -204,7 +217,7 @@ impl Client {
 
     async fn fetch_once(&self, call: &Call, limit: usize) -> Result<Bytes, Error> {
         let whole = async { self.exchange(call).await?.bytes(limit).await };
-        let overdue = Error::TimedOut { call: call.name, after: self.timeout };
+        let overdue = Error::TimedOut { call: self.call_to(call.name), after: self.timeout };
         timeout(self.timeout, whole).await.unwrap_or(Err(overdue))
     }
 
@@ -229,20 +242,52 @@ impl Client {
     async fn attempt(&self, call: &Call, key: &AccessKey) -> Result<Reply, Error> {
         let request = self.signed(call, key)?;
         let sent = timeout(self.timeout, self.connections.current().execute(request));
-        let answer =
-            sent.await.map_err(|_| Error::TimedOut { call: call.name, after: self.timeout })?;
+        let overdue = |_| Error::TimedOut { call: self.call_to(call.name), after: self.timeout };
+        let answer = sent.await.map_err(overdue)?;
         if answer.as_ref().is_err_and(reqwest::Error::is_connect) {
             self.connections.renew(&self.shared.transport).await;
         }
         let response = answer.map_err(|source| Error::Unreachable {
-            call: call.name,
+            call: self.call_to(call.name),
             source: source.without_url(),
         })?;
         let skew = self.note_date(response.headers());
         if response.status() == http::StatusCode::OK {
-            return Ok(Reply::new(call.name, response, self.timeout));
+            return Ok(Reply::new(self.call_to(call.name), response, self.timeout));
         }
-        Err(Error::Refused(Box::new(refusal(call, key, skew, response).await)))
+        Err(Error::Refused(Box::new(self.refusal(call, key, skew, response).await)))
+    }
+
+    async fn refusal(
+        &self,
+        call: &Call,
+        key: &AccessKey,
+        skew: Option<i64>,
+        response: reqwest::Response,
+    ) -> Refusal {
+        let status = response.status().as_u16();
+        let request_id = response.headers().get("x-log-requestid").and_then(|id| id.to_str().ok());
+        let request_id = request_id.map(excerpt);
+        // The status has decided already; a body that is cut off or too long loses us only the details.
+        let reply = Reply::new(self.call_to(call.name), response, Duration::from_secs(5));
+        let body =
+            timeout(Duration::from_secs(5), reply.beginning(MAX_REFUSAL)).await.unwrap_or_default();
+        // Scrubbed before it is cut: the beginning of a secret could not be recognized any more.
+        let (code, message) = match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(ErrorBody { code, message }) => {
+                (code, key.scrub(&message).chars().take(2000).collect())
+            }
+            Err(_) => (String::new(), excerpt(&key.scrub(&String::from_utf8_lossy(&body)))),
+        };
+        Refusal {
+            call: self.call_to(call.name),
+            action: call.action,
+            status,
+            code: ErrorCode::parse(&code),
+            message,
+            request_id,
+            skew,
+        }
     }
 
     fn signed(&self, call: &Call, key: &AccessKey) -> Result<reqwest::Request, Error> {
@@ -258,7 +303,7 @@ impl Client {
         };
         shared.signature.sign(key, self.local_time(), parts)?;
         let url = self.url(call).map_err(|error| Error::Malformed {
-            call: call.name,
+            call: self.call_to(call.name),
             fault: format!("its address is no URL: {error}"),
         })?;
         let mut request = reqwest::Request::new(call.method.clone(), url);
@@ -308,35 +353,6 @@ struct ErrorBody {
     code: String,
     #[serde(rename = "errorMessage", default)]
     message: String,
-}
-
-async fn refusal(
-    call: &Call,
-    key: &AccessKey,
-    skew: Option<i64>,
-    response: reqwest::Response,
-) -> Refusal {
-    let status = response.status().as_u16();
-    let request_id = response.headers().get("x-log-requestid").and_then(|id| id.to_str().ok());
-    let request_id = request_id.map(excerpt);
-    // The status has decided already; a body that is cut off or too long loses us only the details.
-    let reply = Reply::new(call.name, response, Duration::from_secs(5));
-    let body =
-        timeout(Duration::from_secs(5), reply.beginning(MAX_REFUSAL)).await.unwrap_or_default();
-    // Scrubbed before it is cut: the beginning of a secret could not be recognized any more.
-    let (code, message) = match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(ErrorBody { code, message }) => (code, key.scrub(&message).chars().take(2000).collect()),
-        Err(_) => (String::new(), excerpt(&key.scrub(&String::from_utf8_lossy(&body)))),
-    };
-    Refusal {
-        call: call.name,
-        action: call.action,
-        status,
-        code: ErrorCode::parse(&code),
-        message,
-        request_id,
-        skew,
-    }
 }
 
 /// The beginning of a text that somebody else wrote, on one line.

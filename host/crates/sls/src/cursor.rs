@@ -58,6 +58,11 @@ impl Cursor {
         if plain { std::str::from_utf8(&digits).ok()?.parse().ok() } else { None }
     }
 
+    /// Whether this position certainly lies before `other` of the same shard.
+    pub fn lies_before(&self, other: &Self) -> bool {
+        matches!((self.position(), other.position()), (Some(here), Some(there)) if here < there)
+    }
+
     /// Whether this position lies at or behind `end` of the same shard. Falls back to equality where
     /// the integers cannot be read.
     pub fn reaches(&self, end: &Self) -> bool {

@@ -5,6 +5,7 @@ mod refusal;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use code::ErrorCode;
@@ -13,6 +14,21 @@ pub use refusal::Refusal;
 use crate::sign::SignError;
 use crate::wire::BlockError;
 
+/// A call, and where it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallTo {
+    /// The call, by its documented name.
+    pub name: &'static str,
+    /// The address of the project, like `https://my-project.cn-hangzhou.log.aliyuncs.com`.
+    pub address: Arc<str>,
+}
+
+impl fmt::Display for CallTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.address)
+    }
+}
+
 /// A call that did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,28 +36,37 @@ pub enum Error {
     /// The service answered, and the answer was no.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// An answer with status 200 that makes no sense. Never taken for "no data".
+    /// An answer with status 200 that makes no sense, or contradicts itself. Never taken for "no data".
     #[error("the answer to {call} is malformed: {fault}")]
     Malformed {
-        /// The call, by its documented name.
-        call: &'static str,
+        /// Which call.
+        call: CallTo,
         /// What is wrong with the answer.
         fault: String,
     },
     /// A body that does not hold what its headers claim.
     #[error("the answer to {call} cannot be unpacked")]
     Block {
-        /// The call, by its documented name.
-        call: &'static str,
+        /// Which call.
+        call: CallTo,
         /// What is wrong with the body.
         #[source]
         source: BlockError,
     },
+    /// The answer began, and its body did not arrive whole.
+    #[error("the answer to {call} broke off")]
+    BrokenOff {
+        /// Which call.
+        call: CallTo,
+        /// What the HTTP client says.
+        #[source]
+        source: reqwest::Error,
+    },
     /// No answer: the network, a name, a certificate.
     #[error("cannot reach the service for {call}")]
     Unreachable {
-        /// The call, by its documented name.
-        call: &'static str,
+        /// Which call.
+        call: CallTo,
         /// What the HTTP client says.
         #[source]
         source: reqwest::Error,
@@ -49,8 +74,8 @@ pub enum Error {
     /// No answer in time.
     #[error("{call} was not answered within {after:?}")]
     TimedOut {
-        /// The call, by its documented name.
-        call: &'static str,
+        /// Which call.
+        call: CallTo,
         /// How long we waited.
         after: Duration,
     },
@@ -108,6 +133,8 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pace {
+    /// A twentieth of a second, doubling to a minute: an answer was damaged, and the next one is probably not.
+    Prompt,
     /// Half a second, doubling to ten: the network, or a server that failed.
     Brisk,
     /// A second, doubling to thirty: a limit was hit or the server is overloaded.
@@ -134,9 +161,17 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_retryable(),
-            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::BrokenOff { .. } => true,
             Self::Malformed { .. } | Self::Block { .. } | Self::Unsignable(_) => false,
         }
+    }
+
+    /// Whether an answer arrived that is not what the service wrote, as far as one can tell: cut off, altered,
+    /// or in contradiction with itself. The same request may well be answered soundly; but an address at
+    /// which something else answers than the service gives nothing else, so this is apart from
+    /// [`is_retryable`](Self::is_retryable).
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. })
     }
 
     /// Whether the request surely had no effect, so that even one that must not happen twice can be
@@ -161,7 +196,7 @@ impl Error {
                 503 | 429 => Pace::Gentle,
                 _ => Pace::Brisk,
             },
-            Self::Malformed { .. } | Self::Block { .. } => Pace::Gentle,
+            Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. } => Pace::Prompt,
             Self::Unsignable(_) => Pace::Patient,
         }
     }
@@ -232,7 +267,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } => "unreachable",
             Self::TimedOut { .. } => "timeout",
-            Self::Malformed { .. } | Self::Block { .. } => "malformed",
+            Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. } => "malformed",
             Self::Unsignable(_) => "unsignable",
             Self::Refused(_) if self.ownership_lost() => "ownership_lost",
             Self::Refused(_) if self.invalid_cursor() => "invalid_cursor",
@@ -245,19 +280,46 @@ impl Error {
     }
 }
 
-/// Shows an error with everything that caused it, on one line.
+impl Error {
+    /// What to do next, for a person; of a refusal, its own text says so.
+    fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Unreachable { .. } => {
+                Some("check the endpoint, name resolution, certificates, firewall and proxy")
+            }
+            Self::TimedOut { .. } => {
+                Some("check the network path; a slow one needs a longer `timeout`")
+            }
+            Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. } => Some(
+                "if it happens again, check that the endpoint is that of SLS and that no proxy on the path \
+                 alters or cuts off answers",
+            ),
+            Self::Unsignable(_) => {
+                Some("check the access key for characters that no header carries")
+            }
+        }
+    }
+}
+
+/// Shows an error with everything that caused it, and what to do next, on one line.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
+        let mut next_step = self.0.downcast_ref().and_then(Error::next_step);
         let mut cause = self.0.source();
         while let Some(error) = cause {
             write!(f, ": {error}")?;
+            next_step = next_step.or_else(|| error.downcast_ref().and_then(Error::next_step));
             cause = error.source();
         }
-        Ok(())
+        match next_step {
+            Some(step) => write!(f, "; {step}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -265,9 +327,13 @@ impl fmt::Display for Chain<'_> {
 mod tests {
     use super::*;
 
+    fn call(name: &'static str) -> CallTo {
+        CallTo { name, address: "https://p.example.org".into() }
+    }
+
     fn refused(status: u16, code: &str) -> Error {
         Error::Refused(Box::new(Refusal {
-            call: "UpdateCheckPoint",
+            call: call("UpdateCheckPoint"),
             action: "log:ConsumerGroupUpdateCheckPoint",
             status,
             code: ErrorCode::parse(code),
@@ -303,14 +369,16 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_names_every_cause() {
+    fn a_chain_names_call_address_every_cause_and_the_next_step() {
         let error = Error::Block {
-            call: "PullLogs",
+            call: call("PullLogs"),
             source: BlockError::WrongSize { raw_size: 5, actual: 4 },
         };
         assert_eq!(
             Chain(&error).to_string(),
-            "the answer to PullLogs cannot be unpacked: the block unpacks to 4 bytes where 5 were claimed"
+            "the answer to PullLogs at https://p.example.org cannot be unpacked: the block unpacks to 4 bytes \
+             where 5 were claimed; if it happens again, check that the endpoint is that of SLS and that no \
+             proxy on the path alters or cuts off answers"
         );
     }
 }

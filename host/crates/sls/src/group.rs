@@ -43,8 +43,10 @@
 
 mod board;
 mod checkpoint;
+mod consumed;
 mod heartbeat;
 mod join;
+mod lag;
 mod lease;
 mod observer;
 mod pace;
@@ -60,6 +62,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::api::Filter;
 use crate::client::Client;
@@ -118,6 +121,9 @@ pub struct GroupConfig {
     pub heartbeat_interval: Duration,
     /// Where to begin in a shard without checkpoint.
     pub start: Start,
+    /// A time (seconds since the epoch) at which the group was known to have no checkpoint, from a
+    /// [`ConsumerGroup::unused_at`] before. With [`Start::End`], reading begins there.
+    pub unused_at: Option<i64>,
     /// Stop at logs received at or after this time (seconds since the epoch).
     pub end: Option<i64>,
     /// Filtering by the service.
@@ -146,6 +152,7 @@ impl GroupConfig {
             in_order: None,
             heartbeat_interval: Duration::from_secs(10),
             start: Start::Begin,
+            unused_at: None,
             end: None,
             filter: None,
             on_invalid_cursor: OnInvalidCursor::Begin,
@@ -190,6 +197,8 @@ pub struct ConsumerGroup {
     /// For a run with an end: the board's count of changes when we last looked, and since when nothing
     /// has happened that speaks against being done.
     quiet: (u64, Instant),
+    /// For a run with an end: when to ask the service whether every shard is consumed.
+    ask_at: Instant,
 }
 
 impl ConsumerGroup {
@@ -219,14 +228,16 @@ impl ConsumerGroup {
         let mut heartbeat = Heartbeat::new(own, Arc::clone(&membership));
         heartbeat.first().await?;
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
-        tasks.spawn(heartbeat.run(stop.clone()));
+        tasks.spawn(heartbeat.run(stop.clone()).in_current_span());
         let quiet = (membership.board.changes(), Instant::now());
-        Ok(Self { membership, tasks, stop, quiet })
+        Ok(Self { membership, tasks, stop, ask_at: quiet.1, quiet })
     }
 
     /// Waits for the next shard that is granted to us. `None` when a run with an end is done: every shard
-    /// that we hold is [finished](Lease::finish), and as a member we were granted no other for one timeout.
-    /// Without membership there is no end: whoever holds nothing then has finished nothing.
+    /// that we hold is [finished](Lease::finish), and the service says that the others are consumed as well;
+    /// where it does not, because other consumers are still at it or we may not ask, as soon as we were granted
+    /// no other for one timeout. Without membership there is no end: whoever holds nothing then has finished
+    /// nothing.
     ///
     /// Abandoning the wait loses nothing.
     ///
@@ -251,12 +262,23 @@ impl ConsumerGroup {
             let may_end = config.end.is_some() && finished && member;
             let over = self.quiet.1 + self.membership.timing().timeout;
             if may_end && over <= Instant::now() {
+                tracing::info!("no other shard was granted for the group's timeout");
                 return Ok(None);
             }
+            let ask_at = self.ask_at;
             tokio::select! {
                 () = board.granted.notified() => {}
                 _ = standing.changed() => {}
                 () = sleep_until(over), if may_end => {}
+                consumed = async {
+                    sleep_until(ask_at).await;
+                    consumed::all(&self.membership).await
+                }, if may_end => {
+                    if consumed {
+                        return Ok(None);
+                    }
+                    self.ask_at = Instant::now() + self.membership.timing().interval;
+                }
                 ended = self.tasks.join_next() => {
                     tracing::error!(?ended, "the heartbeats have stopped; all shards are given up");
                     board.lose_all();
@@ -282,6 +304,12 @@ impl ConsumerGroup {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         tracing::info!(group = %self.membership.config.group, "left the consumer group");
+    }
+
+    /// A time at which the group was known to have no checkpoint; with [`Start::End`] only. Keep it, and pass it
+    /// to every later [`join`](Self::join) of this group: it is what the end means.
+    pub fn unused_at(&self) -> Option<i64> {
+        self.membership.start.unused_at
     }
 
     /// Our name in the group.

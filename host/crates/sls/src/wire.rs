@@ -42,6 +42,17 @@ impl Compression {
             Self::Lz4 => raw_size.saturating_add(raw_size / MAX_RATIO).saturating_add(SLACK),
         }
     }
+
+    /// Whether `packed` bytes can unpack to `raw_size`.
+    pub fn can_hold(self, raw_size: u64, packed: u64) -> bool {
+        match self {
+            Self::Plain => packed == raw_size,
+            Self::Lz4 => {
+                raw_size <= packed.saturating_mul(MAX_RATIO).saturating_add(SLACK)
+                    && packed <= self.max_packed_size(raw_size)
+            }
+        }
+    }
 }
 
 /// A body that does not hold what its headers claim.
@@ -106,14 +117,7 @@ impl Block {
             return Err(BlockError::TooLarge { raw_size, limit });
         }
         let received = packed.len() as u64;
-        let possible = match compression {
-            Compression::Plain => received == raw_size,
-            Compression::Lz4 => {
-                raw_size <= received.saturating_mul(MAX_RATIO).saturating_add(SLACK)
-                    && received <= compression.max_packed_size(raw_size)
-            }
-        };
-        if !possible {
+        if !compression.can_hold(raw_size, received) {
             return Err(BlockError::ImpossibleSize { raw_size, packed: received });
         }
         Ok(Self { packed, compression, raw_size, limit })

@@ -109,6 +109,32 @@ async fn a_garbled_answer_is_an_error_and_never_no_data() {
         assert!(matches!(error, Error::Malformed { .. }), "{name} {value:?}: {error}");
         assert!(error.to_string().contains(name), "{error}");
     }
+    // Whatever decides whether there is data must not contradict the rest.
+    for (name, value) in [
+        ("x-log-bodyrawsize", "0"),
+        ("x-log-count", "0"),
+        ("x-log-cursor", "MTAwMA=="),
+        ("x-log-cursor", "OTk5"),
+    ] {
+        sls.fault("PullLogs", Fault::Header(name, Some(value)));
+        let error = client.pull_logs(&from(&store, &cursor)).await.unwrap_err();
+        assert!(error.is_damaged() && error.to_string().contains(name), "{name} {value}: {error}");
+    }
+    let end = Cursor::at(1001);
+    for (name, value) in [("x-log-count", "1"), ("x-log-bodyrawsize", "3")] {
+        sls.fault("PullLogs", Fault::Header(name, Some(value)));
+        let error = client.pull_logs(&from(&store, &end)).await.unwrap_err();
+        assert!(error.is_damaged(), "{name} {value}: {error}");
+    }
+    for body in [b"surprise".to_vec(), vec![0]] {
+        sls.fault("PullLogs", Fault::Body(body));
+        let answer = client.pull_logs(&from(&store, &end)).await;
+        let confirmed = match answer {
+            Ok(answer) => answer.confirm_empty().await,
+            Err(error) => Err(error),
+        };
+        assert!(confirmed.unwrap_err().is_damaged());
+    }
     sls.fault("PullLogs", Fault::Header("x-log-compresstype", Some("zstd")));
     let error = client.pull_logs(&from(&store, &cursor)).await.unwrap_err();
     assert!(Chain(&error).to_string().contains("`zstd`"), "{}", Chain(&error));
@@ -121,7 +147,10 @@ async fn a_body_that_is_not_what_its_headers_claim_is_refused() {
     let (client, store, cursor) = (sls.client(), logstore(), Cursor::at(1000));
     let body = async |fault, limit| {
         sls.fault("PullLogs", fault);
-        client.pull_logs(&from(&store, &cursor)).await.unwrap().body(limit).await.unwrap_err()
+        match client.pull_logs(&from(&store, &cursor)).await {
+            Ok(answer) => answer.body(limit).await.unwrap_err(),
+            Err(error) => error,
+        }
     };
     let claim = |size| Fault::Header("x-log-bodyrawsize", Some(size));
     let block = |error| match error {
@@ -131,7 +160,7 @@ async fn a_body_that_is_not_what_its_headers_claim_is_refused() {
     assert!(matches!(block(body(claim("999"), 1 << 20).await), BlockError::Damaged(_)));
     assert!(matches!(block(body(claim("1001"), 1 << 20).await), BlockError::WrongSize { .. }));
     let huge = claim("9000000000000000000");
-    assert!(matches!(block(body(huge.clone(), 1 << 20).await), BlockError::TooLarge { .. }));
+    assert!(matches!(block(body(claim("1000"), 999).await), BlockError::TooLarge { .. }));
     assert!(matches!(block(body(huge, u64::MAX).await), BlockError::ImpossibleSize { .. }));
     let long = Fault::Body(vec![0; 100_000]);
     assert!(matches!(block(body(long, 1 << 20).await), BlockError::ImpossibleSize { .. }));
@@ -150,7 +179,10 @@ async fn safe_calls_are_repeated_and_signed_again() {
 
     sls.faults("GetCursor", 9, Fault::Cut);
     let error = sls.client().get_cursor(&logstore(), 0, CursorFrom::End).await.unwrap_err();
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, Error::BrokenOff { .. }), "{error:?}");
+    let shown = Chain(&error).to_string();
+    assert!(shown.contains(&format!("GetCursor at http://{}", sls.address)), "{shown}");
+    assert!(shown.contains("; if it happens again, check"), "{shown}");
     assert_eq!(sls.seen("GetCursor").len(), 8, "four attempts are enough");
 }
 
@@ -192,6 +224,8 @@ async fn an_html_page_keeps_its_status_and_is_quoted_briefly() {
     assert_eq!(refusal.status, 502);
     assert_eq!(refusal.message, "<html> <body>Bad Gateway</body></html>");
     sls.fault("ListShards", Fault::Nonsense);
+    sls.client().list_shards(&logstore()).await.unwrap();
+    sls.faults("ListShards", 4, Fault::Nonsense);
     let error = sls.client().list_shards(&logstore()).await.unwrap_err();
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }
@@ -296,4 +330,25 @@ async fn a_refused_code_keeps_its_text() {
     sls.fault("ListShards", Fault::Refuse(418, "SomethingNew"));
     let error = sls.client().list_shards(&logstore()).await.unwrap_err();
     assert_eq!(error.code(), Some(&ErrorCode::Other("SomethingNew".into())));
+}
+
+#[tokio::test]
+async fn absurd_lists_are_refused_with_their_bound() {
+    let sls = Sls::start(&[0]).await;
+    let client = sls.client().trying_once();
+    let (group, consumer) = ("grp".parse().unwrap(), "c".parse().unwrap());
+    sls.with(|world| world.group = Some(("grp".into(), 60, false)));
+    let list = |entry: &str| Fault::Body(format!("[{}]", vec![entry; 200_000].join(",")).into());
+    sls.fault("HeartBeat", list("7"));
+    let beat = client.heartbeat(&logstore(), &group, &consumer, &[]).await.unwrap_err();
+    sls.fault("ListShards", list(r#"{"shardID":1,"status":"readwrite"}"#));
+    let shards = client.list_shards(&logstore()).await.unwrap_err();
+    sls.fault("ListConsumerGroup", list(r#"{"name":"g","timeout":1}"#));
+    let groups = client.list_consumer_groups(&logstore()).await.unwrap_err();
+    sls.fault("GetCheckPoint", list(r#"{"shard":1,"checkpoint":""}"#));
+    let checkpoints = client.get_checkpoints(&logstore(), &group, None).await.unwrap_err();
+    for (error, bound) in [(beat, 4096), (shards, 10_000), (groups, 10_000), (checkpoints, 10_000)]
+    {
+        assert!(error.to_string().contains(&format!("more than {bound} entries")), "{error}");
+    }
 }

@@ -102,6 +102,8 @@ async fn without_membership_there_is_no_end() {
     sls.with(|world| {
         world.group = Some(("grp".into(), 1, false));
         world.grants = vec![0];
+        // What is still to be consumed.
+        world.write_at(0, &[b"log"], 50);
     });
     // Not even the first heartbeat succeeds.
     sls.faults("HeartBeat", 1000, Fault::Refuse(500, "InternalServerError"));
@@ -209,9 +211,7 @@ async fn an_expired_consumer_gives_up_everything_at_once_and_rejoins_with_nothin
 
 #[tokio::test]
 async fn a_refused_checkpoint_is_never_forced_and_ends_the_lease() {
-    for (code, status) in
-        [("ConsumerNotMatch", 400), ("ConsumerNotExsit", 404), ("ShardNotExsit", 404)]
-    {
+    for (code, status) in [("ConsumerNotMatch", 400), ("ConsumerNotExsit", 404)] {
         let sls = Sls::start(&[0]).await;
         sls.with(|world| world.grants = vec![0]);
         let mut group = join(&sls, config()).await;
@@ -377,4 +377,26 @@ async fn a_dropped_group_ends_its_leases() {
     drop(group);
     assert_eq!(*observer.standing().borrow(), Standing::Out);
     assert_eq!(*lease.state().borrow(), LeaseState::Lost);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_a_shard_that_is_gone_fails_and_leaves_the_lease_to_deliver_under() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = vec![0]);
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
+    sls.fault("UpdateCheckPoint", Fault::Refuse(404, "ShardNotExsit"));
+    let error = lease.checkpoints().save(&Cursor::at(1000)).await.unwrap_err();
+    assert!(matches!(error, SaveError::Failed { .. }), "{error}");
+    assert_eq!(*lease.state().borrow(), LeaseState::Held);
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_grants_absurdly_much_grants_nothing() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.grants = (0..200_000).collect());
+    let mut group = join(&sls, config()).await;
+    assert!(timeout(Duration::from_millis(300), group.next_lease()).await.is_err());
+    sls.with(|world| world.grants = vec![0]);
+    assert_eq!(lease(&mut group).await.shard(), 0);
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use forwarder_sls::api::Filter;
 use forwarder_sls::group::{LeaseState, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, Lease, metrics as names};
 use support::{Counters, Fault, Sls};
@@ -78,24 +79,127 @@ async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
 }
 
 #[tokio::test]
-async fn a_shard_that_was_split_off_while_nobody_was_here_begins_with_its_oldest_logs() {
+async fn the_end_is_the_time_of_the_first_use_and_the_oldest_log_where_nobody_knows_that() {
     let sls = Sls::start(&[0, 1]).await;
     let config = GroupConfig { start: Start::End, ..config() };
-    sls.with(|world| {
-        // Shard 1 was split off 30 s ago, and its parent was saved after that.
-        let now = world.now();
-        world.write_at(1, &[b"new"], now - 30);
-        world.checkpoints.insert(0, (Cursor::at(1000).to_string(), (now - 5) * 1_000_000));
+    let first = sls.with(|world| {
+        world.write_at(1, &[b"old"], 100);
         world.grants = vec![1];
+        world.now()
     });
-    let mut group = ConsumerGroup::join(sls.client(), config.clone()).await.unwrap();
-    let lease = group.next_lease().await.unwrap().unwrap();
-    assert_eq!(data(&mut lease.puller()).await.0, "new");
+    // The group is used for the first time, and stopped before it could save anything.
+    sls.faults("GetCursor", 100, Fault::Refuse(401, "Unauthorized"));
+    let group = ConsumerGroup::join(sls.client(), config.clone()).await.unwrap();
+    let unused_at = group.unused_at().unwrap();
+    assert!((first..=first + 5).contains(&unused_at));
+    drop(group);
+
+    // What arrives meanwhile is read, whoever has saved what by then.
+    sls.with(|world| {
+        world.faults.clear();
+        world.write_at(1, &[b"new"], unused_at + 10);
+        world.checkpoints.insert(0, (Cursor::at(1000).to_string(), (unused_at + 60) * 1_000_000));
+    });
+    for (unused_at, expected) in [(Some(unused_at), "new"), (None, "oldnew")] {
+        sls.with(|world| world.checkpoints.remove(&1));
+        let config = GroupConfig { unused_at, ..config.clone() };
+        let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
+        assert_eq!(group.unused_at(), unused_at);
+        let lease = group.next_lease().await.unwrap().unwrap();
+        assert_eq!(data(&mut lease.puller()).await.0, expected);
+    }
 
     // Whether it was used must be known.
     sls.fault("GetCheckPoint", Fault::Refuse(403, "Unauthorized"));
     let error = ConsumerGroup::join(sls.client(), config).await.err().unwrap();
     assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_damaged_answer_is_asked_for_again_at_once_and_reported_if_it_stays_so() {
+    let sls = Sls::start(&[0]).await;
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    puller.start().await.unwrap();
+    let header = |name, value| Fault::Header(name, Some(value));
+    for fault in [
+        header("x-log-bodyrawsize", "0"),
+        header("x-log-count", "0"),
+        header("x-log-bodyrawsize", "9000000000000000000"),
+        header("x-log-compresstype", "brotli"),
+        header("x-log-cursor", "MQ=="),
+        Fault::Header("x-log-count", None),
+        Fault::Body(b"garbage".to_vec()),
+        Fault::Cut,
+    ] {
+        let shown = format!("{fault:?}");
+        sls.with(|world| world.write(0, &[shown.as_bytes()]));
+        sls.faults("PullLogs", 3, fault.clone());
+        assert_eq!(data(&mut puller).await.0, shown);
+
+        sls.with(|world| world.write(0, &[shown.as_bytes()]));
+        let position = puller.position().unwrap().clone();
+        sls.faults("PullLogs", 1000, fault);
+        let damaged = timeout(Duration::from_secs(20), async {
+            loop {
+                match puller.pull().await {
+                    Ok(Pull::Data(pulled)) => assert!(pulled.body().await.is_err()),
+                    Ok(other) => panic!("{shown} is taken for {other:?}"),
+                    Err(error) => return error,
+                }
+            }
+        });
+        let error = damaged.await.unwrap();
+        let PullError::Damaged { cursor, times: 6, .. } = &error else {
+            panic!("{shown}: {error}")
+        };
+        assert_eq!(*cursor, position);
+        sls.with(|world| world.faults.clear());
+        assert_eq!(data(&mut puller).await.0, shown, "and nothing was skipped");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_moves_without_data_is_followed_only_over_what_has_expired() {
+    let (counters, _guard) = Counters::install();
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[b"", b""]));
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    assert!(matches!(ended(&mut puller).await, PullError::Damaged { .. }));
+    assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 0);
+    assert_eq!(puller.position(), Some(&Cursor::at(1000)));
+
+    // The service may let a cursor pass over what it has deleted.
+    sls.with(|world| world.lenient = true);
+    sls.with(|world| world.shards.get_mut(&0).unwrap().expired = 2);
+    match puller.pull().await.unwrap() {
+        // After damage, less is asked for at once.
+        Pull::Empty { next_cursor } => assert_eq!(next_cursor, Cursor::at(1001)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 1);
+}
+
+#[tokio::test]
+async fn the_age_of_what_is_read_is_asked_for_without_waiting_for_the_answer() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.helpful = false;
+        world.write(0, &[b"one"]);
+    });
+    sls.faults("GetCursorTime", 1000, Fault::Hang);
+    let (_group, lease) = holding(&sls, config()).await;
+    let mut puller = lease.puller();
+    let began = std::time::Instant::now();
+    assert_eq!(data(&mut puller).await.0, "one");
+    sls.with(|world| world.write(0, &[b"two"]));
+    assert_eq!(data(&mut puller).await.0, "two");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    sls.until("it was asked for", |world| {
+        world.seen.iter().any(|seen| seen.api == "GetCursorTime")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -139,7 +243,8 @@ async fn full_answers_are_followed_at_once_and_the_end_is_polled_gently() {
 async fn an_empty_answer_tells_the_position_so_that_it_can_be_saved() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| world.write(0, &[b"", b""]));
-    let (_group, lease) = holding(&sls, config()).await;
+    let filter = Some(Filter::Query("* | where a = 'b'".into()));
+    let (_group, lease) = holding(&sls, GroupConfig { filter, ..config() }).await;
     let mut puller = lease.puller();
     match puller.pull().await.unwrap() {
         Pull::Empty { next_cursor } => lease.checkpoints().save(&next_cursor).await.unwrap(),
@@ -254,7 +359,8 @@ async fn blocks_follow_their_target() {
 async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| {
-        world.group = Some(("grp".into(), 1, false));
+        // With a timeout that nobody would wait for.
+        world.group = Some(("grp".into(), 3600, false));
         world.write_at(0, &[b"a", b"b"], 100);
         world.write_at(0, &[b"c"], 200);
     });
@@ -310,6 +416,7 @@ async fn a_shard_that_is_gone_is_reported() {
     puller.start().await.unwrap();
     sls.fault("PullLogs", Fault::Refuse(404, "ShardNotExsit"));
     assert!(matches!(ended(&mut puller).await, PullError::ShardMissing(_)));
+    assert_eq!(*lease.state().borrow(), LeaseState::Held, "what was pulled is delivered under it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -155,6 +155,7 @@ fn start(world: &World, shard: &Arc<Shard>) -> Run {
         source: Box::new(reader),
         store: Arc::clone(shard) as Arc<dyn CheckpointStore>,
         stored: stored.map(|position| Position::new(position.to_string())),
+        damage: None,
         lease: state,
     };
     let runner = world.runner();

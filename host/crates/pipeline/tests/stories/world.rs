@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_pipeline::{
-    Block, BodyLimits, BoxError, Budget, CheckpointStore, Compute, DeadLetters, DeliverySettings,
-    Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts, Permit, Pipeline,
-    Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner, SafePoint, SaveError, ShardEnd,
-    ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost, Transform, TransformFactory,
-    Unreadable, Verdict,
+    Block, BodyLimits, BoxError, Budget, CheckpointStore, Compute, Damage, DeadLetters,
+    DeliverySettings, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts,
+    Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner, SafePoint,
+    SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost, Transform,
+    TransformFactory, Unreadable, Verdict,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, Encoded, Limits, Origin, RowIx, RowState};
@@ -134,6 +134,11 @@ impl World {
 
     /// Runs over a shard.
     pub(crate) fn shard(&self, number: u32) -> ShardHandle {
+        self.shard_after(number, None)
+    }
+
+    /// The same, after a run that could not read a block.
+    pub(crate) fn shard_after(&self, number: u32, damage: Option<Damage>) -> ShardHandle {
         let (feed, fed) = mpsc::channel(4_096);
         let (lease, state) = watch::channel(LeaseState::Held);
         let store = Arc::new(MemoryStore::default());
@@ -151,6 +156,7 @@ impl World {
             source: Box::new(source),
             store: Arc::clone(&store) as Arc<dyn CheckpointStore>,
             stored: None,
+            damage,
             lease: state,
         };
         let runner = self.pipeline.runner();

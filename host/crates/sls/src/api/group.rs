@@ -4,7 +4,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Call;
+use super::{Call, MAX_GRANTED, MAX_LISTED};
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::Error;
@@ -55,7 +55,8 @@ impl Client {
     pub async fn list_consumer_groups(&self, logstore: &LogstoreName) -> Result<Vec<Group>, Error> {
         let path = format!("/logstores/{logstore}/consumergroups");
         let action = "log:ListConsumerGroup";
-        self.fetch_json(&Call::new("ListConsumerGroup", action, Method::GET, path)).await
+        let call = Call::new("ListConsumerGroup", action, Method::GET, path);
+        self.fetch_list::<_, MAX_LISTED>(&call).await
     }
 
     /// Creates a group. A repetition finds it existing, which is why a caller should take
@@ -134,7 +135,7 @@ impl Client {
             .param("type", "heartbeat")
             .param("consumer", consumer.as_str())
             .json(&json!(shards));
-        self.fetch_json(&call).await
+        self.fetch_list::<_, MAX_GRANTED>(&call).await
     }
 
     /// Saves a checkpoint, but only while `consumer` holds the shard: it is never forced, because a
@@ -142,7 +143,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::ownership_lost`]: somebody else holds the shard. [`Error::shard_missing`]: nobody does.
+    /// [`Error::ownership_lost`]: somebody else holds the shard. [`Error::shard_missing`]: it does not exist.
     pub async fn update_checkpoint(
         &self,
         logstore: &LogstoreName,
@@ -194,7 +195,7 @@ impl Client {
         if let Some(shard) = shard {
             call = call.param("shard", shard.to_string());
         }
-        self.fetch_json(&call).await
+        self.fetch_list::<_, MAX_LISTED>(&call).await
     }
 }
 

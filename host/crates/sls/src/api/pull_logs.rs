@@ -1,8 +1,9 @@
 //! PullLogs, in two steps: what the headers say, then the body.
 //!
 //! Between the two a caller can wait for memory, knowing exactly how much. A header that is missing or
-//! garbled is an error and never "no data": one official client reads an unparsable size as an empty
-//! answer and skips what was in it.
+//! garbled, or that contradicts another or the body, is an error and never "no data": one official client
+//! reads an unparsable size as an empty answer and skips what was in it. All that speaks about data must agree:
+//! the number of groups, the plain size, the length of the body, and whether the cursor moves.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,12 +13,15 @@ use super::shards::shard_call;
 use super::{Call, Reply, cursor};
 use crate::client::Client;
 use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::error::{CallTo, Error};
 use crate::names::LogstoreName;
 use crate::wire::{Block, BlockError, Compression};
 
 /// Most log groups one pull may ask for; more is refused with `ParameterInvalid`.
 pub const MAX_COUNT: u32 = 1000;
+
+/// What LZ4 makes of no bytes.
+const LZ4_NOTHING: &[u8] = &[0];
 
 /// Server-side filtering ("rule-based consumption"). Cursors keep meaning positions in the raw data; log
 /// groups come regrouped.
@@ -93,19 +97,17 @@ impl PullHead {
             reply.number("x-log-bodyrawsize")?.ok_or_else(|| missing("x-log-bodyrawsize"))?;
         let count = reply.number("x-log-count")?.ok_or_else(|| missing("x-log-count"))?;
         let next_cursor = match reply.header("x-log-cursor")? {
-            Some(text) if !text.is_empty() => cursor("PullLogs", text)?,
+            Some(text) if !text.is_empty() => cursor(reply.call().clone(), text)?,
             _ => return Err(missing("x-log-cursor")),
         };
-        // An empty answer has nothing to unpack, whatever its headers say about packing.
-        let compression = match raw_size {
-            0 => Ok(Compression::Plain),
-            _ => Compression::from_header(reply.header("x-log-compresstype")?),
+        let compression = match Compression::from_header(reply.header("x-log-compresstype")?) {
+            // An empty answer has nothing to unpack, whatever its headers say about packing.
+            Err(_) if raw_size == 0 => Compression::Plain,
+            compression => compression.map_err(|source| reply.unpackable(source))?,
         };
-        let compression =
-            compression.map_err(|source| Error::Block { call: "PullLogs", source })?;
         // Numbers that only help us pace or count: garbled is as good as absent.
         let optional = |name| reply.number(name).ok().flatten();
-        Ok(Self {
+        let head = Self {
             end_of_cursor: optional("x-log-end-of-cursor") == Some(1),
             read_last_cursor: optional("x-log-read-last-cursor"),
             cursor_time: optional("x-log-cursor-time").and_then(|time| i64::try_from(time).ok()),
@@ -118,7 +120,28 @@ impl PullHead {
             count,
             raw_size,
             compression,
-        })
+        };
+        match head.contradiction() {
+            Some(fault) => Err(reply.malformed(fault)),
+            None => Ok(head),
+        }
+    }
+
+    /// What does not fit together in the headers. Were one of two believed, data could be skipped.
+    fn contradiction(&self) -> Option<String> {
+        let Self { count, raw_size, next_cursor, request_cursor, .. } = self;
+        if (*count == 0) != (*raw_size == 0) {
+            return Some(format!(
+                "`x-log-count` is {count}, but `x-log-bodyrawsize` is {raw_size}"
+            ));
+        }
+        if next_cursor.lies_before(request_cursor) {
+            return Some(format!(
+                "`x-log-cursor` {next_cursor} lies before the cursor {request_cursor} that was asked for"
+            ));
+        }
+        (*count > 0 && self.is_unmoved())
+            .then(|| format!("{count} log groups, but `x-log-cursor` does not move"))
     }
 
     /// Where to pull next, and what to save as checkpoint once this answer is delivered.
@@ -149,6 +172,12 @@ impl PullHead {
     /// Whether the body holds log groups.
     pub fn has_data(&self) -> bool {
         self.raw_size > 0
+    }
+
+    /// Whether the cursor moves although there is no data. Without a filter that is no answer by itself: what
+    /// lay between may have expired, or the answer is damaged.
+    pub fn skips(&self) -> bool {
+        !self.filtered && !self.has_data() && !self.is_unmoved()
     }
 
     /// Whether this answer reached the end of what is stored.
@@ -210,6 +239,10 @@ impl PullResponse {
         &self.head
     }
 
+    pub(crate) fn call(&self) -> &CallTo {
+        self.reply.call()
+    }
+
     /// Reads the body as it is on the wire, refusing more than `limit` plain bytes. Unpacking it is work
     /// for another thread.
     ///
@@ -218,23 +251,49 @@ impl PullResponse {
     /// The network fails, or the body is larger than claimed or allowed. The position has not moved:
     /// pull again from [`PullHead::request_cursor`].
     pub async fn block(self, limit: u64) -> Result<Block, Error> {
-        let fault = |source| Error::Block { call: "PullLogs", source };
+        let call = self.reply.call().clone();
+        let fault = |source| Error::Block { call: call.clone(), source };
         let PullHead { raw_size, compression, .. } = self.head;
         if raw_size > limit {
             return Err(fault(BlockError::TooLarge { raw_size, limit }));
         }
         if raw_size == 0 {
+            self.confirm_empty().await?;
             return Block::new(Bytes::new(), Compression::Plain, 0, limit).map_err(fault);
         }
-        let most = compression.max_packed_size(raw_size);
-        let announced = self.reply.number(CONTENT_LENGTH.as_str())?.unwrap_or(0);
-        if announced > most {
-            return Err(fault(BlockError::ImpossibleSize { raw_size, packed: announced }));
-        }
-        let most =
-            usize::try_from(most).map_err(|_| fault(BlockError::TooLarge { raw_size, limit }))?;
+        let most = usize::try_from(compression.max_packed_size(raw_size))
+            .map_err(|_| fault(BlockError::TooLarge { raw_size, limit }))?;
         let packed = self.reply.bytes(most).await?;
         Block::new(packed, compression, raw_size, limit).map_err(fault)
+    }
+
+    /// Makes sure that an answer without log groups has no body either. A packed nothing is one byte of LZ4.
+    ///
+    /// # Errors
+    ///
+    /// There is a body, or it broke off.
+    pub async fn confirm_empty(self) -> Result<(), Error> {
+        let (call, lz4) = (self.reply.call().clone(), self.head.compression == Compression::Lz4);
+        let body = self.reply.bytes(LZ4_NOTHING.len()).await?;
+        if body.is_empty() || (lz4 && body == LZ4_NOTHING) {
+            return Ok(());
+        }
+        Err(Error::Malformed { call, fault: "no log groups, but a body".into() })
+    }
+
+    /// Compares the announced length of the body with the size it claims to unpack to.
+    fn check_length(&self) -> Result<(), Error> {
+        let Some(announced) = self.reply.number(CONTENT_LENGTH.as_str())? else { return Ok(()) };
+        let PullHead { raw_size, compression, .. } = self.head;
+        let possible = match raw_size {
+            0 => announced <= LZ4_NOTHING.len() as u64,
+            _ => compression.can_hold(raw_size, announced),
+        };
+        if possible {
+            return Ok(());
+        }
+        let source = BlockError::ImpossibleSize { raw_size, packed: announced };
+        Err(self.reply.unpackable(source))
     }
 
     /// Reads and unpacks the body. See [`block`](Self::block) for doing the second elsewhere.
@@ -243,8 +302,9 @@ impl PullResponse {
     ///
     /// As [`block`](Self::block), or the body is damaged.
     pub async fn body(self, limit: u64) -> Result<Bytes, Error> {
+        let call = self.reply.call().clone();
         let block = self.block(limit).await?;
-        block.unpack().map_err(|source| Error::Block { call: "PullLogs", source })
+        block.unpack().map_err(|source| Error::Block { call, source })
     }
 }
 
@@ -263,6 +323,8 @@ impl Client {
     /// headers.
     pub async fn pull_logs(&self, request: &PullRequest<'_>) -> Result<PullResponse, Error> {
         let reply = self.exchange(&request.call()).await?;
-        Ok(PullResponse { head: PullHead::read(&reply, request)?, reply })
+        let response = PullResponse { head: PullHead::read(&reply, request)?, reply };
+        response.check_length()?;
+        Ok(response)
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde::Deserialize;
 
-use super::{Call, cursor};
+use super::{Call, MAX_LISTED, cursor};
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::Error;
@@ -71,7 +71,8 @@ impl Client {
     /// Refused with `LogStoreNotExist`, `LogStoreWithoutShard`, or anything common to all calls.
     pub async fn list_shards(&self, logstore: &LogstoreName) -> Result<Vec<Shard>, Error> {
         let path = format!("/logstores/{logstore}/shards");
-        self.fetch_json(&Call::new("ListShards", "log:ListShards", Method::GET, path)).await
+        let call = Call::new("ListShards", "log:ListShards", Method::GET, path);
+        self.fetch_list::<_, MAX_LISTED>(&call).await
     }
 
     /// Splits a shard at `key` (32 hexadecimal digits strictly inside its range). Returns the old shard,
@@ -91,7 +92,7 @@ impl Client {
             .param("action", "split")
             .param("key", key)
             .never_twice();
-        self.fetch_json(&call).await
+        self.fetch_list::<_, MAX_LISTED>(&call).await
     }
 
     /// A position in a shard. Safe to repeat.
@@ -113,7 +114,7 @@ impl Client {
         let call =
             shard_call("GetCursor", logstore, shard).param("type", "cursor").param("from", from);
         let answer: CursorAnswer = self.fetch_json(&call).await?;
-        cursor(call.name, &answer.cursor)
+        cursor(self.call_to(call.name), &answer.cursor)
     }
 
     /// When the service received the logs *at* a cursor, in seconds since the epoch. There is no such

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::CallTo;
 use super::code::{ErrorCode, contains_ignoring_case};
 
 /// Beyond this many seconds the service refuses a request's date (documented: 15 minutes).
@@ -10,8 +11,8 @@ const MAX_SKEW: i64 = 15 * 60;
 /// An answer with another status than 200.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// The call, by its name in the service's documentation.
-    pub call: &'static str,
+    /// Which call.
+    pub call: CallTo,
     /// The permission the call needs, like `log:ConsumerGroupHeartBeat`.
     pub action: &'static str,
     /// HTTP status.
@@ -64,7 +65,7 @@ impl Refusal {
 
     /// There are as many things of a kind as there may be; unlike a rate, that does not pass.
     fn is_full(&self) -> bool {
-        self.quota() && self.call.starts_with("Create")
+        self.quota() && self.call.name.starts_with("Create")
     }
 
     /// The far side may take the same request later.
@@ -82,16 +83,16 @@ impl Refusal {
     }
 
     /// What to do next, for a person.
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> String {
         if self.clock_skew() {
-            return Some(match self.skew {
+            return match self.skew {
                 Some(skew) => format!(
                     "the clock here is {} s {} the service's: set it (NTP); 15 minutes are tolerated",
                     skew.abs(),
                     if skew > 0 { "ahead of" } else { "behind" }
                 ),
                 None => "set the clock here (NTP); 15 minutes of difference are tolerated".into(),
-            });
+            };
         }
         let hint = match self.code {
             ErrorCode::SignatureNotMatch => {
@@ -104,7 +105,7 @@ impl Refusal {
             ErrorCode::SecurityTokenExpired => {
                 "the temporary key has expired: provide a fresh one, or one that renews itself"
             }
-            ErrorCode::Unauthorized | ErrorCode::ProjectForbidden => return Some(self.denied()),
+            ErrorCode::Unauthorized | ErrorCode::ProjectForbidden => return self.denied(),
             ErrorCode::ProjectNotExist => {
                 "check the project's name, and that the endpoint is that of the project's region"
             }
@@ -118,17 +119,33 @@ impl Refusal {
             ErrorCode::ConsumerGroupNotExist => {
                 "create the group, or let the forwarder do it (`manage_group = true`)"
             }
-            _ if self.is_full() && self.call == "CreateConsumerGroup" => {
+            _ if self.is_full() && self.call.name == "CreateConsumerGroup" => {
                 "the logstore has as many consumer groups as it may have: delete an unused one, or ask \
                  for a higher quota"
             }
             _ if self.quota() => {
                 "the rate limit is reached: we slow down; more shards or a higher quota help"
             }
-            _ if self.auth() => return Some(self.denied()),
-            _ => return None,
+            _ if self.auth() => return self.denied(),
+            _ if self.is_retryable() => {
+                "this should pass; if it does not, ask the service's support about the request"
+            }
+            ErrorCode::ShardNotExist => {
+                "the logstore was probably deleted or made again: check it; what was pulled is delivered"
+            }
+            ErrorCode::InvalidCursor => {
+                "the logs there have probably expired: `on_invalid_cursor` says where reading continues"
+            }
+            ErrorCode::NotExistConsumerWithBody
+            | ErrorCode::ConsumerNotExist
+            | ErrorCode::ConsumerNotMatch => {
+                "another consumer may have the shard by now; joining again is automatic"
+            }
+            _ => {
+                "look the code up in the documentation of SLS, or ask its support about the request"
+            }
         };
-        Some(hint.into())
+        hint.into()
     }
 
     fn denied(&self) -> String {
@@ -151,10 +168,7 @@ impl fmt::Display for Refusal {
         if let Some(id) = &self.request_id {
             write!(f, ", request {id}")?;
         }
-        match self.hint() {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
+        write!(f, "; {}", self.hint())
     }
 }
 
@@ -162,9 +176,13 @@ impl fmt::Display for Refusal {
 mod tests {
     use super::*;
 
+    fn call(name: &'static str) -> CallTo {
+        CallTo { name, address: "https://p.example.org".into() }
+    }
+
     fn refusal(status: u16, code: &str, message: &str) -> Refusal {
         Refusal {
-            call: "PullLogs",
+            call: call("PullLogs"),
             action: "log:GetCursorOrData",
             status,
             code: ErrorCode::parse(code),
@@ -214,12 +232,13 @@ mod tests {
         assert!(skewed.to_string().contains("3600 s behind"), "{skewed}");
         let denied = refusal(401, "Unauthorized", "no right");
         assert!(denied.to_string().contains("`log:GetCursorOrData`"), "{denied}");
-        let quota = Refusal { call: "CreateConsumerGroup", ..refusal(400, "XGroupQuotaY", "") };
+        let quota =
+            Refusal { call: call("CreateConsumerGroup"), ..refusal(400, "XGroupQuotaY", "") };
         assert!(quota.to_string().contains("delete an unused one"), "{quota}");
         assert!(quota.quota() && !quota.is_retryable(), "a full logstore stays full");
         assert_eq!(
             refusal(404, "ProjectNotExist", "no such project").to_string(),
-            "the service refused PullLogs: HTTP 404 ProjectNotExist (no such project), request 5E0B; \
+            "the service refused PullLogs at https://p.example.org: HTTP 404 ProjectNotExist (no such project), request 5E0B; \
              check the project's name, and that the endpoint is that of the project's region"
         );
     }

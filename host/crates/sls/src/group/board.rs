@@ -261,6 +261,13 @@ impl Board {
         self.lock().by_shard.values().all(|slot| slot.finished)
     }
 
+    /// The shards that we have consumed up to the configured end.
+    pub(crate) fn finished(&self) -> BTreeSet<u32> {
+        let slots = self.lock();
+        let held = slots.by_shard.iter().filter(|(_, slot)| slot.finished).map(|(shard, _)| *shard);
+        held.chain(slots.finished.iter().copied()).collect()
+    }
+
     /// Differs from before if a shard was granted since, or the membership lost or found again.
     pub(crate) fn changes(&self) -> u64 {
         self.lock().changes

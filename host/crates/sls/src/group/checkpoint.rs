@@ -82,7 +82,7 @@ impl Checkpoints {
         let error = match outcome {
             Ok(()) => {
                 *saved = Some(cursor.clone());
-                tracing::debug!(shard = desk.shard, ?cursor, "checkpoint saved");
+                tracing::debug!(?cursor, "checkpoint saved");
                 return Ok(());
             }
             Err(error) => error,
@@ -90,9 +90,11 @@ impl Checkpoints {
         if error.membership_lost() {
             // Every shard is gone, not just this one. The next heartbeat begins anew.
             desk.membership.board.expel();
-        } else if error.ownership_lost() || error.shard_missing() {
+        } else if error.ownership_lost() {
             desk.lose();
         } else {
+            // Also where the shard does not exist any more: nobody else has it, so what was pulled of it is
+            // still ours to deliver.
             return Err(SaveError::Failed { shard: desk.shard, source: error });
         }
         Err(self.lost(Some(error)))

@@ -42,7 +42,7 @@ impl Heartbeat {
     /// [`run`](Self::run).
     pub(super) async fn first(&mut self) -> Result<(), JoinError> {
         match self.attempt().await {
-            Err(error) if !error.is_retryable() => {
+            Err(error) if !error.is_retryable() && !error.is_damaged() => {
                 Err(JoinError::service(&self.membership.config)(error))
             }
             outcome => {

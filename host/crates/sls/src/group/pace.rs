@@ -62,6 +62,11 @@ impl Count {
         self.current = fitting.min(self.current.saturating_mul(4)).clamp(1, MAX_COUNT);
     }
 
+    /// Answers come damaged: perhaps something on the path does not let such long ones through.
+    pub(crate) fn halve(&mut self) {
+        self.current = (self.current / 2).max(1);
+    }
+
     /// An answer was too large to take; false if it cannot be any smaller.
     pub(crate) fn shrink(&mut self, bytes: u64, limit: u64) -> bool {
         if self.current == 1 {

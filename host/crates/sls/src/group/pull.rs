@@ -25,9 +25,22 @@ pub enum PullError {
          checkpoint, or `on_invalid_cursor` to `begin` or `end`"
     )]
     InvalidCursor(#[source] Error),
+    /// The answers about one position stay damaged, however often it is asked for.
+    #[error(
+        "the logs at cursor {cursor} could not be read {times} times in a row: {cause}; if this stays so, move \
+         the group's checkpoint behind it (`forwarder group set`)"
+    )]
+    Damaged {
+        /// The position.
+        cursor: Cursor,
+        /// How many answers were damaged in a row.
+        times: u32,
+        /// What was wrong with the last one.
+        cause: String,
+    },
     /// A single log group is larger than any block may be.
     #[error(
-        "one log group holds {raw_size} bytes, more than the limit of {limit}; raise the limit of a pull"
+        "one log group holds {raw_size} bytes, more than the limit of {limit}; raise `max_block`"
     )]
     TooLarge {
         /// Unpacked bytes of the log group.
@@ -88,8 +101,8 @@ impl<'a> Pulled<'a> {
     ///
     /// # Errors
     ///
-    /// The body did not arrive or is not what its headers claim. The next pull waits a while and then
-    /// brings the same log groups.
+    /// The body did not arrive or is not what its headers claim. The next pull waits a moment and then
+    /// brings the same log groups, or ends with [`PullError::Damaged`].
     pub async fn block(self) -> Result<Block, Error> {
         self.receive(|_| Ok(())).await.map(|(block, ())| block)
     }
@@ -100,9 +113,8 @@ impl<'a> Pulled<'a> {
     ///
     /// As [`block`](Self::block), or the block is damaged; the position moves only if it is sound.
     pub async fn body(self) -> Result<Bytes, Error> {
-        let unpack = |block: &Block| {
-            block.unpack().map_err(|source| Error::Block { call: "PullLogs", source })
-        };
+        let call = self.response.call().clone();
+        let unpack = |block: &Block| block.unpack().map_err(|source| Error::Block { call, source });
         self.receive(unpack).await.map(|(_, body)| body)
     }
 

@@ -3,6 +3,10 @@
 //! Everything the network or the service may do is dealt with here, by waiting and asking again from the
 //! same position. A caller hears only of data, of its absence, and of ends. Any wait may be abandoned at
 //! any time: the position moves when a block has been received whole, and not before.
+//!
+//! A damaged answer is asked for again at once, a few times; then the caller hears of it, since somebody may
+//! have to act. Nothing that only informs is waited for here: the age of what is read is asked for in a task
+//! of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +17,20 @@ use tokio::time::{Instant, sleep_until};
 use super::OnInvalidCursor;
 use super::board::LeaseState;
 use super::checkpoint::{Checkpoints, SaveError};
+use super::lag::Lag;
 use super::lease::Desk;
 use super::pace::{Count, Idle};
 use super::pull::{Pull, PullError, Pulled};
+use super::start::Beginning;
 use crate::api::{CursorFrom, PullHead, PullRequest, PullResponse};
 use crate::backoff::Backoff;
 use crate::cursor::Cursor;
-use crate::error::{Chain, Error, Pace};
+use crate::error::{CallTo, Chain, Error, Pace};
 use crate::wire::BlockError;
 
-/// How often the service is asked for the time of a position when its answers do not tell.
-const LAG_EVERY: Duration = Duration::from_secs(30);
+/// How many damaged answers in a row are followed by another question before the caller hears of them. With
+/// the waits between, about a second and a half.
+const DAMAGED_AT_MOST: u32 = 6;
 
 /// Reads one shard under a lease.
 pub struct Puller {
@@ -35,10 +42,20 @@ pub struct Puller {
     count: Count,
     idle: Idle,
     backoff: Backoff,
+    damage: Damage,
+    /// The position replaces one that was no longer valid, and the caller does not know it yet.
+    replaced: bool,
     /// No request before this.
     not_before: Instant,
     asked: Instant,
-    lag_known: Instant,
+    lag: Lag,
+}
+
+/// Damaged answers in a row.
+struct Damage {
+    backoff: Backoff,
+    /// What was wrong with the last one.
+    cause: String,
 }
 
 enum End {
@@ -70,9 +87,11 @@ impl Puller {
             count: Count::new(config.block_target),
             idle: Idle::new(config.idle.0, config.idle.1),
             backoff: membership.single.backoff(),
+            damage: Damage { backoff: membership.single.backoff(), cause: String::new() },
+            replaced: false,
             not_before: now,
             asked: now,
-            lag_known: now,
+            lag: Lag::default(),
             desk,
         }
     }
@@ -128,6 +147,12 @@ impl Puller {
     async fn step(&mut self) -> Result<Step, PullError> {
         loop {
             let position = self.locate().await?;
+            if std::mem::take(&mut self.replaced) {
+                // Progress like any other, to be saved once all before it is settled: so it means the same
+                // after a restart.
+                return Ok(Step::Empty(position));
+            }
+            self.give_up_damaged(&position)?;
             self.wait_for_turn().await;
             if let Err(error) = self.settle_end().await {
                 self.trouble(error)?;
@@ -141,12 +166,12 @@ impl Puller {
                 End::Reported(_) => std::future::pending().await,
                 _ => {}
             }
-            match self.request(&position).await {
-                Ok(response) => {
-                    if let Some(step) = self.judge(response)? {
-                        return Ok(step);
-                    }
-                }
+            let answer = match self.request(&position).await {
+                Ok(response) => self.judge(response).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(step) => return Ok(step),
                 Err(error) => self.trouble(error)?,
             }
         }
@@ -164,8 +189,10 @@ impl Puller {
             };
             match found {
                 Ok(position) => {
-                    tracing::info!(shard = self.desk.shard, ?position, "reading from here");
+                    tracing::info!(?position, "reading from here");
                     self.position = Some(position);
+                    self.damage.backoff.succeeded();
+                    self.replaced = self.restart.take().is_some();
                 }
                 Err(error) => self.trouble(error)?,
             }
@@ -183,7 +210,9 @@ impl Puller {
             *self.desk.saved.lock().await = Some(cursor.clone());
             return Ok(cursor);
         }
-        let start = self.cursor(membership.start.of(*shard)).await?;
+        let Beginning { from, why, .. } = membership.start;
+        let start = self.cursor(from).await?;
+        tracing::info!(?from, position = ?start, "no checkpoint yet; beginning here, because {why}");
         match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {
             Ok(()) => Ok(start),
             Err(SaveError::Failed { source, .. }) => Err(source),
@@ -231,41 +260,55 @@ impl Puller {
             filter: config.filter.as_ref(),
         };
         let response = membership.single.pull_logs(&request).await?;
-        self.note_lag(response.head()).await;
+        self.lag.note(&self.desk, response.head());
         Ok(response)
     }
 
-    /// What an answer means. `None`: ask again.
-    fn judge(&mut self, response: PullResponse) -> Result<Option<Step>, PullError> {
-        let head = response.head();
+    /// What an answer means.
+    async fn judge(&mut self, response: PullResponse) -> Result<Step, Error> {
+        let (head, call) = (response.head().clone(), response.call().clone());
         self.desk.metrics.filter_failed(head.failed_lines());
-        if !head.has_data() {
-            self.desk.metrics.pulled_nothing();
-            self.move_on(head);
-            return Ok(Some(Step::Empty(head.next_cursor().clone())));
-        }
-        if head.is_unmoved() {
-            let fault = "data, but the position does not move".into();
-            self.defer(&Error::Malformed { call: "PullLogs", fault });
-            return Ok(None);
-        }
         let (raw_size, limit) = (head.raw_size(), self.block_limit());
         if raw_size > limit {
-            if self.count.shrink(raw_size, limit) {
-                return Ok(None);
-            }
-            let source = BlockError::TooLarge { raw_size, limit };
-            self.defer(&Error::Block { call: "PullLogs", source });
-            return Err(PullError::TooLarge { raw_size, limit });
+            return Err(Error::Block { call, source: BlockError::TooLarge { raw_size, limit } });
         }
-        Ok(Some(Step::Data(Box::new(response))))
+        if head.has_data() {
+            return Ok(Step::Data(Box::new(response)));
+        }
+        response.confirm_empty().await?;
+        if head.skips() {
+            self.confirm_expired(&head, call).await?;
+        }
+        self.desk.metrics.pulled_nothing();
+        self.move_on(&head);
+        Ok(Step::Empty(head.next_cursor().clone()))
+    }
+
+    /// An answer moved on without data and without a filter. That is sound if what lay between has expired;
+    /// otherwise the answer hides logs.
+    async fn confirm_expired(&self, head: &PullHead, call: CallTo) -> Result<(), Error> {
+        let (position, next) = (head.request_cursor(), head.next_cursor());
+        let oldest = self.cursor(CursorFrom::Begin).await?;
+        let may_skip = self.desk.membership.config.on_invalid_cursor != OnInvalidCursor::Fail;
+        if may_skip && oldest.reaches(next) {
+            self.desk.metrics.cursor_reset();
+            tracing::warn!(
+                ?position,
+                ?next,
+                ?oldest,
+                "the logs between have expired unread, going on behind them; data may have been lost"
+            );
+            return Ok(());
+        }
+        let fault = format!("no log groups, but the cursor moves from {position} to {next}");
+        Err(Error::Malformed { call, fault })
     }
 
     /// Takes over the position of an answer that is dealt with, and decides when to ask again.
     fn move_on(&mut self, head: &PullHead) {
-        let failures = self.backoff.succeeded();
+        let failures = self.backoff.succeeded() + self.damage.backoff.succeeded();
         if failures > 1 {
-            tracing::info!(shard = self.desk.shard, failures, "reading works again");
+            tracing::info!(failures, "reading works again");
         }
         let wait = if !head.at_end() {
             Duration::ZERO
@@ -276,7 +319,6 @@ impl Puller {
         };
         self.not_before = self.asked + wait;
         self.position = Some(head.next_cursor().clone());
-        self.restart = None;
     }
 
     /// The largest block that is received, in unpacked bytes.
@@ -293,8 +335,16 @@ impl Puller {
 
     fn trouble(&mut self, error: Error) -> Result<(), PullError> {
         if error.shard_missing() {
-            self.desk.lose();
+            // The lease stands until a heartbeat ends it: what was pulled is still delivered under it.
             return Err(PullError::ShardMissing(error));
+        }
+        if let Error::Block { source: BlockError::TooLarge { raw_size, limit }, .. } = &error {
+            let (raw_size, limit) = (*raw_size, *limit);
+            if self.count.shrink(raw_size, limit) {
+                return Ok(());
+            }
+            self.defer(&error);
+            return Err(PullError::TooLarge { raw_size, limit });
         }
         if error.invalid_cursor() && self.position.is_some() {
             let from = match self.desk.membership.config.on_invalid_cursor {
@@ -307,7 +357,7 @@ impl Puller {
             };
             self.desk.metrics.cursor_reset();
             tracing::warn!(
-                shard = self.desk.shard, position = ?self.position, ?from, error = %Chain(&error),
+                position = ?self.position, ?from, error = %Chain(&error),
                 "the position is no longer valid, going on elsewhere; data may have been lost"
             );
             self.position = None;
@@ -320,38 +370,35 @@ impl Puller {
     /// Waits longer after each failure; says so less often each time.
     pub(super) fn defer(&mut self, error: &Error) {
         self.desk.metrics.pull_failed(error.kind());
-        let wait = self.backoff.after_failure(error.pace());
+        let damaged = error.is_damaged();
+        let backoff = if damaged { &mut self.damage.backoff } else { &mut self.backoff };
+        let wait = backoff.after_failure(error.pace());
+        let failures = backoff.failures();
         self.not_before = Instant::now() + wait;
-        let (shard, failures) = (self.desk.shard, self.backoff.failures());
+        if damaged {
+            self.damage.cause = Chain(error).to_string();
+            self.count.halve();
+        }
         if !failures.is_power_of_two() {
             return;
         }
-        let cause = Chain(error);
+        let (cause, position) = (Chain(error), &self.position);
         if error.pace() == Pace::Patient {
-            tracing::error!(shard, failures, ?wait, error = %cause, "cannot read, nothing is lost, asking again");
+            tracing::error!(failures, ?wait, ?position, error = %cause, "cannot read, nothing is lost, asking again");
         } else {
-            tracing::warn!(shard, failures, ?wait, error = %cause, "cannot read, asking again");
+            tracing::warn!(failures, ?wait, ?position, error = %cause, "cannot read, asking again");
         }
     }
 
-    /// Measures how far behind we are: from the answer itself, else by asking now and then.
-    async fn note_lag(&mut self, head: &PullHead) {
-        let Desk { membership, shard, metrics, .. } = &*self.desk;
-        let client = &membership.single;
-        let received = if head.at_end() {
-            Some(client.server_time())
-        } else if let Some(time) = head.cursor_time() {
-            Some(time)
-        } else if self.lag_known.elapsed() >= LAG_EVERY {
-            self.lag_known = Instant::now();
-            let (logstore, next) = (&membership.config.logstore, head.next_cursor());
-            client.get_cursor_time(logstore, *shard, next).await.ok()
-        } else {
-            None
-        };
-        if let Some(received) = received {
-            metrics.lag(client.server_time().saturating_sub(received));
+    /// Ends the quick questions about a position whose answers stay damaged.
+    fn give_up_damaged(&mut self, position: &Cursor) -> Result<(), PullError> {
+        let times = self.damage.backoff.failures();
+        if times < DAMAGED_AT_MOST {
+            return Ok(());
         }
+        let cause = std::mem::take(&mut self.damage.cause);
+        self.damage.backoff.succeeded();
+        Err(PullError::Damaged { cursor: position.clone(), times, cause })
     }
 }
 

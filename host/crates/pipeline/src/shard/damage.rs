@@ -1,0 +1,69 @@
+//! Blocks that cannot be read. Most were damaged in the network, and the next answer is sound: so a block is
+//! pulled again at once, a few times, before its shard holds.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::position::Position;
+
+/// How often a block is pulled again before its shard holds.
+const PULLED_AGAIN_AT_MOST: u32 = 5;
+
+/// The wait before the second repetition; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A block that could not be read, and how often in a row. It is handed from one run over the shard to the
+/// next, since each begins from the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    at: Option<Position>,
+    times: u32,
+}
+
+impl Damage {
+    /// Once more at the position `at`; `before` is what happened in the runs before this one.
+    pub(super) fn again(before: Option<&Self>, at: Option<&Position>) -> Self {
+        let times =
+            before.filter(|before| before.at.as_ref() == at).map_or(0, |before| before.times);
+        Self { at: at.cloned(), times: times.saturating_add(1) }
+    }
+
+    /// Whether the block was pulled again as often as makes sense.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.times > PULLED_AGAIN_AT_MOST
+    }
+
+    /// How long to wait before the block is pulled again: not at all after the first time.
+    pub fn pause(&self) -> Duration {
+        match self.times.checked_sub(2) {
+            Some(doublings) => FIRST_PAUSE.saturating_mul(1 << doublings.min(10)),
+            None => Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "time {} of {PULLED_AGAIN_AT_MOST}", self.times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_tried_again_at_once_then_slower_and_no_more_than_a_few_times() {
+        let (here, there) = (Position::new("here"), Position::new("there"));
+        let mut damage = Damage::again(None, Some(&here));
+        let mut pauses = vec![damage.pause()];
+        while !damage.is_lasting() {
+            damage = Damage::again(Some(&damage), Some(&here));
+            pauses.push(damage.pause());
+        }
+        let expected = [0, 100, 200, 400, 800, 1600].map(Duration::from_millis);
+        assert_eq!(pauses, expected);
+        assert!(Damage::again(Some(&damage), Some(&here)).is_lasting());
+        assert!(!Damage::again(Some(&damage), Some(&there)).is_lasting(), "another block");
+    }
+}

@@ -1,0 +1,83 @@
+//! The loops of a run side by side, and what they and the world outside come to, one event at a time.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::Obstacle;
+use super::orders::{Order, Orders};
+use crate::checkpoint::LeaseGone;
+use crate::ledger::Standing;
+use crate::seams::SourceLost;
+
+/// The loops of a run, and what else it listens to.
+pub(super) struct Loops<'a> {
+    /// False as soon as nothing more is to be pulled.
+    pub(super) may_pull: watch::Sender<bool>,
+    pub(super) pulling: Option<BoxFuture<'a, Result<(), SourceLost>>>,
+    pub(super) forwarding: Option<BoxFuture<'a, Result<(), Obstacle>>>,
+    pub(super) saving: BoxFuture<'a, LeaseGone>,
+    pub(super) orders: &'a mut Orders,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Something to decide about.
+pub(super) enum Event {
+    Order(Order),
+    LeaseGone(LeaseGone),
+    PullingEnded(Result<(), SourceLost>),
+    Forwarded(Result<(), Obstacle>),
+    Standing(Standing),
+    TimeIsUp,
+}
+
+impl Loops<'_> {
+    /// The next event. Progress of the loops is not lost when an event of another comes first.
+    pub(super) async fn next(&mut self) -> Event {
+        tokio::select! {
+            // Orders first: a lease that is lost must not be outrun by one more delivery.
+            biased;
+            order = self.orders.next() => Event::Order(order),
+            gone = &mut self.saving => Event::LeaseGone(gone),
+            end = ended(&mut self.forwarding) => Event::Forwarded(end),
+            end = ended(&mut self.pulling) => Event::PullingEnded(end),
+            Ok(()) = self.standing.changed() => Event::Standing(*self.standing.borrow_and_update()),
+            () = reached(self.deadline) => Event::TimeIsUp,
+        }
+    }
+
+    /// Stops pulling at once and everything else within `limit`; with `again`, no later than was said before.
+    pub(super) fn wind_up(&mut self, limit: Duration, again: bool) {
+        self.may_pull.send_replace(false);
+        let by = Instant::now() + limit;
+        let before = self.deadline.filter(|_| again);
+        self.deadline = Some(before.map_or(by, |before| before.min(by)));
+    }
+
+    /// Whether all that was pulled is settled, or can no longer be.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.pulling.is_none() && self.forwarding.is_none() && self.standing.borrow().open == 0
+    }
+}
+
+/// Waits for a loop to end, and forgets it then.
+async fn ended<T>(running: &mut Option<BoxFuture<'_, T>>) -> T {
+    match running {
+        Some(future) => {
+            let end = future.await;
+            *running = None;
+            end
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

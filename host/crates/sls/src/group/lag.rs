@@ -1,0 +1,61 @@
+//! How far behind a shard is: from an answer itself, else by asking now and then, in a task that nobody waits
+//! for. It serves a metric, and must not delay what it measures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::lease::Desk;
+use crate::api::PullHead;
+use crate::cursor::Cursor;
+use crate::error::Chain;
+
+/// How often the service is asked for the time of a position when its answers do not tell.
+const ASK_EVERY: Duration = Duration::from_secs(30);
+
+/// How long that question may take.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// The measuring of one shard.
+#[derive(Default)]
+pub(super) struct Lag {
+    /// When the service was last asked.
+    asked: Option<Instant>,
+    /// At most one question; given up with the shard.
+    question: JoinSet<()>,
+}
+
+impl Lag {
+    /// Measures by an answer.
+    pub(super) fn note(&mut self, desk: &Arc<Desk>, head: &PullHead) {
+        let client = &desk.membership.single;
+        let received = if head.at_end() { Some(client.server_time()) } else { head.cursor_time() };
+        if let Some(received) = received {
+            self.question.abort_all();
+            desk.metrics.lag(client.server_time().saturating_sub(received));
+            return;
+        }
+        while self.question.try_join_next().is_some() {}
+        let due = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY);
+        if due && self.question.is_empty() {
+            self.asked = Some(Instant::now());
+            let question = ask(Arc::clone(desk), head.next_cursor().clone());
+            self.question.spawn(question.in_current_span());
+        }
+    }
+}
+
+/// Asks when the logs at a position were received, and notes their age.
+async fn ask(desk: Arc<Desk>, next: Cursor) {
+    let client = desk.membership.single.within(ASK_LIMIT);
+    let logstore = &desk.membership.config.logstore;
+    match client.get_cursor_time(logstore, desk.shard, &next).await {
+        Ok(received) => desk.metrics.lag(client.server_time().saturating_sub(received)),
+        Err(error) => {
+            tracing::debug!(error = %Chain(&error), "the age of what is read is not known")
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What "end" means as a place to begin, and how soon a run that has an end is over.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use forwarder_emulator::Api;
+use forwarder_emulator::faults::Fault;
+use forwarder_tests::{Forwarder, GROUP, Logs, PROJECT, Settings, World, until};
+
+/// A world that holds old logs, and settings that begin at the end.
+async fn world_with_old_logs() -> (World, Settings) {
+    let world = World::new(2).await;
+    world.sls.clock().set_back(Duration::from_secs(3_600));
+    world.put(&Logs(0..1_000), 100);
+    world.sls.clock().advance(Duration::from_secs(3_600));
+    let settings = world.settings().source("start", "end");
+    (world, settings)
+}
+
+/// Starts for the first time, cannot find out where the end is, and is killed.
+async fn begins_in_vain(world: &World, settings: &Settings) {
+    world.sls.faults().inject(Api::GetCursor, Fault::refuse(401, "Unauthorized"), 1_000_000);
+    let config = settings.clone().hec("splunk", &world.hec.url(), "").write("vain.toml");
+    let mut forwarder = world.start(&config, &[]);
+    forwarder.says("cannot read, nothing is lost, asking again").await;
+    forwarder.kill().await;
+    world.sls.faults().clear();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_that_of_the_first_use_also_where_nothing_was_saved_by_then() {
+    let (world, settings) = world_with_old_logs().await;
+    begins_in_vain(&world, &settings).await;
+    world.put(&Logs(1_000..2_000), 100);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(1_000, &forwarder).await;
+    world.settled().await;
+    forwarder.says("because `start` is the end, as of the group's first use").await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(1_000..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_without_checkpoint_in_a_group_that_others_used_begins_with_its_oldest_log() {
+    let (world, settings) = world_with_old_logs().await;
+    begins_in_vain(&world, &settings).await;
+    // Somebody else has used the group since, and has saved the checkpoint of one shard only.
+    let elsewhere = world.folder().join("elsewhere").display().to_string();
+    let settings = settings.process("state_dir", &elsewhere);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut set = Forwarder::command(world.folder());
+    set.args(["group", "set", "--config", config.to_str().unwrap(), "--shard", "0", "--to", "end"]);
+    assert!(set.stdout(Stdio::null()).status().await.unwrap().success());
+    assert!(world.sls.checkpoints(PROJECT, forwarder_tests::LOGSTORE, GROUP).unwrap().len() == 1);
+    world.put(&Logs(1_000..2_000), 100);
+    let mut forwarder = world.start(&config, &[]);
+    // All of shard 1, and of shard 0 what is new.
+    world.received(1_500, &forwarder).await;
+    world.settled().await;
+    forwarder.says("the group was used before, and since when is not known").await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.hec.tally().received, 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_an_end_is_over_within_seconds_of_its_last_row() {
+    let world = World::new(4).await;
+    world.sls.clock().set_back(Duration::from_secs(60));
+    world.put(&Logs(0..10_000), 100);
+    world.sls.clock().advance(Duration::from_secs(30));
+    let end = world.sls.clock().now().seconds().to_string();
+    world.sls.clock().advance(Duration::from_secs(30));
+    world.put(&Logs(10_000..11_000), 100);
+    // As people have it: with a timeout and a heartbeat that take a while.
+    let settings = world.settings().source("end", &end);
+    let settings = settings.source("group_timeout", "60s").source("heartbeat_interval", "10s");
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(10_000, &forwarder).await;
+    let received = Instant::now();
+    assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
+    let took = received.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}:\n{}", forwarder.log());
+    assert!(forwarder.log().contains("reached `end` in every shard"), "{}", forwarder.log());
+    assert_eq!(world.assert_received(&Logs(0..10_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_with_an_end_are_over_when_both_are_done() {
+    let world = World::new(4).await;
+    world.sls.clock().set_back(Duration::from_secs(60));
+    world.put(&Logs(0..10_000), 100);
+    world.sls.clock().advance(Duration::from_secs(30));
+    let end = world.sls.clock().now().seconds().to_string();
+    world.sls.clock().advance(Duration::from_secs(30));
+    let settings = world.settings().source("end", &end).source("group_timeout", "60s");
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    world.hec.down().await;
+    let mut both = [world.start(&config, &[]), world.start(&config, &[])];
+    until("each holds two shards", async || {
+        let held = world.sls.assignment(PROJECT, forwarder_tests::LOGSTORE, GROUP);
+        held.is_ok_and(|held| held.len() == 2 && held.values().all(|shards| shards.len() == 2))
+    })
+    .await;
+    world.hec.up().await.unwrap();
+    world.received(10_000, &both[0]).await;
+    let received = Instant::now();
+    for forwarder in &mut both {
+        assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
+    }
+    assert!(received.elapsed() < Duration::from_secs(12), "{:?}", received.elapsed());
+    world.assert_received(&Logs(0..10_000));
+}
