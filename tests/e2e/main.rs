@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod dead_letters;
 mod delivery;
+mod fairness;
 mod faulty_plugins;
 mod hec;
 mod memory;

@@ -246,7 +246,8 @@ impl Transform for ThreadChain {
                 None => batch.live_rows(),
                 Some(when) => batch.rows().filter(|row| when.matches(row)).count(),
             };
-            let halt = |halt: forwarder_plugin::Halt| link.halt(halt.cause.to_string());
+            let halt =
+                |halt: forwarder_plugin::Halt| link.halt(halt.cause.to_string(), halt.retry_in);
             let outcome = worker.apply(batch, link.when.as_ref()).map_err(halt)?;
             whole.dropped += outcome.dropped;
             whole.emitted += outcome.emitted;
@@ -281,12 +282,12 @@ impl Link {
             State::Ready(plugin) => Ok(plugin.worker()),
             // No source is pulled from before its plugins are loaded. Should that ever change, nothing may
             // pass by a plugin.
-            State::Loading | State::Refused(_) => Err(self.halt("is not loaded".to_owned())),
+            State::Loading | State::Refused(_) => Err(self.halt("is not loaded".to_owned(), None)),
         }
     }
 
-    fn halt(&self, reason: String) -> Halt {
-        Halt { plugin: Arc::clone(&self.name), reason }
+    fn halt(&self, reason: String, retry_in: Option<Duration>) -> Halt {
+        Halt { plugin: Arc::clone(&self.name), reason, retry_in }
     }
 }
 

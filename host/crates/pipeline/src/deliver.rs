@@ -22,7 +22,7 @@ use self::lanes::{LaneId, Lanes, Urgency};
 pub use self::parcel::Parcel;
 pub(crate) use self::piece::{Piece, Written};
 use crate::alarm::Alarm;
-use crate::compute::Compute;
+use crate::compute::{Client, Compute, Lane};
 use crate::dead_letter::{Office, RejectLimit, RejectWatch};
 use crate::lease::Bell;
 use crate::metrics::{self as meters, SinkMeters};
@@ -70,7 +70,7 @@ pub(crate) struct Desk {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) name: Arc<str>,
     pub(crate) settings: DeliverySettings,
-    pub(crate) compute: Compute,
+    pub(crate) compute: Lane,
     pub(crate) office: Arc<Office>,
     /// Rows that the receiver refused, of those that were sent.
     pub(crate) refusals: RejectWatch,
@@ -86,11 +86,12 @@ impl Desk {
     pub(crate) fn new(
         sink: Arc<dyn Sink>,
         settings: DeliverySettings,
-        compute: Compute,
+        compute: &Compute,
         office: Arc<Office>,
         bell: Bell,
     ) -> Arc<Self> {
         let name: Arc<str> = Arc::from(sink.name());
+        let compute = compute.lane(Client::Sink(Arc::clone(&name)));
         let meters = SinkMeters::new(&name);
         let alarm = Alarm::new(meters.holding.clone());
         let (refusals, unfit) =

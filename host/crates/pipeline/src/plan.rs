@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::join_all;
@@ -135,6 +136,16 @@ pub(crate) enum Fault {
     Overfull { sink: Arc<str>, raw: usize },
     #[error(transparent)]
     Died(#[from] Died),
+}
+
+impl Fault {
+    /// When to try again, if that does not need an operator.
+    pub(crate) const fn retry_in(&self) -> Option<Duration> {
+        match self {
+            Self::Halted(halt) => halt.retry_in,
+            _ => None,
+        }
+    }
 }
 
 impl Plan {

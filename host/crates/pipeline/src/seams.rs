@@ -128,6 +128,9 @@ pub struct Halt {
     pub plugin: Arc<str>,
     /// Why, for a person.
     pub reason: String,
+    /// When to try again, if the plugin is suspended and has said so in the log: the shard pauses that long, without
+    /// a line of its own. `None` if an operator has to act.
+    pub retry_in: Option<Duration>,
 }
 
 /// Takes responsibility for rows, or says why not.

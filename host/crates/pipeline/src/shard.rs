@@ -24,7 +24,7 @@ use self::loops::{Event, Loops};
 pub(crate) use self::orders::Stop;
 use self::orders::{Order, Orders};
 use crate::checkpoint::{LeaseGone, Saved, Saver};
-use crate::compute::{Compute, Pending};
+use crate::compute::{Client, Compute, Lane, Pending};
 use crate::lease::{Bell, Gate, LeaseState, Passage};
 use crate::ledger::{Ledger, Standing, Ticket};
 use crate::plan::{Destinations, Fault, Intake, Plan};
@@ -131,10 +131,12 @@ pub(crate) struct Station {
 /// is logged here repeats them.
 pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
     let ShardRun { shard, mut source, store, stored, damage, lease } = run;
+    let lane = station.compute.lane(Client::Source(Arc::clone(&shard.source)));
     let ledger = Ledger::new(shard);
     let mut saver = Saver::new(&ledger, store, stored.clone());
     let mut orders = Orders::new(lease, station.stop.clone());
     let line = Line {
+        lane,
         gate: Gate::new(station.bell.clone()),
         room: Arc::new(Semaphore::new(station.settings.max_open_batches.max(1))),
         ledger,
@@ -157,6 +159,7 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
 /// What the loops of one run share.
 struct Line {
     station: Station,
+    lane: Lane,
     ledger: Ledger,
     gate: Arc<Gate>,
     /// A permit per open batch.
@@ -256,7 +259,8 @@ impl Line {
                 Event::Forwarded(Err(obstacle)) => {
                     let next = self.meet(&obstacle);
                     if !ordered {
-                        loops.wind_up(limits.hold_recheck, false);
+                        let pause = obstacle.fault.retry_in();
+                        loops.wind_up(pause.unwrap_or(limits.hold_recheck), false);
                         goal = Some(next);
                     }
                 }
@@ -331,7 +335,7 @@ impl Line {
                     let job = move |transform: &mut dyn Transform| {
                         span.in_scope(|| Plan::make(intake, transform, &to))
                     };
-                    let plan = self.station.compute.submit(job).await;
+                    let plan = self.lane.submit(job).await;
                     if planned.send(Planned { at, ticket, plan }).await.is_err() {
                         return Ok(());
                     }
@@ -372,6 +376,11 @@ impl Line {
             }
         }
         self.ledger.meters().holding.set(1.0);
+        if let Some(retry_in) = fault.retry_in() {
+            // The cause has its own line in the log: one for all shards.
+            debug!(reason = %fault, ?retry_in, "shard paused");
+            return Goal::Hold;
+        }
         error!(
             position,
             error = %fault,

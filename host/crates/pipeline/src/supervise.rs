@@ -79,8 +79,7 @@ impl Pipeline {
         let mut dispatchers = JoinSet::new();
         let mut sinks = Vec::with_capacity(parts.sinks.len());
         for (sink, settings) in parts.sinks {
-            let compute = parts.compute.clone();
-            let desk = Desk::new(sink, settings, compute, Arc::clone(&office), bell.clone());
+            let desk = Desk::new(sink, settings, &parts.compute, Arc::clone(&office), bell.clone());
             let (queue, dispatcher) = SinkQueue::new(desk, closing.subscribe());
             dispatchers.spawn(dispatcher);
             sinks.push(queue);

@@ -2,15 +2,17 @@
 //!
 //! Everything that arrives here was chosen by a guest. Row numbers and lengths are checked, mostly by
 //! [`Edits`]; and since the clock that stops guests does not reach into host functions, this file bounds how
-//! much work and memory a call can cause in the host.
+//! much work (`work.rs`) and memory a call can cause in the host.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use forwarder_record::{BadEdit, Batch, Edits, Slice, json};
+use forwarder_record::{BadEdit, Batch, Edits, Format, Slice, json};
 
 use crate::fault::Fault;
 use crate::limits::Limits;
+use crate::work::Work;
 
 /// What a cell that an edit makes is charged, on top of its text: about what it takes in the table.
 const CELL_BYTES: usize = 16;
@@ -45,6 +47,9 @@ pub(crate) struct Call {
     output_limit: usize,
     json_limit: usize,
     json_left: usize,
+    /// What applying the edits will take.
+    work: Work,
+    cpu_limit: Duration,
     /// Strings that had to be unescaped for the last `json`; kept until they are in the guest's memory.
     unescaped: Vec<String>,
 }
@@ -60,6 +65,8 @@ impl Call {
             output_limit: limits.output(slice.bytes()),
             json_limit,
             json_left: json_limit,
+            work: Work::default(),
+            cpu_limit: limits.cpu,
             unescaped: Vec::new(),
             batch,
             slice,
@@ -169,35 +176,68 @@ impl Call {
         Ok(())
     }
 
+    /// CPU time that applying the edits will take, at most.
+    pub(crate) fn work(&self) -> Duration {
+        self.work.time(self.edits.bytes().saturating_add(self.extra))
+    }
+
+    /// Records that rows get another fate.
+    pub(crate) fn drop_rows(&mut self, rows: Vec<u32>) -> Result<(), Fault> {
+        self.work.rows(rows.len());
+        self.record(|edits| edits.drop_rows(rows))
+    }
+
     /// Records an edit of the rows it names, which makes up to `cells` new cells that it does not count itself.
     pub(crate) fn edit(
         &mut self,
+        rows: Vec<u32>,
         cells: usize,
-        edit: impl FnOnce(&mut Edits) -> Result<(), BadEdit>,
+        edit: impl FnOnce(&mut Edits, Vec<u32>) -> Result<(), BadEdit>,
     ) -> Result<(), Fault> {
-        self.count_edit()?;
-        edit(&mut self.edits).map_err(|error| bad(&error))?;
+        self.work.cells(&self.batch, &self.slice, Some(&rows));
+        self.record(|edits| edit(edits, rows))?;
         self.charge(cells.saturating_mul(CELL_BYTES))
     }
 
     /// Records an edit of every row. It is charged as if it named them, since that is the work it makes.
     pub(crate) fn edit_all(&mut self, edit: impl FnOnce(&mut Edits)) -> Result<(), Fault> {
-        self.count_edit()?;
-        edit(&mut self.edits);
+        self.work.cells(&self.batch, &self.slice, None);
+        self.record(|edits| {
+            edit(edits);
+            Ok(())
+        })?;
         self.charge(self.slice.len() * size_of::<u32>())
+    }
+
+    /// Records an edit that looks up names of fields in the batch.
+    pub(crate) fn edit_names(
+        &mut self,
+        keys: Vec<String>,
+        edit: impl FnOnce(&mut Edits, Vec<String>),
+    ) -> Result<(), Fault> {
+        self.work.names(keys.len().saturating_add(self.batch.key_count()));
+        self.edit_all(|edits| edit(edits, keys))
+    }
+
+    /// Renames a field.
+    pub(crate) fn rename(&mut self, key: String, to: String) -> Result<(), Fault> {
+        self.work.renamed();
+        self.edit_all(|edits| edits.rename(key, to))
     }
 
     /// Refuses rows. The reason is kept once per row.
     pub(crate) fn reject(&mut self, rows: Vec<u32>, reason: String) -> Result<(), Fault> {
         let copies = rows.len().saturating_mul(reason.len());
-        self.edit(0, |edits| edits.reject(rows, reason))?;
+        self.work.rows(rows.len());
+        self.record(|edits| edits.reject(rows, reason))?;
         self.charge(copies)
     }
 
     /// Labels rows.
     pub(crate) fn route(&mut self, label: String, rows: Vec<u32>) -> Result<(), Fault> {
         self.count_label(&label)?;
-        self.edit(0, |edits| edits.route(label, rows))
+        self.work.rows(rows.len());
+        self.record(|edits| edits.route(label, rows))
     }
 
     /// Adds a row.
@@ -214,8 +254,18 @@ impl Call {
             self.count_label(label)?;
         }
         let cells = fields.len();
+        self.work.emitted(cells);
         self.edits.emit(like, label, fields).map_err(|error| bad(&error))?;
         self.charge(cells * CELL_BYTES)
+    }
+
+    fn record(
+        &mut self,
+        edit: impl FnOnce(&mut Edits) -> Result<(), BadEdit>,
+    ) -> Result<(), Fault> {
+        self.count_edit()?;
+        edit(&mut self.edits).map_err(|error| bad(&error))?;
+        self.charge(0)
     }
 
     fn count_edit(&mut self) -> Result<(), Fault> {
@@ -248,15 +298,33 @@ impl Call {
         let limit = self.json_limit;
         self.json_left =
             self.json_left.checked_sub(bytes).ok_or(Fault::Oversized { what, limit })?;
+        self.work.json(&self.slice, bytes, self.edits.bytes());
         Ok(())
     }
 
-    /// Charges for output that is not an edit, and checks the sum.
+    /// Charges for values that a field is set to, and for the cells that this may add.
+    pub(crate) fn charge_values(&mut self, key: &str, format: Format, bytes: usize) {
+        self.work.grown(key);
+        self.charge_json_values(format, bytes);
+    }
+
+    /// Charges for values that are to be JSON.
+    pub(crate) fn charge_json_values(&mut self, format: Format, bytes: usize) {
+        if format == Format::Json {
+            self.work.value(bytes);
+        }
+    }
+
+    /// Charges for output that is not an edit, and checks the sum of output and of work.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
         self.extra = self.extra.saturating_add(bytes);
         if self.edits.bytes().saturating_add(self.extra) > self.output_limit {
             let limit = self.output_limit;
             return Err(Fault::Oversized { what: "edits and log lines", limit });
+        }
+        let work = self.work();
+        if work > self.cpu_limit {
+            return Err(Fault::TooMuchWork { work });
         }
         Ok(())
     }

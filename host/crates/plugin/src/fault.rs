@@ -19,10 +19,18 @@ pub enum Fault {
         "ran out of time after {cpu:.1?} of CPU and {wall:.1?} on the clock; raise `limits.cpu` or `limits.wall` if it needs more"
     )]
     OutOfTime {
-        /// CPU time of the thread since the call began.
+        /// CPU time of the thread since the call began, and what applying its edits will take.
         cpu: Duration,
         /// Time on the wall since the call began.
         wall: Duration,
+    },
+    /// The guest asked for edits that would take the host too long to apply.
+    #[error(
+        "asked for edits that may take {work:.1?} of CPU to apply, more than `limits.cpu`; raise it if it needs more"
+    )]
+    TooMuchWork {
+        /// What they may take.
+        work: Duration,
     },
     /// The guest asked for more memory than it may have, and did not survive the refusal.
     #[error("ran out of memory at {limit} bytes; raise `limits.memory` if it needs more")]
@@ -61,7 +69,7 @@ impl Fault {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Trapped(_) => "trapped",
-            Self::OutOfTime { .. } => "out_of_time",
+            Self::OutOfTime { .. } | Self::TooMuchWork { .. } => "out_of_time",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Oversized { .. } => "oversized",
             Self::BadCall(_) => "bad_call",

@@ -1,7 +1,7 @@
 //! The voice of a plugin in the forwarder's log: tagged with its name, one line per line, short, and not too
 //! often. What is too much is counted and said in a summary, never an error of the plugin.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::fault::shortened;
@@ -9,6 +9,8 @@ use crate::metrics;
 
 /// Longest line in bytes; the rest is cut.
 const MAX_LINE: usize = 1024;
+/// Lines of one write that are looked at: more than may come at once. A guest can write millions.
+const MAX_LINES_PER_WRITE: usize = 256;
 /// Lines that may come at once …
 const BURST: f64 = 100.0;
 /// … and lines per second after that.
@@ -46,7 +48,7 @@ impl GuestLog {
     /// Writes a line, or counts it.
     pub(crate) fn line(&self, severity: Severity, text: &str) {
         let Some(suppressed) = self.admit(Instant::now()) else {
-            metrics::log_lines_suppressed(&self.plugin);
+            metrics::log_lines_suppressed(&self.plugin, 1);
             return;
         };
         let plugin = self.plugin.as_str();
@@ -62,10 +64,18 @@ impl GuestLog {
         }
     }
 
+    /// Counts lines that were left out without being looked at.
+    pub(crate) fn left_out(&self, lines: u64) {
+        if lines > 0 {
+            self.allowance.lock().unwrap_or_else(PoisonError::into_inner).suppressed += lines;
+            metrics::log_lines_suppressed(&self.plugin, lines);
+        }
+    }
+
     /// Whether a line may be written now; if so, how many were not since the last one that was.
     fn admit(&self, now: Instant) -> Option<u64> {
         // A panic while the lock was held cannot have left anything worse than a wrong allowance.
-        let mut allowance = self.allowance.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = now.saturating_duration_since(allowance.refilled).as_secs_f64();
         allowance.lines = (allowance.lines + elapsed * LINES_PER_SECOND).min(BURST);
         allowance.refilled = now;
@@ -85,15 +95,26 @@ pub(crate) struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// Takes bytes and hands out the lines they complete. Bytes past [`MAX_LINE`] of a line are discarded.
-    pub(crate) fn write(&mut self, mut bytes: &[u8], mut emit: impl FnMut(&str)) {
-        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+    /// Takes bytes and hands out the lines they complete; returns how many lines were left out because there were too
+    /// many. Bytes past [`MAX_LINE`] of a line are discarded.
+    pub(crate) fn write(&mut self, mut bytes: &[u8], mut emit: impl FnMut(&str)) -> u64 {
+        let newline = |byte: &u8| *byte == b'\n';
+        for _ in 0..MAX_LINES_PER_WRITE {
+            let Some(end) = bytes.iter().position(newline) else {
+                self.extend(bytes);
+                return 0;
+            };
             let (head, tail) = bytes.split_at(end);
             self.extend(head);
             self.flush(&mut emit);
             bytes = tail.get(1..).unwrap_or_default();
         }
+        if let Some(last) = bytes.iter().rposition(newline) {
+            self.extend(bytes.get(last + 1..).unwrap_or_default());
+            return bytes.iter().filter(|byte| newline(byte)).count() as u64;
+        }
         self.extend(bytes);
+        0
     }
 
     /// Hands out the unfinished line, if there is one.
@@ -131,12 +152,21 @@ mod tests {
     fn streams_become_lines_of_bounded_length() {
         let mut buffer = LineBuffer::default();
         let mut lines = Vec::new();
-        buffer.write(b"one\ntw", |line| lines.push(line.to_owned()));
-        buffer.write(b"o\n\nthree", |line| lines.push(line.to_owned()));
+        assert_eq!(buffer.write(b"one\ntw", |line| lines.push(line.to_owned())), 0);
+        assert_eq!(buffer.write(b"o\n\nthree", |line| lines.push(line.to_owned())), 0);
         buffer.flush(|line| lines.push(line.to_owned()));
         assert_eq!(lines, ["one", "two", "three"]);
 
-        buffer.write(&[b'x'; 10 * MAX_LINE], |_| ());
+        assert_eq!(buffer.write(&[b'x'; 10 * MAX_LINE], |_| ()), 0);
         assert_eq!(buffer.line.len(), MAX_LINE + 1);
+    }
+
+    #[test]
+    fn of_a_million_lines_most_are_counted_without_being_looked_at() {
+        let (mut buffer, mut lines) = (LineBuffer::default(), 0);
+        let text = "x\n".repeat(1_000_000) + "rest";
+        let left_out = buffer.write(text.as_bytes(), |_| lines += 1);
+        assert_eq!((lines, left_out), (MAX_LINES_PER_WRITE, 1_000_000 - lines as u64));
+        buffer.flush(|line| assert_eq!(line, "rest"));
     }
 }

@@ -39,12 +39,29 @@ pub(crate) struct State {
 impl State {
     /// The call in progress.
     pub(crate) fn call(&self) -> Result<&Call, Fault> {
+        self.look()?;
         self.call.as_ref().ok_or_else(outside_process)
+    }
+
+    /// Whether there is one: not while the plugin is configured.
+    pub(crate) const fn is_in_call(&self) -> bool {
+        self.call.is_some()
     }
 
     /// The call in progress, to be changed.
     pub(crate) fn call_mut(&mut self) -> Result<&mut Call, Fault> {
+        self.look()?;
         self.call.as_mut().ok_or_else(outside_process)
+    }
+
+    /// Asked by host functions: whether time is left, if it was not asked a moment ago.
+    pub(crate) fn look(&self) -> Result<(), Fault> {
+        if self.deadline.is_due() { self.check_time() } else { Ok(()) }
+    }
+
+    /// Whether time is left.
+    fn check_time(&self) -> Result<(), Fault> {
+        self.deadline.check(self.call.as_ref().map_or(Duration::ZERO, Call::work))
     }
 }
 
@@ -86,7 +103,7 @@ impl Instance {
         let mut store = Store::new(blueprint.prepared.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_callback(|cx| {
-            cx.data().deadline.check()?;
+            cx.data().check_time()?;
             Ok(UpdateDeadline::Continue(1))
         });
         store.set_epoch_deadline(1);
@@ -105,19 +122,27 @@ impl Instance {
         Ok(this)
     }
 
-    /// Runs `process` on a slice. The batch and the slice come back unchanged, whatever happens. After a fault
-    /// the instance is of no further use.
-    pub(crate) fn process(&mut self, batch: &mut Batch, slice: &mut Slice) -> Result<Edits, Fault> {
+    /// Runs `process` on a slice. The batch and the slice come back unchanged, whatever happens; with the edits
+    /// comes what applying them may take. After a fault the instance is of no further use.
+    pub(crate) fn process(
+        &mut self,
+        batch: &mut Batch,
+        slice: &mut Slice,
+    ) -> Result<(Edits, Duration), Fault> {
         let rows = u32::try_from(slice.len()).unwrap_or(u32::MAX);
         let bytes = slice.bytes();
         let call = Call::new(std::mem::take(batch), std::mem::take(slice), &self.limits);
         self.store.data_mut().call = Some(call);
-        let result = self.guarded(bytes, |transform, store| transform.process(store, rows));
-        let mut edits = Edits::default();
+        let result = self
+            .guarded(bytes, |transform, store| transform.process(store, rows))
+            // The guest may have ended between two ticks.
+            .and_then(|()| self.store.data().check_time());
+        let (mut edits, mut work) = (Edits::default(), Duration::ZERO);
         if let Some(call) = self.store.data_mut().call.take() {
+            work = call.work();
             (*batch, *slice, edits) = call.into_parts();
         }
-        result.map(|()| edits)
+        result.map(|()| (edits, work))
     }
 
     /// CPU time since the call in progress, or the last one, began.

@@ -18,6 +18,7 @@
 //! each compute thread then calls a [`Worker`] of its own.
 
 mod abi;
+mod breaker;
 mod cache;
 mod call;
 mod capability;
@@ -35,6 +36,7 @@ mod plugin;
 mod repair;
 mod survey;
 mod wasi;
+mod work;
 mod worker;
 
 pub use capability::{Imports, Unfit};

@@ -5,11 +5,13 @@
 //! | what an instance is made of | `survey.rs`, before the component is compiled |
 //! | memory, tables | [`MemoryGauge`], asked by wasmtime before anything grows |
 //! | compiling | `compile.rs`, by limits of the process that compiles |
-//! | time | [`Deadline`], asked at every tick of the engine's clock while guest code runs |
+//! | time | [`Deadline`], asked at every tick of the engine's clock while guest code runs, and by host functions |
+//! | time to apply edits | `work.rs`, charged to the same deadline when the edits are recorded |
 //! | output | `call.rs`, summed over all edits and log lines of a call; wasmtime's hostcall fuel for a single one |
 //! | native stack | `Config::max_wasm_stack`, one value for the engine |
 //! | rows and bytes of a slice | [`SliceLimits`], when the batch is cut |
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use forwarder_record::SliceLimits;
@@ -172,13 +174,17 @@ impl ResourceLimiter for MemoryGauge {
     }
 }
 
+/// How often host functions ask the clocks, which costs more than some of these functions do.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// When a call began, and when it is over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Deadline {
     cpu_start: Duration,
     wall_start: Instant,
     cpu_limit: Duration,
     wall_limit: Duration,
+    next_look: Cell<Duration>,
 }
 
 impl Deadline {
@@ -189,6 +195,7 @@ impl Deadline {
             wall_start: Instant::now(),
             cpu_limit: limits.cpu,
             wall_limit: limits.wall,
+            next_look: Cell::new(coarse_time() + LOOK_EVERY),
         }
     }
 
@@ -197,19 +204,39 @@ impl Deadline {
         thread_cpu_time().saturating_sub(self.cpu_start)
     }
 
-    /// Whether the call may go on.
-    pub(crate) fn check(&self) -> Result<(), Fault> {
-        let (cpu, wall) = (self.cpu(), self.wall_start.elapsed());
+    /// Whether a call may go on whose edits will take `work` to apply.
+    pub(crate) fn check(&self, work: Duration) -> Result<(), Fault> {
+        let (cpu, wall) = (self.cpu().saturating_add(work), self.wall_start.elapsed());
         if cpu > self.cpu_limit || wall > self.wall_limit {
             return Err(Fault::OutOfTime { cpu, wall });
         }
         Ok(())
     }
+
+    /// Whether it is time for a [`check`](Self::check). For host functions: a guest can call them one after
+    /// another without a loop, and then the engine's clock never gets to ask.
+    pub(crate) fn is_due(&self) -> bool {
+        let now = coarse_time();
+        let due = now >= self.next_look.get();
+        if due {
+            self.next_look.set(now + LOOK_EVERY);
+        }
+        due
+    }
 }
 
 /// CPU time that this thread has used.
 pub(crate) fn thread_cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+/// Time as of the kernel's last tick, some milliseconds ago; costs a few nanoseconds.
+fn coarse_time() -> Duration {
+    time_of(ClockId::MonotonicCoarse)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let now = clock_gettime(clock);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use ::metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::fault::Fault;
 
@@ -24,6 +26,8 @@ pub const ROWS_AT_FAULT: &str = "forwarder_plugin_rows_at_fault_total";
 pub const NOT_JSON: &str = "forwarder_plugin_not_json_total";
 /// Lines of a plugin that were left out of the log, by `plugin`.
 pub const LOG_LINES_SUPPRESSED: &str = "forwarder_plugin_log_lines_suppressed_total";
+/// 1 while a plugin is suspended after repeated faults, by `plugin`.
+pub const SUSPENDED: &str = "forwarder_plugin_suspended";
 
 /// Tells the recorder what the metrics mean. Call once, after the recorder is installed.
 pub fn describe() {
@@ -35,6 +39,7 @@ pub fn describe() {
     describe_counter!(ROWS_EMITTED, "Rows added.");
     describe_counter!(ROWS_AT_FAULT, "Rows that failed and were not dead-lettered, by policy.");
     describe_counter!(NOT_JSON, "Values that were to be JSON and are not; they stayed text.");
+    describe_gauge!(SUSPENDED, "1 while the plugin is suspended after repeated faults.");
     describe_counter!(LOG_LINES_SUPPRESSED, "Lines of the plugin left out of the log.");
 }
 
@@ -44,12 +49,16 @@ pub(crate) fn call(plugin: &str, result: Result<(), &Fault>, cpu: Duration) {
     histogram!(CALL_SECONDS, "plugin" => plugin.to_owned()).record(cpu.as_secs_f64());
 }
 
+pub(crate) fn suspended(plugin: &str, is: bool) {
+    gauge!(SUSPENDED, "plugin" => plugin.to_owned()).set(f64::from(u8::from(is)));
+}
+
 pub(crate) fn instance_retired(plugin: &str, reason: &'static str) {
     counter!(INSTANCES_RETIRED, "plugin" => plugin.to_owned(), "reason" => reason).increment(1);
 }
 
-pub(crate) fn log_lines_suppressed(plugin: &str) {
-    counter!(LOG_LINES_SUPPRESSED, "plugin" => plugin.to_owned()).increment(1);
+pub(crate) fn log_lines_suppressed(plugin: &str, lines: u64) {
+    counter!(LOG_LINES_SUPPRESSED, "plugin" => plugin.to_owned()).increment(lines);
 }
 
 pub(crate) fn rows_at_fault(plugin: &str, policy: &'static str) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use wasmtime::component::{Component, InstancePre};
 
 use crate::abi;
+use crate::breaker::Breaker;
 use crate::capability::{self, Imports, Unfit};
 use crate::compile::{CompileError, CompileLimits, MAX_REASON, guarded};
 use crate::engine::Engine;
@@ -143,6 +144,7 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) blueprint: Blueprint,
     pub(crate) on_error: OnError,
+    pub(crate) breaker: Breaker,
     digest: Digest,
     imports: Imports,
     /// The instance that was made to try out the configuration; the first worker takes it.
@@ -199,6 +201,7 @@ impl Plugin {
             name: name.to_owned(),
             blueprint,
             on_error: options.on_error,
+            breaker: Breaker::new(name),
             digest: package.digest(),
             imports,
             first: Mutex::new(Some(first)),

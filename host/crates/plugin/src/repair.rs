@@ -34,7 +34,7 @@ pub(crate) fn process(
     parts: &mut Vec<Part>,
 ) -> Result<u32, HaltCause> {
     match worker.attempt(batch, &mut slice)? {
-        Ok(edits) => {
+        Ok((edits, _)) => {
             parts.push(Part::Edited(slice, edits));
             Ok(0)
         }
@@ -50,12 +50,16 @@ pub(crate) fn process(
 struct Search<'a> {
     worker: &'a mut Worker,
     faults: u32,
+    last: Fault,
     began: Duration,
+    /// What applying the edits of the parts will take.
+    work: Duration,
 }
 
 impl<'a> Search<'a> {
     fn new(worker: &'a mut Worker, first: Fault) -> Result<Self, HaltCause> {
-        let mut search = Self { worker, faults: 0, began: thread_cpu_time() };
+        let (began, work) = (thread_cpu_time(), Duration::ZERO);
+        let mut search = Self { worker, faults: 0, last: first.clone(), began, work };
         search.note(first)?;
         Ok(search)
     }
@@ -70,7 +74,11 @@ impl<'a> Search<'a> {
         let mut todo = vec![slice];
         while let Some(mut part) = todo.pop() {
             match self.worker.attempt(batch, &mut part)? {
-                Ok(edits) => parts.push(Part::Edited(part, edits)),
+                Ok((edits, work)) => {
+                    self.work += work;
+                    parts.push(Part::Edited(part, edits));
+                    self.check()?;
+                }
                 Err(fault) => {
                     self.note(fault.clone())?;
                     match (part.rows(), part.halves(batch)) {
@@ -90,10 +98,17 @@ impl<'a> Search<'a> {
     /// Counts a fault, and gives up once there were too many or they cost too much.
     fn note(&mut self, fault: Fault) -> Result<(), HaltCause> {
         self.faults += 1;
+        self.last = fault;
+        self.check()
+    }
+
+    /// Parts that succeed cost time as well: a slice whose rows take too long together is no cheaper in pieces.
+    fn check(&self) -> Result<(), HaltCause> {
         let limits = &self.worker.plugin().blueprint.limits;
-        let spent = thread_cpu_time().saturating_sub(self.began);
+        let spent = thread_cpu_time().saturating_sub(self.began) + self.work;
         if self.faults > limits.faults_per_slice || spent > limits.repair_time {
-            return Err(HaltCause::TooManyFaults { faults: self.faults, last: fault });
+            let last = self.last.clone();
+            return Err(HaltCause::TooManyFaults { faults: self.faults, last });
         }
         Ok(())
     }

@@ -57,11 +57,12 @@ impl Wasi {
     }
 
     fn write(&mut self, stream: u32, bytes: &[u8], log: &GuestLog) {
-        if stream == STDERR {
-            self.stderr.write(bytes, |line| log.line(Severity::Warn, line));
+        let left_out = if stream == STDERR {
+            self.stderr.write(bytes, |line| log.line(Severity::Warn, line))
         } else {
-            self.stdout.write(bytes, |line| log.line(Severity::Info, line));
-        }
+            self.stdout.write(bytes, |line| log.line(Severity::Info, line))
+        };
+        log.left_out(left_out);
     }
 
     /// Go takes zero for a broken clock, and waits for time to pass: so it does, a microsecond per look.
@@ -251,6 +252,7 @@ fn streams(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
         }
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => target
             .func_wrap(name, |mut cx: Cx<'_>, (stream, bytes): (Output, WasmList<u8>)| {
+                cx.data().look()?;
                 let stream = stream.rep();
                 let bytes = bytes.as_le_slice(&cx).to_vec();
                 let State { wasi, log, .. } = cx.data_mut();
@@ -299,10 +301,12 @@ fn clocks(target: &mut LinkerInstance<'_, State>, interface: &str, name: &str) -
 
 fn random(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
     match name {
-        "get-random-bytes" | "get-insecure-random-bytes" => target
-            .func_wrap(name, |mut cx: Cx<'_>, (len,): (u64,)| {
+        "get-random-bytes" | "get-insecure-random-bytes" => {
+            target.func_wrap(name, |mut cx: Cx<'_>, (len,): (u64,)| {
+                cx.data().look()?;
                 Ok((cx.data_mut().wasi.random_bytes(len)?,))
-            }),
+            })
+        }
         "get-random-u64" | "get-insecure-random-u64" => {
             target.func_wrap(name, |mut cx: Cx<'_>, ()| Ok((cx.data_mut().wasi.random(),)))
         }

@@ -2,6 +2,7 @@
 //! or when it holds too much memory.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use forwarder_record::{Batch, Condition, Edits, RowIx, RowState, Slice, TextFull};
 
@@ -50,6 +51,9 @@ pub struct Halt {
     pub plugin: String,
     /// Why.
     pub cause: HaltCause,
+    /// When to try again, if the plugin is suspended, which the log says once for all shards. `None` if something about
+    /// this batch needs an operator.
+    pub retry_in: Option<Duration>,
 }
 
 /// Why a plugin cannot go on.
@@ -65,6 +69,12 @@ pub enum HaltCause {
         faults: u32,
         /// The last one.
         last: Fault,
+    },
+    /// It failed on everything lately, and is tried again later.
+    #[error("is suspended after repeated faults, and tried again in {retry_in:.1?}")]
+    Suspended {
+        /// When.
+        retry_in: Duration,
     },
     /// A row is at fault and `on_error` is `halt`.
     #[error("failed on one row and on_error is \"halt\": {0}")]
@@ -94,11 +104,7 @@ impl Worker {
         let slices = batch.slices(limits.slice, |row| when.is_none_or(|when| when.matches(row)));
         // Collected first and applied afterwards: a batch that is held must be processed again as a whole.
         let mut parts = Vec::with_capacity(slices.len());
-        let mut faults = 0;
-        for slice in slices {
-            faults += repair::process(self, batch, slice, &mut parts)
-                .map_err(|cause| self.halted(cause))?;
-        }
+        let faults = self.process(batch, slices, &mut parts).map_err(|cause| self.halted(cause))?;
         let mut outcome = Outcome { faults, ..Outcome::default() };
         for part in parts {
             self.settle(batch, part, &mut outcome).map_err(|cause| self.halted(cause))?;
@@ -108,12 +114,40 @@ impl Worker {
         Ok(outcome)
     }
 
+    fn process(
+        &mut self,
+        batch: &mut Batch,
+        slices: Vec<Slice>,
+        parts: &mut Vec<Part>,
+    ) -> Result<u32, HaltCause> {
+        if slices.is_empty() {
+            return Ok(0);
+        }
+        let plugin = Arc::clone(&self.plugin);
+        let entered = plugin.breaker.enter(Instant::now());
+        let _entry = entered.map_err(|retry_in| HaltCause::Suspended { retry_in })?;
+        let mut faults = 0;
+        for slice in slices {
+            match repair::process(self, batch, slice, parts) {
+                Ok(more) => faults += more,
+                Err(cause) => {
+                    if matches!(cause, HaltCause::TooManyFaults { .. } | HaltCause::NotRestarted(_))
+                    {
+                        plugin.breaker.gave_up(&cause, Instant::now());
+                    }
+                    return Err(cause);
+                }
+            }
+        }
+        Ok(faults)
+    }
+
     /// One attempt at a slice, on the instance there is or a new one.
     pub(crate) fn attempt(
         &mut self,
         batch: &mut Batch,
         slice: &mut Slice,
-    ) -> Result<Result<Edits, Fault>, HaltCause> {
+    ) -> Result<Result<(Edits, Duration), Fault>, HaltCause> {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.plugin.instance().map_err(HaltCause::NotRestarted)?,
@@ -129,6 +163,9 @@ impl Worker {
                 metrics::instance_retired(&self.plugin.name, "memory");
             }
             Ok(_) => self.instance = Some(instance),
+        }
+        if result.is_ok() {
+            self.plugin.breaker.succeeded();
         }
         Ok(result)
     }
@@ -187,6 +224,10 @@ impl Worker {
     }
 
     fn halted(&self, cause: HaltCause) -> Halt {
-        Halt { plugin: self.plugin.name.clone(), cause }
+        let retry_in = match cause {
+            HaltCause::Suspended { retry_in } => Some(retry_in),
+            _ => None,
+        };
+        Halt { plugin: self.plugin.name.clone(), cause, retry_in }
     }
 }

@@ -133,12 +133,13 @@ impl Batch {
     }
 
     fn label(&mut self, label: &str) -> Label {
-        let known = self.labels.iter().position(|known| known.as_ref() == label);
-        let index = known.unwrap_or_else(|| {
-            self.labels.push(label.into());
-            self.labels.len() - 1
-        });
-        Label(index as u32 + 1)
+        if let Some(&number) = self.label_numbers.get(label) {
+            return Label(number);
+        }
+        self.labels.push(label.into());
+        let number = self.labels.len() as u32;
+        self.label_numbers.insert(label.into(), number);
+        Label(number)
     }
 }
 

@@ -5,6 +5,8 @@
 //! Edits change the cells' ranges, never the block ([`crate::Edits`]), so the original log can always be
 //! told again ([`Row::original`](crate::Row::original)).
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use crate::decode::{DecodeError, Limits};
@@ -44,6 +46,8 @@ pub struct Batch {
     pub(crate) order: Vec<RowIx>,
     pub(crate) groups: Vec<GroupData>,
     pub(crate) labels: Vec<Box<str>>,
+    /// Their numbers, so that a guest with many labels does not make each one slower to find.
+    pub(crate) label_numbers: HashMap<Box<str>, u32>,
     /// Rows added in the present pass, each with the row it follows; see [`Batch::end_pass`].
     pub(crate) emitted: Vec<(RowIx, RowIx)>,
 }
@@ -85,6 +89,11 @@ impl Batch {
     /// Rows that are still to be delivered.
     pub fn live_rows(&self) -> usize {
         self.rows().count()
+    }
+
+    /// Fields of a row.
+    pub fn cell_count(&self, ix: RowIx) -> usize {
+        self.row_data(ix).cell_count as usize
     }
 
     /// Rows that are still to be delivered, in order.

@@ -60,6 +60,11 @@ impl Values {
         self.ends.is_empty()
     }
 
+    /// Bytes of all texts.
+    pub const fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// The texts.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

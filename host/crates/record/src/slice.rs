@@ -1,9 +1,6 @@
 //! What one plugin call covers: some rows of a batch, in order, numbered from zero, readable by column.
 
-use std::collections::BTreeSet;
-
 use crate::batch::{Batch, RowIx, RowState};
-use crate::keys::KeyId;
 use crate::row::Row;
 
 /// See [`Slice::json_budget`]: a multiple of the slice, and what a small one may have besides.
@@ -107,9 +104,14 @@ impl Batch {
 
     /// The field names that occur in a slice, sorted.
     pub fn slice_keys(&self, slice: &Slice) -> Vec<&str> {
-        let cells = slice.rows.iter().flat_map(|&ix| self.row_cells(ix));
-        let ids: BTreeSet<KeyId> = cells.map(|cell| cell.key()).collect();
-        let mut names: Vec<&str> = ids.into_iter().map(|id| self.key(id)).collect();
+        let mut seen = vec![false; self.key_count()];
+        let mut names = Vec::new();
+        for cell in slice.rows.iter().flat_map(|&ix| self.row_cells(ix)) {
+            if let Some(seen @ false) = seen.get_mut(cell.key().index()) {
+                *seen = true;
+                names.push(self.key(cell.key()));
+            }
+        }
         names.sort_unstable();
         names
     }

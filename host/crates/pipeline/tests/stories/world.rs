@@ -349,7 +349,10 @@ impl Transform for Chain {
                     let (plugin, reason) = (Arc::clone(&plugin), "no good".to_owned());
                     outcome.rejected.push(Rejected { row, plugin, reason });
                 }
-                Some("halt") => return Err(Halt { plugin, reason: "as the row says".to_owned() }),
+                Some("halt") => {
+                    let reason = "as the row says".to_owned();
+                    return Err(Halt { plugin, reason, retry_in: None });
+                }
                 Some("panic") => panic!("as the row says"),
                 _ => {}
             }

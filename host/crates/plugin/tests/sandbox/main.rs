@@ -6,6 +6,7 @@ mod containment;
 mod cost;
 mod counted;
 mod guests;
+mod host_work;
 mod loading;
 mod proposals;
 mod stubs;

@@ -1,7 +1,7 @@
 //! `edits`: what a plugin asks to have done.
 
 use forwarder_record as record;
-use forwarder_record::Values;
+use forwarder_record::{Edits, Values};
 use wasmtime::Result;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmList, WasmStr};
 
@@ -46,7 +46,7 @@ pub(super) fn define(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 fn rows(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
     edits.func_wrap("drop", |mut cx: Cx<'_>, (rows,): (Rows,)| {
         let rows = row_numbers(&cx, &rows);
-        Ok(cx.data_mut().call_mut()?.edit(0, |edits| edits.drop_rows(rows))?)
+        Ok(cx.data_mut().call_mut()?.drop_rows(rows)?)
     })?;
     edits.func_wrap("reject", |mut cx: Cx<'_>, (rows, reason): (Rows, String)| {
         let rows = row_numbers(&cx, &rows);
@@ -57,17 +57,17 @@ fn rows(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 /// Edits of fields in every row, or without values.
 fn columns(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
     edits.func_wrap("keep", |mut cx: Cx<'_>, (keys,): (Vec<String>,)| {
-        Ok(cx.data_mut().call_mut()?.edit_all(|edits| edits.keep(keys))?)
+        Ok(cx.data_mut().call_mut()?.edit_names(keys, Edits::keep)?)
     })?;
     edits.func_wrap("remove", |mut cx: Cx<'_>, (keys,): (Vec<String>,)| {
-        Ok(cx.data_mut().call_mut()?.edit_all(|edits| edits.remove(keys))?)
+        Ok(cx.data_mut().call_mut()?.edit_names(keys, Edits::remove)?)
     })?;
     edits.func_wrap("remove-at", |mut cx: Cx<'_>, (key, rows): (String, Rows)| {
         let rows = row_numbers(&cx, &rows);
-        Ok(cx.data_mut().call_mut()?.edit(0, |edits| edits.remove_at(key, rows))?)
+        Ok(cx.data_mut().call_mut()?.edit(rows, 0, |edits, rows| edits.remove_at(key, rows))?)
     })?;
     edits.func_wrap("rename", |mut cx: Cx<'_>, (key, to): (String, String)| {
-        Ok(cx.data_mut().call_mut()?.edit_all(|edits| edits.rename(key, to))?)
+        Ok(cx.data_mut().call_mut()?.rename(key, to)?)
     })?;
     edits.func_wrap("nest", |mut cx: Cx<'_>, (key,): (String,)| {
         let call = cx.data_mut().call_mut()?;
@@ -78,7 +78,7 @@ fn columns(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         let rows = row_numbers(&cx, &rows);
         let call = cx.data_mut().call_mut()?;
         call.charge_json(&key, Some(&rows))?;
-        Ok(call.edit(0, |edits| edits.nest_at(key, rows))?)
+        Ok(call.edit(rows, 0, |edits, rows| edits.nest_at(key, rows))?)
     })
 }
 
@@ -89,12 +89,16 @@ fn values(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         |mut cx: Cx<'_>, (key, format, rows, values): (String, Format, Rows, Vec<WasmStr>)| {
             let (rows, values) = (row_numbers(&cx, &rows), texts(&cx, &values)?);
             let call = cx.data_mut().call_mut()?;
-            Ok(call.edit(0, |edits| edits.set(key, format.into(), rows, values))?)
+            let format = format.into();
+            call.charge_values(&key, format, values.bytes());
+            Ok(call.edit(rows, 0, |edits, rows| edits.set(key, format, rows, values))?)
         },
     )?;
     edits.func_wrap("set-all", |mut cx: Cx<'_>, (key, format, value): (String, Format, String)| {
         let call = cx.data_mut().call_mut()?;
-        Ok(call.edit_all(|edits| edits.set_all(key, format.into(), value))?)
+        let format = format.into();
+        call.charge_values(&key, format, value.len());
+        Ok(call.edit_all(|edits| edits.set_all(key, format, value))?)
     })
 }
 
@@ -105,7 +109,10 @@ fn inside_json(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         let (rows, values) = (row_numbers(&cx, &rows), texts(&cx, &values)?);
         let call = cx.data_mut().call_mut()?;
         call.charge_json(&key, Some(&rows))?;
-        Ok(call.edit(rows.len(), |edits| edits.json_set(key, path, format.into(), rows, values))?)
+        let (format, cells) = (format.into(), rows.len());
+        call.charge_json_values(format, values.bytes());
+        let set = |edits: &mut Edits, rows| edits.json_set(key, path, format, rows, values);
+        Ok(call.edit(rows, cells, set)?)
     })?;
     edits.func_wrap(
         "json-remove",
@@ -113,7 +120,8 @@ fn inside_json(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
             let rows = row_numbers(&cx, &rows);
             let call = cx.data_mut().call_mut()?;
             call.charge_json(&key, Some(&rows))?;
-            Ok(call.edit(rows.len(), |edits| edits.json_remove(key, path, rows))?)
+            let cells = rows.len();
+            Ok(call.edit(rows, cells, |edits, rows| edits.json_remove(key, path, rows))?)
         },
     )
 }

@@ -38,13 +38,14 @@ const LINE_BYTES: usize = 64;
 
 pub(super) fn define(host: &mut LinkerInstance<'_, State>) -> Result<()> {
     host.func_wrap("log", |mut cx: Cx<'_>, (level, message): (Level, WasmStr)| {
+        cx.data().look()?;
         let message = message.to_str(&cx)?;
         let bytes = message.len() + LINE_BYTES;
         cx.data().log.line(level.into(), &message);
         drop(message); // borrows the guest's memory
         // During `configure` there is no slice to measure by; the allowance of the log is enough.
-        if let Ok(call) = cx.data_mut().call_mut() {
-            call.charge(bytes)?;
+        if cx.data().is_in_call() {
+            cx.data_mut().call_mut()?.charge(bytes)?;
         }
         Ok(())
     })
