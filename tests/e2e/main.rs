@@ -36,3 +36,4 @@ mod sharing;
 mod start_and_end;
 mod stopping;
 mod syslog;
+mod unmatched;

@@ -6,14 +6,16 @@
 //! other source waiting.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forwarder_pipeline::{Halt, Outcome, Rejected, Transform, TransformFactory};
+use forwarder_pipeline::{
+    Halt, MatchWatch, Matcher, Outcome, Rejected, Transform, TransformFactory,
+};
 use forwarder_plugin::{
     CompilerProcess, Engine, EngineOptions, Package, Plugin, PluginOptions, Worker,
 };
-use forwarder_record::{Batch, Condition, Pattern};
+use forwarder_record::{Batch, Condition, Pattern, Row};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,7 +42,9 @@ pub struct Chain {
 
 struct Link {
     name: Arc<str>,
-    when: Option<Condition>,
+    when: Option<When>,
+    /// Whether the plugin changes anything; not there if it is not loaded or cannot.
+    changes: OnceLock<MatchWatch>,
     /// Names of the sources whose logs pass through; empty for all.
     sources: Vec<String>,
     plugin: watch::Sender<State>,
@@ -59,6 +63,12 @@ pub struct Loading {
     compiler: Arc<CompilerProcess>,
     tasks: JoinSet<()>,
     chain: Chain,
+}
+
+/// Which rows enter the plugin.
+struct When {
+    condition: Condition,
+    watch: MatchWatch,
 }
 
 /// Where compiled plugins are kept, below the state directory.
@@ -95,7 +105,7 @@ pub fn load(
                     Err(problem) => State::Refused(problem.at(&transform.plugin.at)),
                 };
                 if let Some(link) = chain.links.get(index) {
-                    link.plugin.send_replace(state);
+                    link.set(state);
                 }
             });
         }
@@ -244,11 +254,17 @@ impl Transform for ThreadChain {
             };
             let seen = match &link.when {
                 None => batch.live_rows(),
-                Some(when) => batch.rows().filter(|row| when.matches(row)).count(),
+                Some(when) => when.matching(batch),
             };
+            let changes = link.changes.get();
+            let counts = changes.is_some_and(MatchWatch::is_counting);
+            let topics = if counts { link.topics(batch) } else { Vec::new() };
             let halt =
                 |halt: forwarder_plugin::Halt| link.halt(halt.cause.to_string(), halt.retry_in);
-            let outcome = worker.apply(batch, link.when.as_ref()).map_err(halt)?;
+            let outcome = worker.apply(batch, link.condition()).map_err(halt)?;
+            if let Some(changes) = changes {
+                changes.note(outcome.changed, topics.iter().map(String::as_str));
+            }
             whole.dropped += outcome.dropped;
             whole.emitted += outcome.emitted;
             whole.seen.push((Arc::clone(&link.name), seen));
@@ -262,14 +278,49 @@ impl Transform for ThreadChain {
     }
 }
 
+impl When {
+    fn new(condition: Condition, plugin: &str) -> Self {
+        Self { condition, watch: MatchWatch::new(Matcher::When, plugin) }
+    }
+
+    /// How many rows of a batch fulfil the condition.
+    fn matching(&self, batch: &Batch) -> usize {
+        let matching = batch.rows().filter(|row| self.condition.matches(row)).count();
+        self.watch.note(matching > 0, batch.rows().map(|row| row.topic()));
+        matching
+    }
+}
+
 impl Link {
     fn new(transform: &TransformConfig) -> Self {
+        let when = |when| When::new(condition(when), &transform.name);
         Self {
             name: transform.name.as_str().into(),
-            when: transform.when.as_ref().map(condition),
+            when: transform.when.as_ref().map(when),
+            changes: OnceLock::new(),
             sources: transform.sources.iter().map(|found| found.value.clone()).collect(),
             plugin: watch::Sender::new(State::Loading),
         }
+    }
+
+    /// What loading came to.
+    fn set(&self, state: State) {
+        if let State::Ready(plugin) = &state
+            && plugin.imports().can_edit()
+        {
+            self.changes.get_or_init(|| MatchWatch::new(Matcher::Plugin, &*self.name));
+        }
+        self.plugin.send_replace(state);
+    }
+
+    fn condition(&self) -> Option<&Condition> {
+        self.when.as_ref().map(|when| &when.condition)
+    }
+
+    /// The topics of the rows that enter the plugin, one per row: it may take rows out.
+    fn topics(&self, batch: &Batch) -> Vec<String> {
+        let enters = |row: &Row<'_>| self.condition().is_none_or(|when| when.matches(row));
+        batch.rows().filter(enters).map(|row| row.topic().to_owned()).collect()
     }
 
     /// Whether the logs of a source pass through.

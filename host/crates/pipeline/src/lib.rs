@@ -57,6 +57,7 @@ mod seams;
 mod shard;
 mod shelf;
 mod supervise;
+mod unmatched;
 
 pub use crate::budget::{Budget, Permit};
 pub use crate::compute::Compute;
@@ -76,3 +77,4 @@ pub use crate::seams::{
 };
 pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
 pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};
+pub use crate::unmatched::{MatchWatch, Matcher, TRIAL_ROWS};

@@ -18,6 +18,8 @@ const ROUTE: &str = "route";
 const REASON: &str = "reason";
 const OUTCOME: &str = "outcome";
 const STAGE: &str = "stage";
+const KIND: &str = "kind";
+const NAME: &str = "name";
 
 const PULLED_RECORDS: &str = "forwarder_pulled_records_total";
 const PULLED_BYTES: &str = "forwarder_pulled_bytes_total";
@@ -36,6 +38,7 @@ const BLANK_RECORDS: &str = "forwarder_blank_records_total";
 const SINK_HOLDING: &str = "forwarder_sink_holding";
 const DEAD_LETTER_RECORDS: &str = "forwarder_dead_letter_records_total";
 const DEAD_LETTER_HOLDING: &str = "forwarder_dead_letter_holding";
+const UNMATCHED: &str = "forwarder_unmatched";
 const IN_FLIGHT_BYTES: &str = "forwarder_in_flight_bytes";
 const BACKPRESSURE_SECONDS: &str = "forwarder_backpressure_seconds_total";
 
@@ -82,6 +85,11 @@ pub fn describe() {
         ),
         (SINK_HOLDING, Unit::Count, "1 while the sink takes nothing until a person acts"),
         (DEAD_LETTER_HOLDING, Unit::Count, "1 while dead letters cannot be written"),
+        (
+            UNMATCHED,
+            Unit::Count,
+            "1 if a `when`, plugin or route matched none of its first 10,000 rows, until it does",
+        ),
         (IN_FLIGHT_BYTES, Unit::Bytes, "bytes between pull and settle"),
         (BACKPRESSURE_SECONDS, Unit::Seconds, "time spent waiting for room, by stage; only rises"),
     ];
@@ -94,6 +102,11 @@ pub fn describe() {
 /// Bytes between pull and settle, over all sources.
 pub(crate) fn in_flight_bytes() -> Gauge {
     gauge!(IN_FLIGHT_BYTES)
+}
+
+/// Whether something has matched nothing so far.
+pub(crate) fn unmatched(kind: &'static str, name: &str) -> Gauge {
+    gauge!(UNMATCHED, KIND => kind, NAME => name.to_owned())
 }
 
 /// Whether dead letters cannot be written.

@@ -7,6 +7,7 @@ use forwarder_record::{Batch, Condition, Row, RowIx};
 use thiserror::Error;
 
 use crate::metrics::RouteMeters;
+use crate::unmatched::{MatchWatch, Matcher};
 
 /// A rule as the configuration states it. Without label and condition it matches every row.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +27,7 @@ impl Rule {
 }
 
 /// The routing table, with sinks as their numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Routes {
     sinks: usize,
     rules: Vec<Conditional>,
@@ -35,11 +36,12 @@ pub(crate) struct Routes {
     meters: RouteMeters,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Conditional {
     label: Option<String>,
     when: Option<Condition>,
     to: Vec<usize>,
+    watch: MatchWatch,
 }
 
 impl Routes {
@@ -68,7 +70,8 @@ impl Routes {
                 return Err(RouteError::Shadows { number });
             }
             let to = numbers(sinks, number, &rule.to)?;
-            table.push(Conditional { label: rule.label, when: rule.when, to });
+            let watch = MatchWatch::new(Matcher::Route, number.to_string());
+            table.push(Conditional { label: rule.label, when: rule.when, to, watch });
         }
         Ok(Self { sinks: sinks.len(), rules: table, otherwise, meters })
     }
@@ -92,6 +95,9 @@ impl Routes {
                     rows.push(row.ix());
                 }
             }
+        }
+        for (rule, &rows) in self.rules.iter().zip(&matched) {
+            rule.watch.note(rows > 0, batch.rows().map(|row| row.topic()));
         }
         self.count(&matched, unknown_labels);
         Assignment { per_sink, nowhere }

@@ -94,6 +94,13 @@ pub struct Imports {
     pub contract: String,
 }
 
+impl Imports {
+    /// Whether the component can edit rows at all: one that only reads, or passes everything, cannot.
+    pub fn can_edit(&self) -> bool {
+        self.names.iter().any(|name| name.starts_with("forwarder:plugin/edits@"))
+    }
+}
+
 /// Checks a component's imports and exports against what there is.
 pub(crate) fn inspect(engine: &Engine, component: &Component) -> Result<Imports, Unfit> {
     let ty = component.component_type();

@@ -41,6 +41,8 @@ pub struct Outcome {
     pub passed: usize,
     /// Faults of the plugin while it worked on the batch.
     pub faults: u32,
+    /// Whether any row was changed, labelled, added or taken out, or was at fault.
+    pub changed: bool,
 }
 
 /// The plugin cannot go on, and the batch must not go on without it.
@@ -187,10 +189,12 @@ impl Worker {
                 outcome.dropped += applied.dropped;
                 outcome.emitted += applied.emitted;
                 outcome.not_json += applied.not_json;
+                outcome.changed |= applied.changed;
                 return Ok(());
             }
             Part::AtFault(row, fault) => (row, fault),
         };
+        outcome.changed = true;
         let plugin = self.plugin.name.as_str();
         match self.plugin.on_error {
             // A halt has been raised when the row was found.

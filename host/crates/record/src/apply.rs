@@ -23,6 +23,8 @@ pub struct Applied {
     pub emitted: usize,
     /// Values that were to be treated as JSON and are not; they stayed as they were.
     pub not_json: usize,
+    /// Whether any row was changed, labelled, added or taken out.
+    pub changed: bool,
 }
 
 /// The least room left beside a row that had to move because a field was added to it. More for long rows:
@@ -105,9 +107,11 @@ impl Batch {
         }
     }
 
-    fn retain_cells(&mut self, ix: RowIx, keep: impl Fn(KeyId) -> bool) {
+    /// Keeps some cells of a row; false if that is all of them.
+    fn retain_cells(&mut self, ix: RowIx, keep: impl Fn(KeyId) -> bool) -> bool {
         let range = self.row_data(ix).cells();
-        let Some(cells) = self.cells.get_mut(range) else { return };
+        let Some(cells) = self.cells.get_mut(range) else { return false };
+        let before = cells.len();
         let mut kept = 0;
         for at in 0..cells.len() {
             if let Some(&cell) = cells.get(at)
@@ -122,6 +126,7 @@ impl Batch {
         if let Some(row) = self.rows.get_mut(ix.index()) {
             row.cell_count = kept as u32;
         }
+        kept < before
     }
 
     fn intern(&mut self, key: &str) -> Result<KeyId, TextFull> {
@@ -227,7 +232,7 @@ impl Application<'_> {
         let keep = |id: KeyId| listed.get(id.index()).copied().unwrap_or(false) == listed_stay;
         for row in 0..self.slice.len() as u32 {
             if let Some(ix) = self.staying(row) {
-                self.batch.retain_cells(ix, keep);
+                self.applied.changed |= self.batch.retain_cells(ix, keep);
             }
         }
     }
@@ -236,7 +241,7 @@ impl Application<'_> {
         let Some(key) = self.batch.key_id(key) else { return };
         for &row in rows {
             if let Some(ix) = self.staying(row) {
-                self.batch.retain_cells(ix, |id| id != key);
+                self.applied.changed |= self.batch.retain_cells(ix, |id| id != key);
             }
         }
     }
@@ -248,6 +253,7 @@ impl Application<'_> {
             let Some(ix) = self.staying(row) else { continue };
             let Some(cell) = self.batch.cell_data(ix, from) else { continue };
             self.batch.retain_cells(ix, |id| id != to);
+            self.applied.changed = true;
             if let Some(at) = self.batch.position(ix, from)
                 && let Some(there) = self.batch.cells.get_mut(at)
             {
@@ -268,6 +274,7 @@ impl Application<'_> {
             }
             if json::is_valid(self.batch.text.get(cell.value)) {
                 self.batch.put_cell(ix, cell.with_format(Format::Json));
+                self.applied.changed = true;
             } else {
                 self.applied.not_json += 1;
             }
@@ -310,6 +317,7 @@ impl Application<'_> {
 
     fn put(&mut self, row: u32, ix: RowIx, cell: CellData) {
         self.batch.put_cell(ix, cell);
+        self.applied.changed = true;
         if let Some(data) = self.batch.rows.get_mut(ix.index()) {
             data.added_bytes = data.added_bytes.saturating_add(cell.value.len());
         }
@@ -412,6 +420,7 @@ impl Application<'_> {
             let ix = self.staying(row);
             if let Some(row) = ix.and_then(|ix| self.batch.rows.get_mut(ix.index())) {
                 row.label = label;
+                self.applied.changed = true;
             }
         }
     }
@@ -493,7 +502,9 @@ impl Application<'_> {
             };
             self.applied.dropped += usize::from(*fate == Fate::Dropped);
             self.batch.set_state(ix, state);
+            self.applied.changed = true;
         }
+        self.applied.changed |= self.applied.emitted > 0;
         self.applied
     }
 }

@@ -89,6 +89,9 @@ impl Path {
     }
 }
 
+/// Both topics that the vendor documents for ActionTrail logs: that of trails, and that of the Log Audit Service.
+const TOPICS: [&str; 2] = ["actiontrail_audit_event", "actiontrail_event"];
+
 /// The config as it is written.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,7 +106,7 @@ struct RawConfig {
 impl Default for RawConfig {
     fn default() -> Self {
         Self {
-            topics: vec!["actiontrail_audit_event".to_owned()],
+            topics: TOPICS.map(str::to_owned).to_vec(),
             fields: vec!["event".to_owned()],
             drop_events: Vec::new(),
             drop_read_only: false,

@@ -1,8 +1,8 @@
 //! Ships the JSON inside audit logs as JSON, and optionally drops events by name and lifts inner fields.
 //!
-//! Without config it does what the vendor's sample does by default: in logs of the topic
-//! `actiontrail_audit_event`, the field `event` becomes nested JSON. Logs of other topics pass as they
-//! are. The topic is the one under which Log Service stored the log; a field named `__topic__` cannot
+//! Without config it does what the vendor's sample does by default: in ActionTrail logs, which have the topic
+//! `actiontrail_audit_event` (delivered by a trail) or `actiontrail_event` (by the Log Audit Service), the
+//! field `event` becomes nested JSON. Logs of other topics pass as they are. The topic is the one under which Log Service stored the log; a field named `__topic__` cannot
 //! stand in for it.
 //!
 //! ```toml
@@ -16,7 +16,7 @@
 //!
 //! | key | default | meaning |
 //! |---|---|---|
-//! | `topics` | `["actiontrail_audit_event"]` | the topics to work on; `["*"]` for every log |
+//! | `topics` | `["actiontrail_audit_event", "actiontrail_event"]` | the topics to work on; `["*"]` for every log |
 //! | `fields` | `["event"]` | the fields that hold JSON and are shipped as JSON |
 //! | `drop_events` | `[]` | drop events whose `eventName` is listed; a `*` at the end stands for any rest |
 //! | `drop_read_only` | `false` | drop events whose `eventRW` is `Read` |

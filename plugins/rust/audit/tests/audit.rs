@@ -76,6 +76,15 @@ fn without_config_only_topics_cross() {
 }
 
 #[test]
+fn without_config_both_topics_of_the_vendor_are_known() {
+    let event = r#"{"eventName":"DeleteBucket"}"#;
+    for topic in ["actiontrail_audit_event", "actiontrail_event"] {
+        let outcome = testing::run(audit, "", [Log::new([("event", event)]).with_topic(topic)]);
+        assert_eq!(outcome.sent[0].event()["event"]["eventName"], "DeleteBucket", "{topic}");
+    }
+}
+
+#[test]
 fn text_that_is_not_json_stays_text_and_is_counted() {
     let outcome = run("{}");
     assert_eq!(rows(&outcome), [0, 1, 2, 3, 4]);

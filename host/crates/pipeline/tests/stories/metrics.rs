@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use forwarder_pipeline::{MatchWatch, Matcher};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use crate::world::{Plot, hold, rows};
@@ -79,6 +80,7 @@ gauge forwarder_in_flight_bytes
 gauge forwarder_open_batches{source,shard}
 gauge forwarder_shard_holding{source,shard}
 gauge forwarder_sink_holding{sink}
+gauge forwarder_unmatched{kind,name}
 histogram forwarder_delivery_seconds{sink}";
 
 #[test]
@@ -102,6 +104,7 @@ fn names_and_labels_are_an_interface() {
 
 /// Everything that is counted happens once.
 async fn a_bad_day() {
+    drop(MatchWatch::new(Matcher::Route, "1"));
     let world = Plot::new().sink("splunk").budget(2_000).start();
     world.dead_letters.is_full.store(true, Ordering::SeqCst);
     world.sink("splunk").answers(|_| hold());
