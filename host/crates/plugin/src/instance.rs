@@ -94,7 +94,7 @@ impl Instance {
         let deadline = Deadline::start(&limits);
         let state = State {
             call: None,
-            memory: MemoryGauge::new(limits.memory, blueprint.fixed_memory, Some(deadline)),
+            memory: MemoryGauge::new(limits.memory, blueprint.fixed_memory, Some(deadline.clone())),
             deadline,
             grants: blueprint.grants,
             wasi: Wasi::default(),
@@ -116,7 +116,7 @@ impl Instance {
             .and_then(|instance| Transform::find(&mut store, &instance))
             .map_err(|error| fault(&mut store, &error, &limits))?;
         store.data_mut().memory.made();
-        store.data().deadline.check()?;
+        store.data().check_time()?;
         let mut this = Self { store, transform, limits };
         this.guarded(0, |transform, store| transform.configure(store, &blueprint.config))?;
         Ok(this)

@@ -103,7 +103,7 @@ impl MemoryGauge {
     /// Whether an instance with so much memory and so many table elements is within the limit.
     fn allows(&mut self, memory: usize, table_elements: usize) -> Result<bool, Fault> {
         if let Some(deadline) = &self.making {
-            deadline.check()?;
+            deadline.check(Duration::ZERO)?;
         }
         let tables = table_elements.saturating_mul(survey::TABLE_ELEMENT);
         let held = self.fixed.saturating_add(memory).saturating_add(tables);
@@ -178,7 +178,7 @@ impl ResourceLimiter for MemoryGauge {
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// When a call began, and when it is over.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Deadline {
     cpu_start: Duration,
     wall_start: Instant,
