@@ -26,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Request;
 use crate::console::Console;
 use crate::exit::{EXIT_CODES, Exit, Failure};
+use crate::printable::printable_lines;
 
 /// Forwards Alibaba Cloud audit logs from SLS to a SIEM, through sandboxed WASM plugins.
 ///
@@ -162,7 +163,7 @@ static READER_LEFT: AtomicBool = AtomicBool::new(false);
 /// Prints one line of a command's result. A reader that has left wants no more of it; any other error is
 /// reported when the command ends.
 fn say(line: impl Display) {
-    note_output(writeln!(io::stdout(), "{line}"));
+    note_output(writeln!(io::stdout(), "{}", printable_lines(&line.to_string())));
 }
 
 fn note_output(written: io::Result<()>) {

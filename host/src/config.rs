@@ -20,6 +20,7 @@ pub mod source;
 mod spelling;
 pub mod start;
 pub mod syslog;
+mod template;
 mod tls;
 pub mod transform;
 mod units;

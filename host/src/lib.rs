@@ -3,6 +3,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`cli`] | what can be typed, and what happens then? |
+//! | [`printable`] | how is foreign text made fit for a terminal or a log? |
 //! | [`problem`] | how is a problem told to a person? |
 //! | [`exit`] | what does the process answer when it ends? |
 //! | [`config`] | what was the program told, and is it right? |
@@ -25,6 +26,7 @@ pub mod first_use;
 pub mod instance;
 pub mod log_file;
 pub mod log_queue;
+pub mod printable;
 pub mod problem;
 pub mod shutdown;
 pub mod state_dir;

@@ -12,6 +12,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::printable::{printable, printable_lines};
+
 /// Where a setting was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -83,12 +85,12 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.message)?;
+        write!(f, "{}", printable(&self.message))?;
         if let Some(place) = &self.place {
-            write!(f, "\n   --> {place}")?;
+            write!(f, "\n   --> {}", printable(&place.to_string()))?;
         }
         if let Some(help) = &self.help {
-            write!(f, "\n  help: {}", help.replace('\n', "\n        "))?;
+            write!(f, "\n  help: {}", printable_lines(help).replace('\n', "\n        "))?;
         }
         Ok(())
     }

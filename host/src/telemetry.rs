@@ -18,6 +18,7 @@ use crate::config::process::{LogConfig, LogFormat};
 use crate::console::Console;
 use crate::log_file::RotatingFile;
 use crate::log_queue::LogQueue;
+use crate::printable::PrintableWriter;
 
 /// Why the log or the metrics could not be set up.
 #[derive(Debug, Error)]
@@ -102,6 +103,8 @@ fn lines<S>(format: LogFormat, colours: bool, to: LogQueue) -> Box<dyn Layer<S> 
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    let colours = colours && format == LogFormat::Text;
+    let to = PrintableWriter::new(to, colours);
     // The layer would print its own errors to standard error, and wait there.
     let layer = fmt::layer().log_internal_errors(false).with_writer(to);
     match format {
@@ -154,6 +157,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
         DROPPED_LINES,
         "lines of this program's own log that could not be written in time"
     );
+    metrics::describe_counter!(
+        OWN_TIME_RECORDS,
+        "rows sent with the log's own time, since `time_field` holds none"
+    );
     metrics::describe_gauge!("forwarder_build_info", "always 1; the labels say which build runs");
     metrics::gauge!("forwarder_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
     Ok(handle)
@@ -180,6 +187,9 @@ pub(crate) const TRUNCATED_RECORDS: &str = "forwarder_truncated_records_total";
 
 /// Rows in the sample's unescaped form that hold the separator, by sink.
 pub(crate) const AMBIGUOUS_RECORDS: &str = "forwarder_ambiguous_records_total";
+
+/// Rows sent with the time of the log where a sink's `time_field` asks for another, by sink and reason.
+pub(crate) const OWN_TIME_RECORDS: &str = "forwarder_own_time_records_total";
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -184,6 +184,34 @@ fn a_word_that_is_no_log_level_does_not_silence_the_log() {
     }
 }
 
+#[test]
+fn braces_are_values_of_the_log_or_refused_with_what_to_write() {
+    let syslog =
+        |keys: &str| with_sink(&format!("type = \"syslog\"\naddress = \"tls://h\"\n{keys}"));
+    let hec = |keys: &str| {
+        with_sink(&format!("type = \"hec\"\nurl = \"https://h\"\ntoken = \"t\"\n{keys}"))
+    };
+    for (text, hint) in [
+        (syslog("hostname = \"{{ account }}\""), "write `{account}` for the value of that field"),
+        (syslog("hostname = \"{account\""), "write `{name}` for the value of a field"),
+        (syslog("app_name = \"a{}\""), "or `{name|default}`"),
+        (syslog("severity = \"{level|loud}\""), "`loud` is not a syslog severity"),
+        (syslog("hostname_key = \"account\""), "unknown key `hostname_key`"),
+        (syslog("time_field = \"{event.eventTime}\""), "without braces"),
+        (hec("index = \"a}\""), "`}}` for a brace"),
+        (hec("time_field = \"event..eventTime\""), "`field.member`"),
+    ] {
+        let problems = told(&check_text(&text).config.unwrap_err());
+        assert!(problems.contains(hint), "{text}: {problems}");
+    }
+    let config =
+        accepted(&syslog("severity = \"{level|4}\"\nhostname = \"{account}\"\napp_name = \"x\""));
+    let found = syslog_of(&config);
+    assert_eq!(found.priority.value(), 8 + 4, "what is sent where the log says nothing");
+    assert!(found.from_log.severity.is_some() && found.from_log.hostname.is_some());
+    assert_eq!((found.hostname.as_deref(), found.app_name.as_deref()), (None, Some("x")));
+}
+
 /// A setting of the sample written into our file, and what has to come of it.
 struct Case {
     option: (&'static str, &'static str),
@@ -324,13 +352,17 @@ fn splunk_cases() -> Vec<Case> {
         c(
             "sourcetype",
             "url = \"https://h\"\nsourcetype = \"aliyun\"",
-            Means(|c| hec_of(c).sourcetype.as_deref() == Some("aliyun")),
+            Means(|c| hec_of(c).sourcetype.as_fixed() == Some("aliyun")),
         ),
-        c("index", "url = \"https://h\"\nindex = \"\"", Means(|c| hec_of(c).index.is_none())),
+        c(
+            "index",
+            "url = \"https://h\"\nindex = \"\"",
+            Means(|c| hec_of(c).index.as_fixed() == Some("")),
+        ),
         c(
             "source",
             "url = \"https://h\"\nsource = \"sls\"",
-            Means(|c| hec_of(c).source.as_deref() == Some("sls")),
+            Means(|c| hec_of(c).source.as_fixed() == Some("sls")),
         ),
     ]
 }

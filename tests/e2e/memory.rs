@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use forwarder_emulator::log_group::EncodedGroup;
 use forwarder_emulator::state::logstore::Placement;
 use forwarder_receivers::hec::Mode;
 use forwarder_receivers::syslog::SyslogReceiver;
-use forwarder_tests::{LOGSTORE, Logs, PATIENCE, PROJECT, World, receivers};
+use forwarder_record::encode::{Log, LogGroup};
+use forwarder_tests::{Forwarder, LOGSTORE, Logs, PATIENCE, PROJECT, World, receivers};
 
 /// The default budget, and what else may be resident: the program, what the first blocks grow by until their
 /// growth is known, bodies being packed, and what the allocator keeps. `README.md` tells people to plan for 256.
@@ -55,4 +57,76 @@ async fn with_sinks_down_or_slow_and_endless_input_memory_stays_within_its_bound
     let waited = "forwarder_backpressure_seconds_total";
     forwarder.until_metric(waited, &[("stage", "pull")], |seconds| seconds > 0.0).await;
     forwarder.stop().await;
+}
+
+/// What `README.md` says.
+const LIMIT: u64 = 256 << 20;
+
+fn encoded(tags: Vec<(String, String)>, logs: Vec<Log>) -> EncodedGroup {
+    let group = LogGroup { topic: "topic".into(), source: "192.0.2.7".into(), tags, logs };
+    EncodedGroup::from_encoded(&group.encode()).unwrap()
+}
+
+fn log(contents: Vec<(String, String)>) -> Log {
+    Log { time: 1_767_323_045, nanos: None, contents }
+}
+
+/// Small log groups that unfold to much, each in another way: 200 MB of tags repeated in logs, 4 million cells of
+/// tags, logs of nothing but their time, characters that are escaped as six, a name for each field.
+fn worst_groups() -> Vec<EncodedGroup> {
+    let pair = |key: String, value: &str| (key, value.to_owned());
+    let few = || vec![log(vec![pair("a".into(), "b")]); 1_000];
+    let long_tags = (0..20).map(|n| pair(format!("tag-{n}"), &"v".repeat(10_000))).collect();
+    let many_tags = (0..4_000).map(|n| pair(format!("t{n}"), "v")).collect();
+    let controls = log(vec![pair("a".into(), &"\u{1}".repeat(50_000))]);
+    let names = |nth: usize| (0..100).map(move |n| pair(format!("{nth}-{n}"), "")).collect();
+    vec![
+        encoded(long_tags, few()),
+        encoded(many_tags, few()),
+        encoded(Vec::new(), vec![log(Vec::new()); 100_000]),
+        encoded(Vec::new(), vec![controls; 40]),
+        encoded(Vec::new(), (0..2_000).map(|nth| log(names(nth))).collect()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_that_unfold_to_much_stay_within_the_limit_and_arrive_whole() {
+    for plugin in [None, Some("audit")] {
+        let world = World::of(World::sls(5), receivers::hec().mode(Mode::Counts)).await;
+        let siem = SyslogReceiver::builder()
+            .mode(forwarder_receivers::syslog::Mode::Counts)
+            .max_message_bytes(2 << 20)
+            .start()
+            .await
+            .unwrap();
+        let mut logs = 0;
+        for group in worst_groups() {
+            logs += group.log_count() as u64;
+            world.sls.put(PROJECT, LOGSTORE, Placement::Balanced, [group]).unwrap();
+        }
+        let settings = world.settings().hec("splunk", &world.hec.url(), "gzip = false").syslog(
+            "siem",
+            &siem.url(),
+            "max_message = \"2MiB\"",
+        );
+        let settings = match plugin {
+            Some(name) => {
+                let config =
+                    "config = { topics = [\"*\"], fields = [\"a\"], lift = { b = \"c\" } }";
+                settings.plugin(&Forwarder::plugin(name), config)
+            }
+            None => settings,
+        };
+        let forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+        // Logs of nothing but a time and their group's topic are sent as well.
+        for seen in [world.hec.wait_for(logs, PATIENCE).await, siem.wait_for(logs, PATIENCE).await]
+        {
+            assert!(seen.is_ok(), "{seen:?}\n{}", forwarder.log());
+        }
+        world.settled().await;
+        let peak = forwarder.peak_memory();
+        assert!(peak <= LIMIT, "{} MiB resident, plugin {plugin:?}", peak >> 20);
+        assert_eq!(world.hec.tally().received, logs, "nothing came twice");
+        assert_eq!(forwarder.terminate().await, Some(0));
+    }
 }

@@ -15,6 +15,7 @@ use crate::config::source::SourceConfig;
 use crate::config::{self, Request};
 use crate::exit::{Exit, Failure};
 use crate::first_use::FirstUse;
+use crate::printable::printable;
 use crate::problem::{Place, Problem};
 use crate::wiring::source;
 
@@ -136,6 +137,7 @@ impl Group {
             ),
         };
         let next = cursor.as_ref().map_or_else(nothing, ToString::to_string);
+        let (next, consumer) = (printable(&next), printable(consumer));
         say(format_args!("{shard:>5}  {behind:>10}  {saved:<20}  {next:<24}  {consumer}"));
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use forwarder_sinks::TlsSettings;
 use forwarder_sinks::hec::{Endpoint, EventFormat, Token, TokenSource};
+use forwarder_sinks::{FieldPath, Template, TlsSettings};
 
 use super::address::{self, HTTP, Schemes};
 use super::legacy::{self, Script};
 use super::raw::{Context, Found, Section};
-use super::tls;
+use super::{template, tls};
 
 /// Where events go and what surrounds them.
 #[derive(Debug, Clone)]
@@ -17,14 +17,16 @@ pub struct HecConfig {
     pub endpoint: Endpoint,
     /// Where the token is; sent as `Authorization: Splunk …`.
     pub token: TokenSource,
-    /// Index for every event; `None` leaves it to the token.
-    pub index: Option<String>,
-    /// `source` for every event; `None` leaves it to the token.
-    pub source: Option<String>,
-    /// `sourcetype` for every event; `None` leaves it to the token.
-    pub sourcetype: Option<String>,
-    /// `host` for every event; `None` leaves it to the token.
-    pub event_host: Option<String>,
+    /// Index of the events; empty leaves it to the token.
+    pub index: Template,
+    /// `source` of the events; empty leaves it to the token.
+    pub source: Template,
+    /// `sourcetype` of the events; empty leaves it to the token.
+    pub sourcetype: Template,
+    /// `host` of the events; empty leaves it to the token.
+    pub event_host: Template,
+    /// Where the time of an event is; `None` for the time of the log.
+    pub time_field: Option<FieldPath>,
     /// How a log is put into `event`.
     pub event_format: EventFormat,
     /// Whether bodies are compressed.
@@ -57,10 +59,13 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
             None => TokenSource::Fixed(token),
         })
     });
-    let index = metadata(section, "index", cx);
-    let source = metadata(section, "source", cx);
-    let sourcetype = metadata(section, "sourcetype", cx);
-    let event_host = metadata(section, "event_host", cx);
+    // An empty string means "not set", as in the vendor's sample: Splunk would take it at its word.
+    let mut metadata = |key| template::read(section, key, cx).unwrap_or_default();
+    let index = metadata("index");
+    let source = metadata("source");
+    let sourcetype = metadata("sourcetype");
+    let event_host = metadata("event_host");
+    let time_field = template::time_field(section, cx);
     let formats = [("object", EventFormat::Object), ("json_string", EventFormat::JsonString)];
     let event_format = section.choice("event_format", &formats, cx);
     let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
@@ -74,6 +79,7 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
         source,
         sourcetype,
         event_host,
+        time_field,
         event_format: event_format.map_or(EventFormat::Object, |found| found.value),
         gzip,
         event_id,
@@ -83,11 +89,6 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// An empty string means "not set", as in the vendor's sample: Splunk would take it at its word.
-fn metadata(section: &mut Section, key: &'static str, cx: &mut Context<'_>) -> Option<String> {
-    section.text(key, cx).map(|found| found.value).filter(|text| !text.is_empty())
-}
 
 /// Reads `url`, or the sample's `host`, `port` and `https`.
 fn endpoint(

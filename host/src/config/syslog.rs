@@ -3,15 +3,16 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use forwarder_sinks::TlsSettings;
+use forwarder_sinks::syslog::rfc5424::FromLog;
 use forwarder_sinks::syslog::{
     Facility, Framing, OversizePolicy, Payload, Priority, Separator, Severity, WindowLimits,
 };
+use forwarder_sinks::{FieldPath, Template, TlsSettings};
 
 use super::address::{self, Address, SYSLOG, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Section};
-use super::tls;
+use super::{template, tls};
 
 /// What a stock rsyslog takes (its `8k`); it cuts what is longer, and other receivers lose their place in the
 /// stream.
@@ -32,6 +33,10 @@ pub struct SyslogConfig {
     pub hostname: Option<String>,
     /// APP-NAME; `None` is written `-`.
     pub app_name: Option<String>,
+    /// What of these comes from the log.
+    pub from_log: FromLog,
+    /// Where the time of a message is; `None` for the time of the log.
+    pub time_field: Option<FieldPath>,
     /// Whether each message carries the log's stable id as structured data.
     pub event_id: bool,
     /// The largest message, in bytes; receivers cut or drop longer ones in ways that harm the next.
@@ -57,10 +62,17 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
     let framings = [("octet_counting", Framing::OctetCounting), ("lf", Framing::LineFeed)];
     let framing = section.choice("framing", &framings, cx);
     let payload = payload(section, cx);
-    let facility = code(section, "facility", cx).unwrap_or(Facility::USER);
-    let severity = code(section, "severity", cx).unwrap_or(Severity::INFO);
-    let hostname = header(section, "hostname", 255, cx);
-    let app_name = header(section, "app_name", 48, cx);
+    let (facility, facility_from_log) = code(section, "facility", Facility::USER, cx);
+    let (severity, severity_from_log) = code(section, "severity", Severity::INFO, cx);
+    let (hostname, hostname_from_log) = header(section, "hostname", 255, cx);
+    let (app_name, app_name_from_log) = header(section, "app_name", 48, cx);
+    let from_log = FromLog {
+        facility: facility_from_log,
+        severity: severity_from_log,
+        hostname: hostname_from_log,
+        app_name: app_name_from_log,
+    };
+    let time_field = template::time_field(section, cx);
     let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
     let max_message = section.size("max_message", 480..=16 << 20, cx);
     let oversizes =
@@ -76,6 +88,8 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
         priority: Priority { facility, severity },
         hostname,
         app_name,
+        from_log,
+        time_field,
         event_id,
         max_message: max_message
             .map_or(MAX_MESSAGE, |found| usize::try_from(found.value).unwrap_or(MAX_MESSAGE)),
@@ -191,32 +205,48 @@ fn payload(section: &mut Section, cx: &mut Context<'_>) -> Payload {
     }
 }
 
-/// A facility or severity: a number or a name, the sample's constants included.
+/// A facility or severity: a number or a name, the sample's constants included; or a template, whose text without
+/// the log must be one too if there is any.
 fn code<T: FromStr<Err: std::fmt::Display>>(
     section: &mut Section,
     key: &'static str,
+    usual: T,
     cx: &mut Context<'_>,
-) -> Option<T> {
-    let found = section.word_or_number(key, cx)?;
-    let code = found.value.parse();
-    code.map_err(|reason: T::Err| {
-        cx.error(&found.at, format!("cannot read `{key}`"), reason.to_string());
-    })
-    .ok()
+) -> (T, Option<Template>) {
+    let Some(found) = section.word_or_number(key, cx) else { return (usual, None) };
+    let Some(template) = template::parse(key, &found, cx) else { return (usual, None) };
+    let fixed = template.as_fixed().map(str::to_owned);
+    let from_log = fixed.is_none().then(|| template.clone());
+    let text = fixed.unwrap_or_else(|| template.without_fields());
+    if text.is_empty() && from_log.is_some() {
+        return (usual, from_log);
+    }
+    match text.parse() {
+        Ok(code) => (code, from_log),
+        Err(reason) => {
+            let reason: T::Err = reason;
+            cx.error(&found.at, format!("cannot read `{key}`"), reason.to_string());
+            (usual, None)
+        }
+    }
 }
 
-/// A header field: printable US-ASCII without spaces, of bounded length (RFC 5424, section 6).
+/// A header field: printable US-ASCII without spaces, of bounded length (RFC 5424, section 6); or a template, whose
+/// text is made so for each log.
 fn header(
     section: &mut Section,
     key: &'static str,
     max: usize,
     cx: &mut Context<'_>,
-) -> Option<String> {
-    let found = section.text(key, cx).filter(|found| !matches!(found.value.as_str(), "" | "-"))?;
-    if found.value.len() > max || !found.value.bytes().all(|byte| (33..=126).contains(&byte)) {
+) -> (Option<String>, Option<Template>) {
+    let found = section.text(key, cx).filter(|found| !matches!(found.value.as_str(), "" | "-"));
+    let Some(found) = found else { return (None, None) };
+    let Some(template) = template::parse(key, &found, cx) else { return (None, None) };
+    let Some(text) = template.as_fixed() else { return (None, Some(template)) };
+    if text.len() > max || !text.bytes().all(|byte| (33..=126).contains(&byte)) {
         let help = format!("use at most {max} printable ASCII characters without spaces");
         cx.error(&found.at, format!("`{key}` does not fit into a syslog header"), help);
-        return None;
+        return (None, None);
     }
-    Some(found.value)
+    (Some(text.to_owned()), None)
 }

@@ -6,6 +6,7 @@
 
 use forwarder_pipeline::{BoxError, DeadLetters, Letter, RefusedBy};
 use forwarder_record::Format;
+use forwarder_record::json::push_verbatim;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
@@ -28,7 +29,7 @@ impl DeadLetters for WiredDeadLetters {
         let written = jiff::Timestamp::now();
         let mut lines = Vec::new();
         for letter in letters {
-            lines.extend_from_slice(line(letter, written).to_string().as_bytes());
+            push_verbatim(&mut lines, &line(letter, written).to_string());
             lines.push(b'\n');
         }
         Box::pin(async move { Ok(self.file.append(lines).await?) })

@@ -2,6 +2,7 @@
 //! in `sinks`; here it is only said in the pipeline's words.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use forwarder_pipeline::{
 use forwarder_record::{Batch, Encoded, RowIx};
 use forwarder_sinks::file::{self, Durability, FileSink, StdoutSink};
 use forwarder_sinks::syslog::{self, HeaderFormat, Security, Target, rfc5424};
-use forwarder_sinks::{Body, Cause, Notes, Outcome, hec};
+use forwarder_sinks::{Body, Cause, Notes, Outcome, Template, hec};
 use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
 
@@ -22,7 +23,7 @@ use crate::config::syslog::SyslogConfig;
 use crate::exit::{Exit, Failure};
 use crate::instance::host_name;
 use crate::problem::Problem;
-use crate::telemetry::{AMBIGUOUS_RECORDS, TRUNCATED_RECORDS};
+use crate::telemetry::{AMBIGUOUS_RECORDS, OWN_TIME_RECORDS, TRUNCATED_RECORDS};
 
 /// A small site's collector holds thousands of rows of one body in memory; more per body gains nothing.
 const MAX_ROWS: usize = 16_384;
@@ -42,10 +43,11 @@ pub struct WiredSink {
     name: String,
     limits: BodyLimits,
     protocol: Protocol,
-    /// The index that all events of a HEC sink are for.
-    index: Option<String>,
+    /// The index that the events of a HEC sink are for.
+    index: Template,
     truncated: Counter,
     ambiguous: Counter,
+    own_times: OwnTimes,
 }
 
 enum Protocol {
@@ -82,7 +84,7 @@ impl WiredSink {
         };
         let index = match &config.kind {
             SinkKind::Hec(hec) => hec.index.clone(),
-            _ => None,
+            _ => Template::default(),
         };
         let max_bytes = usize::try_from(config.delivery.max_body).unwrap_or(usize::MAX);
         Ok(Self {
@@ -92,6 +94,7 @@ impl WiredSink {
             index,
             truncated: counter!(TRUNCATED_RECORDS, "sink" => config.name.clone()),
             ambiguous: counter!(AMBIGUOUS_RECORDS, "sink" => config.name.clone()),
+            own_times: OwnTimes::new(&config.name),
         })
     }
 
@@ -113,7 +116,16 @@ impl WiredSink {
     /// Why it would not take them, and what to do.
     pub async fn probe(&self) -> Result<Vec<String>, Cause> {
         match &self.protocol {
-            Protocol::Hec(_, client, _) => client.probe(self.index.as_deref()).await,
+            Protocol::Hec(_, client, _) => {
+                let fixed = self.index.as_fixed();
+                let mut unknown = client.probe(fixed.filter(|index| !index.is_empty())).await?;
+                if fixed.is_none() {
+                    unknown.push(
+                        "whether the indexes that logs choose by `index` are allowed".to_owned(),
+                    );
+                }
+                Ok(unknown)
+            }
             Protocol::Syslog(_, client) => client.probe().await.map(|()| Vec::new()),
             Protocol::File(_, file) => file.probe().await.map(|()| Vec::new()),
             Protocol::Stdout(..) => Ok(Vec::new()),
@@ -148,19 +160,54 @@ impl WiredSink {
     fn report(&self, notes: Notes) -> EncodeReport {
         self.truncated.increment(notes.truncated as u64);
         self.ambiguous.increment(notes.ambiguous as u64);
+        self.own_times.count(&self.name, &notes);
         let rejected =
             notes.oversize.into_iter().map(|oversize| (oversize.row, oversize.to_string()));
         EncodeReport { rejected: rejected.collect(), blank: notes.empty.len() }
     }
 }
 
+/// Rows that went out with the time of the log, though `time_field` asks for another.
+struct OwnTimes {
+    missing: Counter,
+    unreadable: Counter,
+    is_told: AtomicBool,
+}
+
+impl OwnTimes {
+    fn new(sink: &str) -> Self {
+        let because =
+            |reason| counter!(OWN_TIME_RECORDS, "sink" => sink.to_owned(), "reason" => reason);
+        let (missing, unreadable) = (because("missing"), because("unreadable"));
+        Self { missing, unreadable, is_told: AtomicBool::new(false) }
+    }
+
+    fn count(&self, sink: &str, notes: &Notes) {
+        let Notes { missing_times: missing, unreadable_times: unreadable, .. } = *notes;
+        if missing + unreadable == 0 {
+            return;
+        }
+        self.missing.increment(missing as u64);
+        self.unreadable.increment(unreadable as u64);
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                sink,
+                missing,
+                unreadable,
+                "logs without a readable time in `time_field` are sent with the time at which SLS has them; \
+                 reported once, counted in {OWN_TIME_RECORDS}"
+            );
+        }
+    }
+}
+
 fn hec_protocol(config: &HecConfig) -> Result<Protocol, Box<dyn std::error::Error>> {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let encoder = hec::Encoder::new(&hec::EncoderSettings {
-        host: text(&config.event_host),
-        source: text(&config.source),
-        sourcetype: text(&config.sourcetype),
-        index: text(&config.index),
+        host: config.event_host.clone(),
+        source: config.source.clone(),
+        sourcetype: config.sourcetype.clone(),
+        index: config.index.clone(),
+        time_field: config.time_field.clone(),
         event_format: config.event_format,
         event_id: config.event_id,
         gzip: config.gzip,
@@ -182,10 +229,12 @@ fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error
         hostname: Some(config.hostname.clone().unwrap_or_else(host_name)),
         app_name: config.app_name.clone(),
         id_element: config.event_id.then(|| ID_ELEMENT.to_owned()),
+        from_log: config.from_log.clone(),
         ..rfc5424::HeaderSettings::default()
     };
     let encoder = syslog::Encoder::new(&syslog::EncoderSettings {
         header: HeaderFormat::Rfc5424(header),
+        time_field: config.time_field.clone(),
         payload: config.payload.clone(),
         framing: config.framing,
         max_message_bytes: config.max_message,

@@ -7,7 +7,7 @@ use forwarder_pipeline::{
     Block, BoxError, Budget, CheckpointStore, LeaseState, Load, Position, Pulled, SafePoint,
     SaveError, Source, SourceLost, Unreadable,
 };
-use forwarder_record::{Batch, Limits, Origin, count_groups};
+use forwarder_record::{Batch, BlockReader, Limits, Origin, count_groups};
 use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
@@ -163,7 +163,8 @@ impl ShardSource {
             };
             let origin = Origin { first_cursor, ..self.origin.clone() };
             let raw_bytes = block.raw_size();
-            let load = load(block, groups, origin, self.limits.clone());
+            let packed = Some(PackedBlock { block, groups, origin, limits: self.limits.clone() });
+            let load = Box::new(BlockLoad { packed, reader: None });
             return Ok(Pulled::Block(Block { load, next, raw_bytes, permit }));
         }
     }
@@ -183,16 +184,46 @@ struct WrongCount {
     found: u64,
 }
 
-/// Decompressing and decoding, for a compute thread.
-fn load(block: forwarder_sls::wire::Block, said: u64, origin: Origin, limits: Limits) -> Load {
-    Box::new(move || {
+/// Decompressing and decoding, for compute threads.
+struct BlockLoad {
+    packed: Option<PackedBlock>,
+    reader: Option<BlockReader>,
+}
+
+/// A block as it was pulled.
+struct PackedBlock {
+    block: forwarder_sls::wire::Block,
+    /// Log groups that it must hold.
+    groups: u64,
+    origin: Origin,
+    limits: Limits,
+}
+
+impl PackedBlock {
+    fn unpack(self) -> Result<BlockReader, Unreadable> {
+        let Self { block, groups: said, origin, limits } = self;
         let bytes = block.unpack().map_err(|cause| Unreadable(Box::new(cause)))?;
         let found = count_groups(&bytes).map_err(|cause| Unreadable(Box::new(cause)))?;
         if found != said {
             return Err(Unreadable(Box::new(WrongCount { said, found })));
         }
-        Batch::decode(bytes, origin, &limits).map_err(|cause| Unreadable(Box::new(cause)))
-    })
+        Ok(BlockReader::new(bytes, origin, limits))
+    }
+}
+
+impl Load for BlockLoad {
+    fn read(&mut self, room: usize) -> Result<Batch, Unreadable> {
+        if let Some(packed) = self.packed.take() {
+            self.reader = Some(packed.unpack()?);
+        }
+        // Absent only after a block that could not be unpacked, which ends its use.
+        let reader = self.reader.as_mut().ok_or_else(|| Unreadable("asked for again".into()))?;
+        Load::read(reader, room)
+    }
+
+    fn advance(&mut self) -> bool {
+        self.reader.as_mut().is_some_and(Load::advance)
+    }
 }
 
 /// Checkpoints of one shard, under one lease.

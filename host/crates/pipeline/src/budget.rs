@@ -26,8 +26,9 @@ impl Budget {
     pub fn new(limit: u64) -> Self {
         let account = Account {
             limit,
-            state: Mutex::new(State { used: 0, growth: ASSUMED_GROWTH }),
+            state: Mutex::new(State { used: 0, growth: ASSUMED_GROWTH, parts: 0 }),
             turn: tokio::sync::Mutex::new(()),
+            turn_of_parts: tokio::sync::Mutex::new(()),
             returned: Notify::new(),
             gauge: meters::in_flight_bytes(),
         };
@@ -53,7 +54,8 @@ impl Budget {
         loop {
             let returned = account.returned.notified();
             if let Some(charged) = account.try_charge(raw_bytes) {
-                return Permit { account: Arc::clone(account), raw: raw_bytes, charged };
+                let account = Arc::clone(account);
+                return Permit { account, raw: raw_bytes, charged, is_part: false };
             }
             waited.get_or_insert(meters::Waiting::since(asked, meters::STAGE_PULL));
             returned.await;
@@ -78,6 +80,8 @@ pub struct Permit {
     account: Arc<Account>,
     raw: u64,
     charged: u64,
+    /// Of a part of a block, beside what the block itself holds.
+    is_part: bool,
 }
 
 impl Permit {
@@ -92,12 +96,51 @@ impl Permit {
     /// Says what the batch really holds now: block, table, overlay and encoded bodies. Later pulls are
     /// charged by the same measure.
     pub fn holds(&mut self, bytes: u64) {
-        if self.raw > 0 {
+        if self.raw > 0 && !self.is_part {
             let growth = bytes as f64 / self.raw as f64;
             let mut state = self.account.state();
             state.growth += (growth.min(MAX_GROWTH) - state.growth) * LEARNING;
         }
         self.charge(bytes);
+    }
+
+    /// Charges what the batch has grown to, if the budget and a half bears it. What it cannot bear is not to be
+    /// held: the batch has to be made smaller, see [`Permit::part`].
+    pub(crate) fn cover(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.charged);
+        let covered = self.account.try_grow(more);
+        self.charged += if covered { more } else { 0 };
+        covered
+    }
+
+    /// Falls back to the block as it was pulled.
+    pub(crate) fn holds_block_only(&mut self) {
+        self.charge(self.raw);
+    }
+
+    /// Waits for the memory that one part of the block may take. In turn, and one part is admitted whatever
+    /// else is held, because blocks that hold their bytes while they wait for their parts would otherwise wait
+    /// for each other. The future may be dropped at any time.
+    pub(crate) async fn part(&self) -> Self {
+        let account = &self.account;
+        let bytes = (account.limit / 8).clamp(LEAST_PART, MOST_PART);
+        let asked = Instant::now();
+        let mut waited = None;
+        let _turn = account.turn_of_parts.lock().await;
+        loop {
+            let returned = account.returned.notified();
+            if account.try_charge_part(bytes) {
+                let account = Arc::clone(account);
+                return Self { account, raw: 0, charged: bytes, is_part: true };
+            }
+            waited.get_or_insert(meters::Waiting::since(asked, meters::STAGE_PULL));
+            returned.await;
+        }
+    }
+
+    /// Size of the block.
+    pub(crate) const fn raw(&self) -> u64 {
+        self.raw
     }
 
     /// Bytes charged for it now.
@@ -113,9 +156,16 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.is_part {
+            self.account.state().parts -= 1;
+        }
         self.charge(0);
     }
 }
+
+/// Least and most memory of one part of a block that has to be divided.
+const LEAST_PART: u64 = 512 << 10;
+const MOST_PART: u64 = 8 << 20;
 
 #[derive(Debug)]
 struct Account {
@@ -123,6 +173,8 @@ struct Account {
     state: Mutex<State>,
     /// Whoever holds it is next. tokio's mutex hands it on in the order of asking.
     turn: tokio::sync::Mutex<()>,
+    /// The same among the parts of divided blocks, which do not wait behind pulls: a pull waits for them.
+    turn_of_parts: tokio::sync::Mutex<()>,
     returned: Notify,
     gauge: Gauge,
 }
@@ -132,6 +184,8 @@ struct State {
     used: u64,
     /// Bytes held per raw byte, as seen lately.
     growth: f64,
+    /// Parts of divided blocks that are held.
+    parts: usize,
 }
 
 /// A block, its table and one body that repeats it: what the first pulls are charged, before we know better.
@@ -166,6 +220,29 @@ impl Account {
         Some(charge)
     }
 
+    /// Growth is a debt that pulls wait for; it is bounded, since many batches may grow at a time.
+    fn try_grow(&self, more: u64) -> bool {
+        let mut state = self.state();
+        let used = state.used.saturating_add(more);
+        if more > 0 && used > self.limit.saturating_add(self.limit / 2) {
+            return false;
+        }
+        state.used = used;
+        self.gauge.increment(more as f64);
+        true
+    }
+
+    fn try_charge_part(&self, bytes: u64) -> bool {
+        let mut state = self.state();
+        if state.parts > 0 && state.used.saturating_add(bytes) > self.limit {
+            return false;
+        }
+        state.parts += 1;
+        state.used = state.used.saturating_add(bytes);
+        self.gauge.increment(bytes as f64);
+        true
+    }
+
     fn recharge(&self, before: u64, now: u64) {
         {
             let mut state = self.state();
@@ -173,7 +250,7 @@ impl Account {
         }
         self.gauge.increment(now as f64 - before as f64);
         if now < before {
-            self.returned.notify_one();
+            self.returned.notify_waiters();
         }
     }
 }

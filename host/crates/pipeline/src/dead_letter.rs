@@ -73,6 +73,14 @@ impl Letter {
         Self::about(RefusedBy::Plugin(Arc::clone(plugin)), batch, row, reason, fields)
     }
 
+    /// Memory it takes, approximately.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let field = |(key, value, _): &(String, String, Format)| {
+            size_of::<(String, String, Format)>() + key.capacity() + value.capacity()
+        };
+        size_of::<Self>() + self.reason.len() + self.fields.iter().map(field).sum::<usize>()
+    }
+
     fn about(
         refused_by: RefusedBy,
         batch: &Batch,

@@ -13,7 +13,7 @@ use crate::budget::Budget;
 use crate::deliver::{Piece, Written};
 use crate::lease::{Bell, Gate};
 use crate::ledger::Ledger;
-use crate::plan::Cargo;
+use crate::plan::{Cargo, Charge};
 use crate::position::{Position, ShardId};
 
 /// A shard whose rows are already encoded.
@@ -43,7 +43,8 @@ impl Shard {
         let ticket = self.ledger.open(Position::new("next"));
         let share = ticket.share(rows.len());
         ticket.seal();
-        Piece::whole(Cargo::new(batch, permit, slot), written, share, Arc::clone(&self.gate))
+        let cargo = Cargo::new(batch, Arc::new(Charge::new(permit, slot)), None);
+        Piece::whole(Arc::new(cargo), written, share, Arc::clone(&self.gate))
     }
 
     pub(crate) fn abandoned(&self) -> usize {

@@ -22,7 +22,7 @@ use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
 use crate::route::Routes;
-use crate::seams::{Halt, Load, Outcome, Rejected, Transform, Unreadable};
+use crate::seams::{EncodeReport, Halt, Load, Outcome, Rejected, Transform, Unreadable};
 use crate::shelf::Shelf;
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
@@ -40,13 +40,26 @@ impl Proof for Filtered {
 #[derive(Debug)]
 pub(crate) struct Cargo {
     pub(crate) batch: Batch,
-    _permit: Permit,
-    _slot: OwnedSemaphorePermit,
+    _block: Arc<Charge>,
+    _part: Option<Permit>,
 }
 
 impl Cargo {
-    pub(crate) fn new(batch: Batch, permit: Permit, slot: OwnedSemaphorePermit) -> Arc<Self> {
-        Arc::new(Self { batch, _permit: permit, _slot: slot })
+    pub(crate) const fn new(batch: Batch, block: Arc<Charge>, part: Option<Permit>) -> Self {
+        Self { batch, _block: block, _part: part }
+    }
+}
+
+/// What a pulled block is charged, until everything of it is settled.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    permit: Permit,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Charge {
+    pub(crate) const fn new(permit: Permit, slot: OwnedSemaphorePermit) -> Self {
+        Self { permit, _slot: slot }
     }
 }
 
@@ -79,14 +92,60 @@ impl PluginWatches {
 
 /// A pulled block with what was admitted for it, ready for the compute stage.
 pub(crate) struct Intake {
-    pub(crate) load: Load,
-    pub(crate) permit: Permit,
-    pub(crate) slot: OwnedSemaphorePermit,
+    pub(crate) load: Box<dyn Load>,
+    pub(crate) charge: Charge,
 }
+
+/// What the compute stage made of a block, or of a part of it.
+pub(crate) enum Made {
+    /// Its rows have their destinations.
+    Plan(Plan),
+    /// As a whole it would take more memory than there is: to be made part by part.
+    TooLarge(Rest),
+}
+
+/// What is still to be read of a block.
+pub(crate) struct Rest {
+    load: Box<dyn Load>,
+    block: Arc<Charge>,
+    /// Size of the block, unless it was counted with an earlier part.
+    raw_bytes: usize,
+}
+
+impl Rest {
+    /// Waits for the memory that the next part may take.
+    pub(crate) async fn admit(self) -> Part {
+        let permit = self.block.permit.part().await;
+        Part { rest: self, permit }
+    }
+}
+
+/// A part of a block with what was admitted for it, ready for the compute stage.
+pub(crate) struct Part {
+    rest: Rest,
+    permit: Permit,
+}
+
+/// Most bytes of table and text that are made of a block in one go, before it is known whether the budget bears
+/// them: what blocks of ordinary logs come to, and no more than a few of the largest for each thread.
+const fn room_of_block(raw_bytes: u64) -> usize {
+    const TIMES_THE_BLOCK: usize = 6;
+    const FLOOR: usize = 64 << 10;
+    const CEILING: usize = 16 << 20;
+    let room = (raw_bytes as usize).saturating_mul(TIMES_THE_BLOCK).saturating_add(FLOOR);
+    if room < CEILING { room } else { CEILING }
+}
+
+/// Text of the rows that are encoded between two looks at the memory they take. Escaping may multiply it by seven.
+const TEXT_PER_LOOK: usize = 1 << 20;
 
 /// Every row of a batch with its destination.
 pub(crate) struct Plan {
     cargo: Arc<Cargo>,
+    /// Size of the block, decompressed; with its first part only.
+    raw_bytes: usize,
+    /// What follows in the same block.
+    rest: Option<Rest>,
     /// Per sink that gets any: its number and its encoded rows.
     written: Vec<(usize, Arc<Written>)>,
     /// Rows dropped on purpose: by plugins, by rules, or because nothing is left in them.
@@ -149,57 +208,64 @@ impl Fault {
 }
 
 impl Plan {
-    /// The compute job: makes a batch of the block and a plan for the batch.
+    /// The compute job: makes a batch of the block and a plan for the batch. If that takes more memory than the
+    /// budget bears, nothing is kept of it.
     pub(crate) fn make(
         intake: Intake,
         transform: &mut dyn Transform,
         to: &Destinations,
-    ) -> Result<Self, Fault> {
-        let Intake { load, mut permit, slot } = intake;
-        let mut batch = load()?;
-        let outcome = transform.apply(&mut batch)?;
-        batch.end_pass();
-        check(&batch, &outcome)?;
-        let by_plugin = per_plugin(&outcome);
-        let refused = outcome.rejected.into_iter();
-        let mut letters: Vec<_> = refused
-            .map(|Rejected { row, plugin, reason }| {
-                Letter::from_plugin(&plugin, &batch, row, reason)
-            })
-            .collect();
-
-        let assigned = to.routes.assign(&batch);
-        let mut filtered = outcome.dropped + assigned.nowhere;
-        let (mut written, mut unsent) = (Vec::new(), Vec::new());
-        let mut held = batch.held_bytes();
-        for (number, (rows, queue)) in assigned.per_sink.into_iter().zip(&to.sinks).enumerate() {
-            if rows.is_empty() {
-                continue;
-            }
-            let encoded = encode(queue, &to.shelf, &batch, &rows, &mut letters)?;
-            filtered += encoded.blank;
-            held += encoded.rows.held_bytes();
-            let (given, unfit, blank) = (rows.len(), encoded.unfit, encoded.blank);
-            unsent.push(Unsent { number, given, unfit, blank });
-            written.push((number, Arc::new(encoded.rows)));
+    ) -> Result<Made, Fault> {
+        let Intake { mut load, mut charge } = intake;
+        let batch = load.read(room_of_block(charge.permit.raw()))?;
+        let raw_bytes = batch.raw_bytes();
+        let made = Draft::make(batch, transform, to, |held| charge.permit.cover(held as u64))?;
+        let Some(draft) = made else {
+            charge.permit.holds_block_only();
+            return Ok(Made::TooLarge(Rest { load, block: Arc::new(charge), raw_bytes }));
+        };
+        if load.advance() {
+            charge.permit.cover(draft.held as u64);
+            let block = Arc::new(charge);
+            let rest = Rest { load, block: Arc::clone(&block), raw_bytes: 0 };
+            return Ok(Made::Plan(draft.plan(block, None, raw_bytes, Some(rest))));
         }
-        permit.holds(held as u64);
-        let cargo = Cargo::new(batch, permit, slot);
-        Ok(Self { cargo, written, filtered, letters, by_plugin, unsent })
+        charge.permit.holds(draft.held as u64);
+        Ok(Made::Plan(draft.plan(Arc::new(charge), None, raw_bytes, None)))
     }
 
-    /// Logs that the block held.
+    /// The same for a part of a block that has to be divided.
+    pub(crate) fn make_part(
+        part: Part,
+        transform: &mut dyn Transform,
+        to: &Destinations,
+    ) -> Result<Made, Fault> {
+        let Part { rest: Rest { mut load, block, raw_bytes }, mut permit } = part;
+        // Its text is written out once for each sink at most.
+        let room = permit.charged() as usize / (to.sinks.len() + 1);
+        let batch = load.read(room)?;
+        let shared = batch.raw_bytes();
+        let Some(draft) = Draft::make(batch, transform, to, |_| true)? else {
+            return Ok(Made::TooLarge(Rest { load, block, raw_bytes }));
+        };
+        permit.holds(draft.held.saturating_sub(shared) as u64);
+        let rest = load.advance();
+        let rest = rest.then(|| Rest { load, block: Arc::clone(&block), raw_bytes: 0 });
+        Ok(Made::Plan(draft.plan(block, Some(permit), raw_bytes, rest)))
+    }
+
+    /// Logs that were read.
     pub(crate) fn pulled_rows(&self) -> usize {
         self.cargo.batch.pulled_rows()
     }
 
-    /// Size of the block, decompressed.
-    pub(crate) fn raw_bytes(&self) -> usize {
-        self.cargo.batch.raw_bytes()
+    /// Size of the block, decompressed; nothing if an earlier part of it has told.
+    pub(crate) const fn raw_bytes(&self) -> usize {
+        self.raw_bytes
     }
 
     /// Splits the ticket, queues each sink's rows and writes the dead letters. Returns when all of it is
-    /// handed over. The future may be dropped: what was not handed over is then not settled.
+    /// handed over: the ticket and what follows in the block, if there is more. The future may be dropped: what
+    /// was not handed over is then not settled.
     ///
     /// # Errors
     ///
@@ -209,9 +275,9 @@ impl Plan {
         ticket: Ticket,
         gate: &Arc<Gate>,
         to: &Destinations,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<(Ticket, Rest)>, Fault> {
         self.admit_refusals(to)?;
-        let Self { cargo, written, filtered, letters, .. } = self;
+        let Self { cargo, written, filtered, letters, rest, .. } = self;
         ticket.share(filtered).settle(Filtered(()));
         let share = ticket.share(letters.len());
         let burial = Burial { letters, share, gate: Arc::clone(gate) };
@@ -223,12 +289,18 @@ impl Plan {
                 queue.put(Piece::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate)))
             })
             .collect();
-        ticket.seal();
+        let following = match rest {
+            Some(rest) => Some((ticket, rest)),
+            None => {
+                ticket.seal();
+                None
+            }
+        };
         drop(cargo);
         // Side by side, so that a sink that takes nothing does not keep this batch from the others.
         join_all(queued).await;
         to.office.bury(vec![burial]).await;
-        Ok(())
+        Ok(following)
     }
 
     fn admit_refusals(&self, to: &Destinations) -> Result<(), Fault> {
@@ -273,6 +345,94 @@ impl Plan {
     }
 }
 
+/// A plan whose memory has not been charged for yet.
+struct Draft {
+    batch: Batch,
+    written: Vec<(usize, Arc<Written>)>,
+    filtered: usize,
+    letters: Vec<Letter>,
+    by_plugin: Vec<(Arc<str>, usize, usize)>,
+    unsent: Vec<Unsent>,
+    /// Bytes of all of it.
+    held: usize,
+}
+
+impl Draft {
+    /// Transforms, routes and encodes. `bears` is asked with all bytes held, at every step that adds some; nothing
+    /// comes of it once it says no.
+    fn make(
+        mut batch: Batch,
+        transform: &mut dyn Transform,
+        to: &Destinations,
+        mut bears: impl FnMut(usize) -> bool,
+    ) -> Result<Option<Self>, Fault> {
+        if !bears(batch.held_bytes()) {
+            return Ok(None);
+        }
+        let outcome = transform.apply(&mut batch)?;
+        batch.end_pass();
+        check(&batch, &outcome)?;
+        let by_plugin = per_plugin(&outcome);
+        let refused = outcome.rejected.into_iter();
+        let letters = refused.map(|Rejected { row, plugin, reason }| {
+            Letter::from_plugin(&plugin, &batch, row, reason)
+        });
+        let letters = letters.collect();
+        let assigned = to.routes.assign(&batch);
+        let held = batch.held_bytes();
+        let mut draft = Self {
+            batch,
+            written: Vec::new(),
+            filtered: outcome.dropped + assigned.nowhere,
+            letters,
+            by_plugin,
+            unsent: Vec::new(),
+            held,
+        };
+        for (number, (rows, queue)) in assigned.per_sink.into_iter().zip(&to.sinks).enumerate() {
+            if !rows.is_empty() && !draft.encode(number, queue, &to.shelf, &rows, &mut bears)? {
+                return Ok(None);
+            }
+        }
+        draft.held += draft.letters.iter().map(Letter::held_bytes).sum::<usize>();
+        Ok(bears(draft.held).then_some(draft))
+    }
+
+    /// Adds the rows as one sink writes them; `false` if there is no room for them.
+    fn encode(
+        &mut self,
+        number: usize,
+        queue: &SinkQueue,
+        shelf: &Arc<Shelf>,
+        rows: &[RowIx],
+        mut bears: impl FnMut(usize) -> bool,
+    ) -> Result<bool, Fault> {
+        let Self { batch, letters, held, .. } = self;
+        let bears = |bytes: usize| bears(*held + bytes);
+        let Some(encoded) = encode(queue, shelf, batch, rows, letters, bears)? else {
+            return Ok(false);
+        };
+        self.filtered += encoded.blank;
+        self.held += encoded.rows.held_bytes();
+        let (given, unfit, blank) = (rows.len(), encoded.unfit, encoded.blank);
+        self.unsent.push(Unsent { number, given, unfit, blank });
+        self.written.push((number, Arc::new(encoded.rows)));
+        Ok(true)
+    }
+
+    fn plan(
+        self,
+        block: Arc<Charge>,
+        part: Option<Permit>,
+        raw_bytes: usize,
+        rest: Option<Rest>,
+    ) -> Plan {
+        let Self { batch, written, filtered, letters, by_plugin, unsent, .. } = self;
+        let cargo = Arc::new(Cargo::new(batch, block, part));
+        Plan { cargo, raw_bytes, rest, written, filtered, letters, by_plugin, unsent }
+    }
+}
+
 /// Compares what plugins said with what they did.
 fn check(batch: &Batch, outcome: &Outcome) -> Result<(), Fault> {
     let gone = (batch.pulled_rows() + outcome.emitted).saturating_sub(batch.live_rows());
@@ -300,17 +460,27 @@ struct Encoding {
     unfit: usize,
 }
 
+/// Writes the rows for one sink; nothing if `bears`, asked with the bytes so far, says that it is too much.
 fn encode(
     queue: &SinkQueue,
     shelf: &Arc<Shelf>,
     batch: &Batch,
     rows: &[RowIx],
     letters: &mut Vec<Letter>,
-) -> Result<Encoding, Fault> {
+    mut bears: impl FnMut(usize) -> bool,
+) -> Result<Option<Encoding>, Fault> {
     let mut out = Encoded::default();
     // Bodies repeat most of what was pulled: one allocation for the rows at hand.
-    out.bytes = shelf.take(batch.raw_bytes() / batch.pulled_rows().max(1) * rows.len());
-    let report = queue.sink().encode(batch, rows, &mut out);
+    out.bytes = shelf.take(batch.text_bytes() / batch.pulled_rows().max(1) * rows.len());
+    let mut report = EncodeReport::default();
+    for rows in looks(batch, rows) {
+        let EncodeReport { rejected, blank } = queue.sink().encode(batch, rows, &mut out);
+        report.rejected.extend(rejected);
+        report.blank += blank;
+        if !bears(out.bytes.len()) {
+            return Ok(None);
+        }
+    }
     if out.is_overfull() {
         return Err(Fault::Overfull { sink: Arc::clone(queue.name()), raw: batch.raw_bytes() });
     }
@@ -323,5 +493,26 @@ fn encode(
     let sink = queue.name();
     let refused = report.rejected.into_iter();
     letters.extend(refused.map(|(row, reason)| Letter::from_sink(sink, batch, row, reason)));
-    Ok(Encoding { rows: Written::new(shelf.lend(bytes), ends, encoded), blank, unfit })
+    Ok(Some(Encoding { rows: Written::new(shelf.lend(bytes), ends, encoded), blank, unfit }))
+}
+
+/// The rows in runs of [`TEXT_PER_LOOK`]; mostly one.
+fn looks<'r>(batch: &Batch, rows: &'r [RowIx]) -> impl Iterator<Item = &'r [RowIx]> {
+    let all_at_once = batch.text_bytes() <= TEXT_PER_LOOK;
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let mut text = 0;
+        let fits = |ix: &&RowIx| {
+            text += batch.row_text_bytes(**ix);
+            text <= TEXT_PER_LOOK
+        };
+        let run = match all_at_once {
+            true => left.len(),
+            false => left.iter().take_while(fits).count(),
+        };
+        let run = run.max(1);
+        let (run, rest) = left.split_at_checked(run)?;
+        left = rest;
+        Some(run)
+    })
 }

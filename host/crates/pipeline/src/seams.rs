@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forwarder_record::{Batch, Encoded, RowIx};
+use forwarder_record::{Batch, BlockReader, Encoded, RowIx};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
@@ -48,8 +48,8 @@ pub enum Pulled {
 
 /// A pulled block that has not been looked into.
 pub struct Block {
-    /// Decompresses and decodes; called once, on a compute thread.
-    pub load: Load,
+    /// Decompresses and decodes, on compute threads.
+    pub load: Box<dyn Load>,
     /// Where to pull from once this block is settled.
     pub next: Position,
     /// Size when decompressed, as the server declared it.
@@ -58,8 +58,29 @@ pub struct Block {
     pub permit: Permit,
 }
 
-/// The work that makes a batch of a block.
-pub type Load = Box<dyn FnOnce() -> Result<Batch, Unreadable> + Send>;
+/// The work that makes batches of a block.
+pub trait Load: Send {
+    /// Makes a batch of what is next: all that is left of the block, or as many logs of it as come to about `room`
+    /// bytes of table and text, and at least one. Asked again, it reads from the same place.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] at the first call if any part of the block is.
+    fn read(&mut self, room: usize) -> Result<Batch, Unreadable>;
+
+    /// Goes on behind what was read last; `false` if that was the end of the block.
+    fn advance(&mut self) -> bool;
+}
+
+impl Load for BlockReader {
+    fn read(&mut self, room: usize) -> Result<Batch, Unreadable> {
+        Self::read(self, room).map_err(|cause| Unreadable(Box::new(cause)))
+    }
+
+    fn advance(&mut self) -> bool {
+        Self::advance(self)
+    }
+}
 
 impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

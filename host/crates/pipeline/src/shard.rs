@@ -27,7 +27,7 @@ use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
 use crate::lease::{Bell, Gate, LeaseState, Passage};
 use crate::ledger::{Ledger, Standing, Ticket};
-use crate::plan::{Destinations, Fault, Intake, Plan};
+use crate::plan::{Charge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
 use crate::position::{Position, ShardId};
 use crate::seams::{Block, BoxError, CheckpointStore, Pulled, Source, SourceLost, Transform};
 
@@ -183,7 +183,7 @@ struct Planned {
     /// Where it was pulled from.
     at: Option<Position>,
     ticket: Ticket,
-    plan: Pending<Result<Plan, Fault>>,
+    made: Pending<Result<Made, Fault>>,
 }
 
 /// What a run cannot get past, and where it was pulled from.
@@ -328,15 +328,15 @@ impl Line {
                     debug!(raw_bytes, %next, "pulled");
                     let at = at.replace(next.clone());
                     let ticket = self.ledger.open(next);
-                    let intake = Intake { load, permit, slot };
+                    let intake = Intake { load, charge: Charge::new(permit, slot) };
                     let to = Arc::clone(&self.station.destinations);
                     // What is logged on the compute thread names source and shard as well.
                     let span = Span::current();
                     let job = move |transform: &mut dyn Transform| {
                         span.in_scope(|| Plan::make(intake, transform, &to))
                     };
-                    let plan = self.lane.submit(job).await;
-                    if planned.send(Planned { at, ticket, plan }).await.is_err() {
+                    let made = self.lane.submit(job).await;
+                    if planned.send(Planned { at, ticket, made }).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -346,23 +346,46 @@ impl Line {
 
     /// Carries plans out in the order of their blocks.
     async fn forward(&self, mut plans: mpsc::Receiver<Planned>) -> Result<(), Obstacle> {
-        while let Some(Planned { at, ticket, plan }) = plans.recv().await {
-            if let Err(fault) = self.carry_out(ticket, plan).await {
+        while let Some(Planned { at, ticket, made }) = plans.recv().await {
+            if let Err(fault) = self.forward_block(ticket, made).await {
                 return Err(Obstacle { at, fault });
             }
         }
         Ok(())
     }
 
-    async fn carry_out(
+    /// Carries out the plan of one block, or of one part of it after the other.
+    async fn forward_block(
         &self,
         ticket: Ticket,
-        plan: Pending<Result<Plan, Fault>>,
+        made: Pending<Result<Made, Fault>>,
     ) -> Result<(), Fault> {
-        let plan = plan.result().await??;
+        let mut next = Some((ticket, made.result().await??));
+        while let Some((ticket, made)) = next.take() {
+            let rest = match made {
+                Made::Plan(plan) => self.carry_out(plan, ticket).await?,
+                Made::TooLarge(rest) => Some((ticket, rest)),
+            };
+            if let Some((ticket, rest)) = rest {
+                next = Some((ticket, self.make_part(rest.admit().await).await?));
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, plan: Plan, ticket: Ticket) -> Result<Option<(Ticket, Rest)>, Fault> {
         self.ledger.meters().pulled_records.increment(plan.pulled_rows() as u64);
         self.ledger.meters().pulled_bytes.increment(plan.raw_bytes() as u64);
         plan.carry_out(ticket, &self.gate, &self.station.destinations).await
+    }
+
+    async fn make_part(&self, part: Part) -> Result<Made, Fault> {
+        let to = Arc::clone(&self.station.destinations);
+        let span = Span::current();
+        let job = move |transform: &mut dyn Transform| {
+            span.in_scope(|| Plan::make_part(part, transform, &to))
+        };
+        self.lane.submit(job).await.result().await?
     }
 
     /// Decides whether what a run cannot get past is worth another pull, or needs somebody.

@@ -9,11 +9,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::decode::{DecodeError, Limits};
+use crate::decode::{DecodeError, Limits, Place};
 use crate::keys::{KeyId, Keys};
 use crate::origin::{Origin, Time};
 use crate::row::Row;
 use crate::text::{Range, Span, Text};
+
+/// What a field name occupies beside its text, with the tables that decoders and sinks keep per name.
+const KEY_BYTES: usize = 64;
 
 /// How a value is shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +53,8 @@ pub struct Batch {
     pub(crate) label_numbers: HashMap<Box<str>, u32>,
     /// Rows added in the present pass, each with the row it follows; see [`Batch::end_pass`].
     pub(crate) emitted: Vec<(RowIx, RowIx)>,
+    /// See [`Batch::text_bytes`].
+    pub(crate) text_bytes: usize,
 }
 
 impl Batch {
@@ -61,7 +66,29 @@ impl Batch {
     /// The bytes are malformed or exceed `limits`. Nothing is skipped: a block that cannot be read whole is
     /// not read at all.
     pub fn decode(block: Bytes, origin: Origin, limits: &Limits) -> Result<Self, DecodeError> {
-        crate::decode::decode(block, origin, limits)
+        let (batch, _) =
+            crate::decode::decode(&block, origin, limits, Place::default(), usize::MAX)?;
+        Ok(batch)
+    }
+
+    /// Reads the logs of a block from a place on (the default is its start), as many as come to about `room`
+    /// bytes of table and text, and at least one. Returns where the next part begins, if there is more.
+    ///
+    /// A small block can unfold to much, since its tags are repeated in each of its logs, and an encoder
+    /// repeats all of their text: this is how no more of it exists at a time than was planned for. A row's number in the group and its id do
+    /// not depend on how a block is divided. The limits hold for all parts together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::decode`], for this part: what follows it has not been looked at.
+    pub fn decode_part(
+        block: &Bytes,
+        origin: Origin,
+        limits: &Limits,
+        from: Place,
+        room: usize,
+    ) -> Result<(Self, Option<Place>), DecodeError> {
+        crate::decode::decode(block, origin, limits, from, room)
     }
 
     /// Where the batch was pulled from.
@@ -78,7 +105,29 @@ impl Batch {
     pub fn held_bytes(&self) -> usize {
         let table = size_of::<CellData>() * self.cells.capacity()
             + (size_of::<RowData>() + size_of::<RowIx>()) * self.rows.capacity();
-        self.raw_bytes() + table + self.text.arena_bytes()
+        let groups: usize = self.groups.iter().map(GroupData::held_bytes).sum();
+        self.raw_bytes() + table + groups + KEY_BYTES * self.keys.len() + self.text.arena_bytes()
+    }
+
+    /// Bytes of the logs as they were pulled, with topic, source and tags counted in each log they belong to:
+    /// what the text of all rows comes to when it is written out.
+    pub const fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// The same for one row, with what plugins added to it.
+    pub fn row_text_bytes(&self, ix: RowIx) -> usize {
+        let row = self.row_data(ix);
+        let shared = self.groups.get(row.group as usize).map_or(0, |group| group.shared_bytes);
+        row.log.len as usize + row.added_bytes as usize + shared
+    }
+
+    /// Bytes in use of the table, its names and the side arena.
+    pub(crate) fn table_bytes(&self) -> usize {
+        size_of::<CellData>() * self.cells.len()
+            + (size_of::<RowData>() + size_of::<RowIx>()) * self.rows.len()
+            + KEY_BYTES * self.keys.len()
+            + self.text.arena_len()
     }
 
     /// Logs that were pulled, dropped and rejected ones included, emitted ones not.
@@ -257,8 +306,18 @@ impl RowData {
 /// A log group: what its logs share.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupData {
+    /// Number of the group in the block; groups without logs count.
+    pub(crate) number: u32,
     pub(crate) topic: Span,
     pub(crate) source: Span,
     /// `__topic__`, `__source__` and the tags, ready to be put in front of each log's own fields.
     pub(crate) shared: Vec<CellData>,
+    /// Bytes of their names and values.
+    pub(crate) shared_bytes: usize,
+}
+
+impl GroupData {
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<CellData>() * self.shared.capacity()
+    }
 }

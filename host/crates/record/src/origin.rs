@@ -94,19 +94,6 @@ impl Time {
     /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
     pub const MAX_SECONDS: u64 = 253_402_300_799;
 
-    /// Reads decimal seconds with up to nine digits of fraction, as a plugin may write into `__time__`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
-            return None;
-        }
-        let seconds: u64 = whole.parse().ok().filter(|&seconds| seconds <= Self::MAX_SECONDS)?;
-        let scale = 10u32.pow(9 - fraction.len() as u32);
-        let nanos = fraction.parse::<u32>().ok()? * scale;
-        Some(Self { seconds, nanos })
-    }
-
     /// Nanoseconds since the epoch; times after the year 2554 saturate.
     pub const fn as_nanos(self) -> u64 {
         self.seconds.saturating_mul(1_000_000_000).saturating_add(self.nanos as u64)
@@ -116,17 +103,6 @@ impl Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_exactly_or_not_at_all() {
-        let time = |seconds, nanos| Some(Time { seconds, nanos });
-        assert_eq!(Time::parse("1767323045"), time(1_767_323_045, 0));
-        assert_eq!(Time::parse("1767323045.5"), time(1_767_323_045, 500_000_000));
-        assert_eq!(Time::parse("0.000000001"), time(0, 1));
-        for bad in ["", "-1", "1.", ".5", "1e3", " 1", "1.1234567890", "253402300800", "１"] {
-            assert_eq!(Time::parse(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn an_id_names_the_place_and_the_emission() {

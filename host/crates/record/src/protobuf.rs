@@ -51,6 +51,12 @@ impl<'a> Reader<'a> {
         Self { bytes, at: range.start as usize }
     }
 
+    /// Where the next field begins in the block.
+    #[inline]
+    pub(crate) const fn offset(&self) -> u32 {
+        self.at as u32
+    }
+
     /// The next field, or `None` at the end of the message.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Malformed> {

@@ -91,7 +91,8 @@ impl<'a> Row<'a> {
         let root = self.batch.row_data(self.root(|ordinal| ordinals.push(ordinal)));
         let origin = &self.batch.origin;
         let Some(first_cursor) = origin.first_cursor else { return false };
-        let cursor = first_cursor.wrapping_add(root.group.into());
+        let group = self.batch.groups.get(root.group as usize).map_or(0, |group| group.number);
+        let cursor = first_cursor.wrapping_add(group.into());
         EventId::write(id, origin, cursor, root.row_in_group, ordinals.iter().rev());
         true
     }

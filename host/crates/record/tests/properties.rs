@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
-use forwarder_record::{Batch, Edits, Format, Limits, Origin, SliceLimits, Values, json};
+use forwarder_record::{
+    Batch, BlockReader, Edits, Format, Limits, Origin, SliceLimits, Values, json,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -154,6 +156,44 @@ proptest! {
         let originals: Vec<_> = batch.rows().map(|row| row.original()).collect();
         prop_assert_eq!(&cells, &expected);
         prop_assert_eq!(&originals, &expected);
+    }
+
+    #[test]
+    fn a_block_in_parts_has_the_same_rows_with_the_same_ids(
+        groups in vec(group(), 0..5), room in 0usize..4_000,
+    ) {
+        let encoded: Vec<Vec<u8>> = groups.iter().map(LogGroup::encode).collect();
+        let block = Bytes::from(log_group_list(encoded.iter().map(Vec::as_slice)));
+        let origin = Origin { first_cursor: Some(7), ..Origin::default() };
+        let whole = Batch::decode(block.clone(), origin.clone(), &Limits::default()).unwrap();
+        let ids = |batch: &Batch| batch.rows().map(|row| row.id().unwrap()).collect::<Vec<_>>();
+
+        let mut reader = BlockReader::new(block, origin, Limits::default());
+        let (mut found, mut found_ids) = (Vec::new(), Vec::new());
+        loop {
+            let again = rows(&reader.read(usize::MAX).unwrap()).len();
+            let part = reader.read(room).unwrap();
+            prop_assert!(part.pulled_rows() <= again, "it reads from the same place");
+            found.extend(rows(&part));
+            found_ids.extend(ids(&part));
+            if !reader.advance() {
+                break;
+            }
+            prop_assert!(part.pulled_rows() > 0);
+        }
+        prop_assert_eq!(found, rows(&whole));
+        prop_assert_eq!(found_ids, ids(&whole));
+    }
+
+    #[test]
+    fn nothing_is_read_of_a_block_that_cannot_be_read_whole(
+        groups in vec(group(), 1..4), room in 0usize..2_000,
+    ) {
+        let encoded: Vec<Vec<u8>> = groups.iter().map(LogGroup::encode).collect();
+        let mut block = log_group_list(encoded.iter().map(Vec::as_slice));
+        block.extend_from_slice(b"\x0a\x7f");
+        let mut reader = BlockReader::new(Bytes::from(block), Origin::default(), Limits::default());
+        prop_assert!(reader.read(room).is_err());
     }
 
     #[test]

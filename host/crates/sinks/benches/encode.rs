@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, Edits, Encoded, Limits, Origin, RowIx, SliceLimits};
-use forwarder_sinks::{file, hec, syslog};
+use forwarder_sinks::{Template, file, hec, syslog};
 use rustix::time::{ClockId, clock_gettime};
 
 /// A load balancer's access log: 24 fields, about 750 bytes.
@@ -125,9 +125,9 @@ fn encoders(corpus: &str, batch: &Batch) {
     };
     let hec = |event_id, event_format| {
         hec::Encoder::new(&hec::EncoderSettings {
-            source: "sls".into(),
-            sourcetype: "aliyun:audit".into(),
-            index: "cloud_audit".into(),
+            source: Template::fixed("sls"),
+            sourcetype: Template::fixed("aliyun:audit"),
+            index: Template::fixed("cloud_audit"),
             event_format,
             event_id,
             ..hec::EncoderSettings::default()

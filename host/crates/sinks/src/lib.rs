@@ -18,10 +18,12 @@ mod outcome;
 mod reload;
 mod stamp;
 pub mod syslog;
+mod template;
 mod tls;
 
 pub use body::Body;
 pub use notes::{Notes, Oversize};
 pub use outcome::{Cause, MAX_RETRY_AFTER, Outcome};
 pub use rustls_pki_types::ServerName;
+pub use template::{BadTemplate, FieldPath, Template};
 pub use tls::{BadFingerprint, Fingerprint, Identity, MinVersion, TlsError, TlsSettings, Verify};

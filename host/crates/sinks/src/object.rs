@@ -3,7 +3,7 @@
 //! The hot path of most deployments. Each cell costs one copy of its key's ready-made form, one pass
 //! over its value and one closing quote; nothing is allocated per cell or per row.
 
-use forwarder_record::json::escape_into;
+use forwarder_record::json::{escape_into, push_verbatim};
 use forwarder_record::{Batch, Cell, Format, KeyId, Row};
 
 /// Fields that say when the log was written. They travel as the event's time, not as part of it, as in
@@ -118,11 +118,11 @@ fn key_form(form: &mut Vec<u8>, key: &str) {
     form.extend_from_slice(b"\":\"");
 }
 
-/// Appends checked JSON. Between tokens a line break may as well be a space (RFC 8259 §2), and inside a
+/// Appends checked JSON. What may stand raw inside a string and is not seen is escaped. Between tokens a line break may as well be a space (RFC 8259 §2), and inside a
 /// string it cannot stand raw.
 fn push_json(out: &mut Vec<u8>, json: &str, lines: Lines) {
     let start = out.len();
-    out.extend_from_slice(json.as_bytes());
+    push_verbatim(out, json);
     if lines == Lines::Single && memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
         for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
             *byte = b' ';

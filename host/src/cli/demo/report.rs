@@ -8,6 +8,7 @@ use forwarder_receivers::Ids;
 
 use super::exhibits::Exhibit;
 use super::stage::{Stage, shards};
+use crate::printable::printable;
 
 /// Longest text of a log that is shown.
 const WIDTH: usize = 420;
@@ -156,8 +157,9 @@ pub(super) fn exhibit(exhibit: &Exhibit) -> String {
 }
 
 fn shortened(text: &str) -> String {
+    let text = printable(text);
     match text.char_indices().nth(WIDTH) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
+        None => text.into_owned(),
     }
 }

@@ -25,7 +25,9 @@
 //! `eventName`, `eventRW` and what is lifted are looked up in the first of `fields`. A path is the names of
 //! members and indexes of arrays with dots between; where a name holds a dot, write a list:
 //! `lift = { bucket = ["referencedResources", "ACS::OSS::Bucket", "0"] }`. Lifted strings are sent as
-//! text, anything else as its JSON text.
+//! text, anything else as its JSON text. What is lifted into `__time__` becomes the time of the event, for all sinks:
+//! `lift = { "__time__" = "eventTime" }`; a log in which it is not a time becomes a dead letter. The setting
+//! `time_field` of a sink keeps the log's own time there instead.
 //!
 //! Text that is not JSON stays text: the log goes on and the forwarder counts it, field by field. Where
 //! names are looked up, the plugin also says once in the log that events without a name were seen.

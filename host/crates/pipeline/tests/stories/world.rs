@@ -12,10 +12,10 @@ use forwarder_pipeline::{
     DeliverySettings, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts,
     Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner, SafePoint,
     SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost, Transform,
-    TransformFactory, Unreadable, Verdict,
+    TransformFactory, Verdict,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
-use forwarder_record::{Batch, Encoded, Limits, Origin, RowIx, RowState};
+use forwarder_record::{Batch, BlockReader, Encoded, Limits, Origin, RowIx, RowState};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -305,11 +305,8 @@ pub(crate) fn pulled(
         shard,
         first_cursor: Some(u64::from(position) * 1_000),
     };
-    let load = Box::new(move || {
-        let batch = Batch::decode(block, origin, &Limits::default());
-        assert_eq!(batch.is_ok(), readable);
-        batch.map_err(|error| Unreadable(error.into()))
-    });
+    assert_eq!(Batch::decode(block.clone(), origin.clone(), &Limits::default()).is_ok(), readable);
+    let load = Box::new(BlockReader::new(block, origin, Limits::default()));
     Block { load, next: Position::new(position.to_string()), raw_bytes, permit }
 }
 

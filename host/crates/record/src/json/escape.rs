@@ -2,19 +2,53 @@
 
 use std::borrow::Cow;
 
-/// Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and control characters are escaped,
-/// everything else is copied in runs as long as possible.
+/// Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and characters that are not seen
+/// ([`is_unseen`]) are escaped, everything else is copied in runs as long as possible.
 #[inline]
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     loop {
-        let clean = clean_prefix(rest);
-        let (run, tail) = rest.split_at_checked(clean).unwrap_or((rest, &[]));
-        out.extend_from_slice(run);
-        let Some((&byte, after)) = tail.split_first() else { return };
-        push_escaped(out, byte);
-        rest = after;
+        let clean = clean_prefix(rest.as_bytes());
+        let Some((run, tail)) = rest.split_at_checked(clean) else { return };
+        out.extend_from_slice(run.as_bytes());
+        let mut chars = tail.chars();
+        let Some(found) = chars.next() else { return };
+        push_escaped(out, found);
+        rest = chars.as_str();
     }
+}
+
+/// Appends valid JSON as it is, but for characters inside its strings that are not seen and may stand raw
+/// there: they are escaped, which changes no value. White space between tokens stays.
+#[inline]
+pub fn push_verbatim(out: &mut Vec<u8>, json: &str) {
+    // Nothing of the kind is in plain ASCII, and that is several times cheaper to see.
+    if json.as_bytes().iter().fold(true, |plain, &byte| plain & (byte < 0x7f)) {
+        out.extend_from_slice(json.as_bytes());
+    } else {
+        push_verbatim_with(out, json);
+    }
+}
+
+fn push_verbatim_with(out: &mut Vec<u8>, json: &str) {
+    let mut rest = json;
+    while let Some((at, found)) = rest.char_indices().find(|&(_, c)| c >= '\x7f' && is_unseen(c)) {
+        let (run, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.extend_from_slice(run.as_bytes());
+        push_escaped(out, found);
+        rest = tail.get(found.len_utf8()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Whether a character shows nothing of itself and may change how its neighbours are shown or read: controls
+/// (C0, DEL, C1), line and paragraph separators, what turns the direction of text, what is invisible. They are
+/// never written raw to JSON, to a log or to a terminal.
+pub const fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Appends `text` as a JSON string with its quotes.
@@ -46,58 +80,113 @@ pub fn text_of(raw: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-const fn must_escape(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+/// Whether a byte must be escaped, or may begin a character that must.
+const fn is_suspect(byte: u8) -> bool {
+    (byte < 0x20)
+        | (byte == b'"')
+        | (byte == b'\\')
+        | (byte == 0x7f)
+        | (byte == 0xc2)
+        | (byte == 0xd8)
+        | (byte == 0xe1)
+        | (byte == 0xe2)
+        | (byte == 0xef)
+        | (byte == 0xf3)
 }
+
+/// The same by byte value, for what is shorter than a lane.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiled, and within the table's bounds"
+)]
+const IS_SUSPECT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_suspect(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// Bytes that are compared at a time. Fixed, so that the compiler does it with vector instructions.
+const LANE: usize = 16;
 
 /// How many bytes from the start need no escape.
 #[inline]
 fn clean_prefix(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (nth, word) in words.iter().enumerate() {
-        let found = bytes_to_escape(u64::from_le_bytes(*word));
-        if found != 0 {
-            return nth * 8 + found.trailing_zeros() as usize / 8;
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let suspect = suspect_at(rest);
+        at += suspect;
+        match rest.get(suspect) {
+            Some(0x80..) => match harmless_len(rest.get(suspect..).unwrap_or_default()) {
+                Some(len) => at += len,
+                None => return at,
+            },
+            _ => return at,
         }
     }
-    let at = tail.iter().position(|&byte| must_escape(byte)).unwrap_or(tail.len());
-    words.len() * 8 + at
 }
 
-/// The top bit of each byte of `word` that must be escaped, looked for in all eight at once.
-///
-/// Subtracting borrows across bytes only above one that is found, so the lowest bit set is always right.
-const fn bytes_to_escape(word: u64) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let below_space = word.wrapping_sub(EACH * 0x20) & !word;
-    let quote = word ^ (EACH * b'"' as u64);
-    let backslash = word ^ (EACH * b'\\' as u64);
-    let is_quote = quote.wrapping_sub(EACH) & !quote;
-    let is_backslash = backslash.wrapping_sub(EACH) & !backslash;
-    (below_space | is_quote | is_backslash) & (EACH * 0x80)
+/// Where the first suspect byte is, or the end.
+#[inline]
+fn suspect_at(bytes: &[u8]) -> usize {
+    let (lanes, tail) = bytes.as_chunks::<LANE>();
+    for (nth, lane) in lanes.iter().enumerate() {
+        // Without a branch per byte, so that a whole lane is done at once.
+        if lane.iter().fold(false, |found, &byte| found | is_suspect(byte)) {
+            return nth * LANE + lane.iter().position(|&byte| is_suspect(byte)).unwrap_or_default();
+        }
+    }
+    let looked_up = |&byte: &u8| IS_SUSPECT.get(usize::from(byte)).copied().unwrap_or(false);
+    lanes.len() * LANE + tail.iter().position(looked_up).unwrap_or(tail.len())
+}
+
+/// The length of the character that `bytes` begin with, unless it must be escaped.
+#[inline]
+fn harmless_len(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [0xc2, 0x80..=0x9f | 0xad, ..]
+        | [0xd8, 0x9c, ..]
+        | [0xe1, 0xa0, 0x8e, ..]
+        | [0xe2, 0x80, 0x8b..=0x8f | 0xa8..=0xae, ..]
+        | [0xe2, 0x81, 0xa0..=0xaf, ..]
+        | [0xef, 0xbb, 0xbf, ..]
+        | [0xef, 0xbf, 0xb9..=0xbb, ..]
+        | [0xf3, 0xa0, 0x80 | 0x81, ..] => None,
+        [0xc2 | 0xd8, ..] => Some(2),
+        [0xf3, ..] => Some(4),
+        _ => Some(3),
+    }
 }
 
 #[cold]
-fn push_escaped(out: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'"' => b'"',
-        b'\\' => b'\\',
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
+fn push_escaped(out: &mut Vec<u8>, c: char) {
+    let short = match c {
+        '"' => b'"',
+        '\\' => b'\\',
+        '\n' => b'n',
+        '\r' => b'r',
+        '\t' => b't',
+        '\x08' => b'b',
+        '\x0c' => b'f',
         _ => {
-            out.extend_from_slice(b"\\u00");
-            out.extend(
-                [byte >> 4, byte & 15]
-                    .map(|digit| HEX.get(usize::from(digit)).copied().unwrap_or(b'0')),
-            );
-            return;
+            let mut units = [0; 2];
+            return c.encode_utf16(&mut units).iter().for_each(|&unit| push_unit(out, unit));
         }
     };
     out.extend_from_slice(&[b'\\', short]);
+}
+
+/// `\u001b`
+fn push_unit(out: &mut Vec<u8>, unit: u16) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(HEX.get(usize::from(unit >> shift & 15)).copied().unwrap_or(b'0'));
+    }
 }
 
 /// Reads one escape after its backslash; returns what follows it.
@@ -158,6 +247,41 @@ mod tests {
             (r#"{"a":1}"#, r#"{"a":1}"#),
         ] {
             assert_eq!(text_of(raw), text, "{raw}");
+        }
+    }
+
+    /// Every character, each after a few others, so that lanes and tails are met at every place.
+    fn all_characters() -> impl Iterator<Item = (char, String)> {
+        ('\0'..=char::MAX)
+            .zip((0..40).cycle())
+            .map(|(c, before)| (c, format!("{}{c}杭“", "x".repeat(before))))
+    }
+
+    #[test]
+    fn exactly_what_is_not_seen_is_escaped() {
+        for (c, text) in all_characters() {
+            let mut out = Vec::new();
+            escape_into(&mut out, &text);
+            let is_raw = out == text.as_bytes();
+            assert_eq!(is_raw, !is_unseen(c) && c != '"' && c != '\\', "{c:?}");
+            let json = format!("\"{}\"", String::from_utf8(out).unwrap());
+            assert_eq!(text_of(&json), text, "{c:?}");
+        }
+    }
+
+    #[test]
+    fn strings_inside_verbatim_json_keep_their_value_and_show_what_they_hold() {
+        let json = "{ \"a\":\t\"x\u{9b}2J\x7f\u{202e}杭\u{e0041}\",\n\"b\":1}";
+        let mut out = Vec::new();
+        push_verbatim(&mut out, json);
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out, "{ \"a\":\t\"x\\u009b2J\\u007f\\u202e杭\\udb40\\udc41\",\n\"b\":1}");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&out), value(json));
+        for plain in ["", "{\"a\": [1,\n2]}", "\"杭“”\""] {
+            let mut out = Vec::new();
+            push_verbatim(&mut out, plain);
+            assert_eq!(out, plain.as_bytes());
         }
     }
 

@@ -9,18 +9,22 @@ use crate::body::Body;
 use crate::notes::Notes;
 use crate::object::{EventCells, Lines, Objects};
 use crate::stamp::push_epoch;
+use crate::template::{EventTime, FieldPath, Template};
 
 /// How events are to look.
 #[derive(Debug, Clone)]
 pub struct EncoderSettings {
-    /// `host` of every event; empty for Splunk's default.
-    pub host: String,
-    /// `source` of every event; empty for the token's default.
-    pub source: String,
-    /// `sourcetype` of every event; empty for the token's default.
-    pub sourcetype: String,
-    /// `index` of every event; empty for the token's default.
-    pub index: String,
+    /// `host` of the events; empty for Splunk's default.
+    pub host: Template,
+    /// `source` of the events; empty for the token's default.
+    pub source: Template,
+    /// `sourcetype` of the events; empty for the token's default.
+    pub sourcetype: Template,
+    /// `index` of the events; empty for the token's default, and so is a value of the log that no index can be
+    /// called.
+    pub index: Template,
+    /// Where the time of the events is; `None` for the time of the log.
+    pub time_field: Option<FieldPath>,
     /// What `event` holds.
     pub event_format: EventFormat,
     /// Send the row's stable id as the indexed field `event_id`, so that a search can tell repetitions.
@@ -32,10 +36,11 @@ pub struct EncoderSettings {
 impl Default for EncoderSettings {
     fn default() -> Self {
         Self {
-            host: String::new(),
-            source: String::new(),
-            sourcetype: String::new(),
-            index: String::new(),
+            host: Template::default(),
+            source: Template::default(),
+            sourcetype: Template::default(),
+            index: Template::default(),
+            time_field: None,
             event_format: EventFormat::Object,
             event_id: true,
             gzip: true,
@@ -57,8 +62,8 @@ pub enum EventFormat {
 /// Writes rows as events. Made once per sink; shared by all compute threads.
 #[derive(Debug)]
 pub struct Encoder {
-    /// `,"host":"…",…,"event":`, everything between the time and the event.
-    middle: Vec<u8>,
+    metadata: Metadata,
+    time_field: Option<FieldPath>,
     event_format: EventFormat,
     event_id: bool,
     gzip: bool,
@@ -67,24 +72,9 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for one sink.
     pub fn new(settings: &EncoderSettings) -> Self {
-        let mut middle = Vec::new();
-        let metadata = [
-            ("host", &settings.host),
-            ("source", &settings.source),
-            ("sourcetype", &settings.sourcetype),
-            ("index", &settings.index),
-        ];
-        // An empty string is a value to Splunk, and a wrong one; only leaving the key out means "default".
-        for (key, value) in metadata.into_iter().filter(|(_, value)| !value.is_empty()) {
-            middle.extend_from_slice(b",\"");
-            middle.extend_from_slice(key.as_bytes());
-            middle.extend_from_slice(b"\":\"");
-            escape_into(&mut middle, value);
-            middle.push(b'"');
-        }
-        middle.extend_from_slice(b",\"event\":");
         Self {
-            middle,
+            metadata: Metadata::new(settings),
+            time_field: settings.time_field.clone(),
             event_format: settings.event_format,
             event_id: settings.event_id,
             gzip: settings.gzip,
@@ -99,8 +89,8 @@ impl Encoder {
         for &ix in rows {
             let row = batch.row(ix);
             out.bytes.extend_from_slice(b"{\"time\":");
-            push_epoch(&mut out.bytes, row.time());
-            out.bytes.extend_from_slice(&self.middle);
+            push_epoch(&mut out.bytes, notes.time(EventTime::of(&row, self.time_field.as_ref())));
+            self.metadata.push(&mut out.bytes, &row, &mut id);
             let written = match self.event_format {
                 EventFormat::Object => objects.push(&mut out.bytes, &row),
                 EventFormat::JsonString => push_as_string(&mut objects, &mut inner, out, &row),
@@ -129,6 +119,72 @@ impl Encoder {
         }
         Body::plain(segments.to_vec(), rows)
     }
+}
+
+/// `,"host":"…",…,"event":`, everything between the time and the event.
+#[derive(Debug)]
+enum Metadata {
+    /// The same for every event.
+    Fixed(Vec<u8>),
+    /// Values of the log among it.
+    FromLog(Vec<(&'static str, Template)>),
+}
+
+impl Metadata {
+    fn new(settings: &EncoderSettings) -> Self {
+        let EncoderSettings { host, source, sourcetype, index, .. } = settings;
+        let members =
+            [("host", host), ("source", source), ("sourcetype", sourcetype), (INDEX, index)];
+        if members.iter().any(|(_, value)| value.as_fixed().is_none()) {
+            return Self::FromLog(members.map(|(key, value)| (key, value.clone())).into());
+        }
+        let mut fixed = Vec::new();
+        for (key, value) in members {
+            push_member(&mut fixed, key, value.as_fixed().unwrap_or_default());
+        }
+        fixed.extend_from_slice(EVENT);
+        Self::Fixed(fixed)
+    }
+
+    /// Appends it for a row; `text` is scratch.
+    #[inline]
+    fn push(&self, out: &mut Vec<u8>, row: &Row<'_>, text: &mut String) {
+        match self {
+            Self::Fixed(fixed) => out.extend_from_slice(fixed),
+            Self::FromLog(members) => {
+                for (key, value) in members {
+                    value.render(row, text);
+                    if *key != INDEX || value.as_fixed().is_some() || is_index_name(text) {
+                        push_member(out, key, text);
+                    }
+                }
+                out.extend_from_slice(EVENT);
+            }
+        }
+    }
+}
+
+const INDEX: &str = "index";
+const EVENT: &[u8] = b",\"event\":";
+
+/// An empty string is a value to Splunk, and a wrong one; only leaving the key out means "default".
+fn push_member(out: &mut Vec<u8>, key: &str, value: &str) {
+    if !value.is_empty() {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":\"");
+        escape_into(out, value);
+        out.push(b'"');
+    }
+}
+
+/// Lower-case letters, digits, `_` and `-`, the first one a letter or digit: an index that begins with `_` is one of
+/// Splunk's own.
+fn is_index_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.bytes().next().is_some_and(is_plain)
+        && text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'))
+        && text.len() <= 80
 }
 
 /// The object inside a string: its JSON is escaped once more. `inner` is scratch.

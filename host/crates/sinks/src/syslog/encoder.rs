@@ -1,7 +1,7 @@
 //! A row as a framed syslog message.
 
 use bytes::Bytes;
-use forwarder_record::{Batch, Encoded, Row, RowIx};
+use forwarder_record::{Batch, Encoded, Row, RowIx, Time};
 
 use super::framing::{Framer, Framing};
 use super::payload::{Payload, Writer, Written};
@@ -9,6 +9,7 @@ use super::{rfc3164, rfc5424};
 use crate::body::Body;
 use crate::notes::{Notes, Oversize};
 use crate::object::Lines;
+use crate::template::{EventTime, FieldPath};
 
 /// Every receiver must take this much (RFC 5424 §6.1); less would leave no room for text.
 const LEAST_MESSAGE_BYTES: usize = 480;
@@ -24,6 +25,8 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub struct EncoderSettings {
     /// What stands before the text.
     pub header: HeaderFormat,
+    /// Where the time of a message is; `None` for the time of the log.
+    pub time_field: Option<FieldPath>,
     /// What the text is.
     pub payload: Payload,
     /// How messages are told apart.
@@ -42,6 +45,7 @@ impl Default for EncoderSettings {
     fn default() -> Self {
         Self {
             header: HeaderFormat::Rfc5424(rfc5424::HeaderSettings::default()),
+            time_field: None,
             payload: Payload::default(),
             framing: Framing::default(),
             max_message_bytes: 8096,
@@ -97,6 +101,7 @@ pub enum BadSettings {
 #[derive(Debug)]
 pub struct Encoder {
     header: Header,
+    time_field: Option<FieldPath>,
     payload: Payload,
     framing: Framing,
     lines: Lines,
@@ -136,6 +141,7 @@ impl Encoder {
         Ok(Self {
             bom: settings.bom && matches!(header, Header::Rfc5424(_)),
             header,
+            time_field: settings.time_field.clone(),
             payload: settings.payload.clone(),
             framing: settings.framing,
             lines: if single_line { Lines::Single } else { Lines::Free },
@@ -154,7 +160,8 @@ impl Encoder {
         for &ix in rows {
             let row = batch.row(ix);
             let start = framer.open(&mut out.bytes);
-            self.push_header(&mut header, &mut out.bytes, &row);
+            let time = EventTime::of(&row, self.time_field.as_ref());
+            self.push_header(&mut header, &mut out.bytes, &row, notes.time(time));
             let text = out.bytes.len();
             let written = writer.push(&mut out.bytes, &row);
             if written == Written::Nothing {
@@ -185,17 +192,18 @@ impl Encoder {
         Body::plain(segments.to_vec(), rows)
     }
 
-    fn push_header(&self, header: &mut Header, out: &mut Vec<u8>, row: &Row<'_>) {
+    fn push_header(&self, header: &mut Header, out: &mut Vec<u8>, row: &Row<'_>, time: Time) {
         match header {
             Header::Rfc5424(header) => {
                 let id = if header.wants_id() { row.id() } else { None };
-                header.push(out, Some(row.time()), id.as_ref().map(|id| id.as_str()));
+                header.read(row);
+                header.push(out, Some(time), id.as_ref().map(|id| id.as_str()));
                 out.push(b' ');
                 if self.bom {
                     out.extend_from_slice(BOM);
                 }
             }
-            Header::Rfc3164(header) => header.push(out, row.time()),
+            Header::Rfc3164(header) => header.push(out, time),
         }
     }
 }

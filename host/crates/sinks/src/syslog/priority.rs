@@ -81,12 +81,12 @@ const FACILITIES: [&[&str]; 24] = [
 const SEVERITIES: [&[&str]; 8] = [
     &["emerg", "emergency", "panic"],
     &["alert"],
-    &["crit", "critical"],
+    &["crit", "critical", "fatal"],
     &["err", "error"],
     &["warning", "warn"],
     &["notice"],
-    &["info", "informational"],
-    &["debug"],
+    &["info", "informational", "information"],
+    &["debug", "trace"],
 ];
 
 /// A name that is none.

@@ -3,10 +3,13 @@
 //! `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID SD`. Only the time and the event's id change from row to
 //! row; the rest is worked out once.
 
-use forwarder_record::Time;
+use std::str::FromStr;
+
+use forwarder_record::{Row, Time};
 
 use super::priority::Priority;
 use crate::stamp::{Clock, Style};
+use crate::template::Template;
 
 /// Lengths that RFC 5424 §6 allows: host name, application, process, message kind, SD names.
 const HOSTNAME: usize = 255;
@@ -35,6 +38,22 @@ pub struct HeaderSettings {
     pub id_element: Option<String>,
     /// Distance of the written time from UTC.
     pub utc_offset_minutes: i16,
+    /// What comes from the log.
+    pub from_log: FromLog,
+}
+
+/// Parts of the header that come from the log, each in the place of the fixed one. A facility or severity that is none
+/// is what the template says without the log, and if that is none either, the fixed one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FromLog {
+    /// A facility's name or number.
+    pub facility: Option<Template>,
+    /// A severity's name or number.
+    pub severity: Option<Template>,
+    /// Who speaks.
+    pub hostname: Option<Template>,
+    /// The program's name.
+    pub app_name: Option<Template>,
 }
 
 /// `[id name="value" …]`.
@@ -54,6 +73,10 @@ pub struct Header {
     clock: Clock,
     /// ` host app procid msgid `
     names: Vec<u8>,
+    /// What `lead` and `names` are made of where something of them comes from the log.
+    per_row: Option<Box<HeaderSettings>>,
+    /// Scratch.
+    text: String,
     /// Elements that are the same for every message.
     elements: Vec<u8>,
     /// `[forwarder@32473 id="`, or nothing.
@@ -63,16 +86,6 @@ pub struct Header {
 impl Header {
     /// A header for one sink.
     pub fn new(settings: &HeaderSettings) -> Self {
-        let mut names = vec![b' '];
-        for (name, limit) in [
-            (&settings.hostname, HOSTNAME),
-            (&settings.app_name, APP_NAME),
-            (&settings.procid, PROCID),
-            (&settings.msgid, MSGID),
-        ] {
-            push_name(&mut names, name.as_deref().unwrap_or_default(), limit);
-            names.push(b' ');
-        }
         let mut elements = Vec::new();
         for element in &settings.structured_data {
             push_element(&mut elements, element);
@@ -84,12 +97,42 @@ impl Header {
             id_lead.extend_from_slice(b" id=\"");
         }
         Self {
-            lead: format!("{}1 ", settings.priority).into_bytes(),
+            lead: lead(settings.priority),
             clock: Clock::new(Style::Rfc5424, settings.utc_offset_minutes),
-            names,
+            names: names(settings, settings.hostname.as_deref(), settings.app_name.as_deref()),
+            per_row: (settings.from_log != FromLog::default()).then(|| Box::new(settings.clone())),
+            text: String::new(),
             elements,
             id_lead,
         }
+    }
+
+    /// Takes what comes from the log from a row, for the headers that follow.
+    #[inline]
+    pub fn read(&mut self, row: &Row<'_>) {
+        if self.per_row.is_some() {
+            self.read_row(row);
+        }
+    }
+
+    fn read_row(&mut self, row: &Row<'_>) {
+        let Self { per_row: Some(settings), text, .. } = self else { return };
+        let FromLog { facility, severity, hostname, app_name } = &settings.from_log;
+        let priority = Priority {
+            facility: code(facility.as_ref(), row, text).unwrap_or(settings.priority.facility),
+            severity: code(severity.as_ref(), row, text).unwrap_or(settings.priority.severity),
+        };
+        let mut name = |template: &Option<Template>, fixed: &Option<String>| match template {
+            Some(template) => {
+                template.render(row, text);
+                Some(text.clone())
+            }
+            None => fixed.clone(),
+        };
+        let hostname = name(hostname, &settings.hostname);
+        let app_name = name(app_name, &settings.app_name);
+        self.lead = lead(priority);
+        self.names = names(settings, hostname.as_deref(), app_name.as_deref());
     }
 
     /// Appends the header, without the space that a text would follow after. No time is written as `-`; the
@@ -117,6 +160,33 @@ impl Header {
     pub fn wants_id(&self) -> bool {
         !self.id_lead.is_empty()
     }
+}
+
+/// `<14>1 `
+fn lead(priority: Priority) -> Vec<u8> {
+    format!("{priority}1 ").into_bytes()
+}
+
+/// ` host app procid msgid `
+fn names(settings: &HeaderSettings, hostname: Option<&str>, app_name: Option<&str>) -> Vec<u8> {
+    let mut names = vec![b' '];
+    for (name, limit) in [
+        (hostname, HOSTNAME),
+        (app_name, APP_NAME),
+        (settings.procid.as_deref(), PROCID),
+        (settings.msgid.as_deref(), MSGID),
+    ] {
+        push_name(&mut names, name.unwrap_or_default(), limit);
+        names.push(b' ');
+    }
+    names
+}
+
+/// The facility or severity that a template gives for a row.
+fn code<T: FromStr>(template: Option<&Template>, row: &Row<'_>, text: &mut String) -> Option<T> {
+    let template = template?;
+    template.render(row, text);
+    text.parse().ok().or_else(|| template.without_fields().parse().ok())
 }
 
 /// The SD-ID or parameter name that is written for `name`: printable ASCII without `=`, `]` and `"`.

@@ -2,8 +2,8 @@
 
 use forwarder_record::encode::{Log, LogGroup};
 use forwarder_record::{Batch, Encoded};
-use forwarder_sinks::Notes;
 use forwarder_sinks::hec::{Encoder, EncoderSettings, EventFormat};
+use forwarder_sinks::{Notes, Template};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -19,10 +19,10 @@ fn encode(settings: &EncoderSettings, batch: &Batch) -> (Vec<Value>, Notes) {
 #[test]
 fn an_event_has_time_metadata_fields_and_a_stable_id() {
     let settings = EncoderSettings {
-        host: "h".into(),
-        source: "s\"1".into(),
-        sourcetype: "aliyun".into(),
-        index: "cloud".into(),
+        host: Template::fixed("h"),
+        source: Template::fixed("s\"1"),
+        sourcetype: Template::fixed("aliyun"),
+        index: Template::fixed("cloud"),
         ..EncoderSettings::default()
     };
     let (events, _) = encode(&settings, &batch(&[(1_700_000_000, 123_000_000, &[("k", "v\n")])]));

@@ -147,6 +147,7 @@ fn rfc5424(input: &Value) -> HeaderSettings {
         structured_data: input["sd"].as_object().into_iter().flatten().map(element).collect(),
         id_element: None,
         utc_offset_minutes: timestamp(input).1,
+        ..HeaderSettings::default()
     }
 }
 
