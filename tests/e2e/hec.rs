@@ -152,21 +152,22 @@ async fn a_throttling_proxy_is_obeyed_and_a_foreign_page_is_no_delivery() {
     let world = World::new(1).await;
     let logs = Logs(0..1_000);
     world.put(&logs, 1_000);
-    // Whoever answers: a proxy that asks for a second, Splunk's web pages, a gateway without a backend.
+    // Whoever answers: a proxy that asks for a second, a gateway without a backend, Splunk's web pages.
     world.hec.faults().throttle_for(1, Some(Duration::from_secs(1)));
-    world.hec.faults().splunk_web_for(1);
     world.hec.faults().answer_for(1, 502, "bad gateway");
     world.hec.faults().reset_mid_body(1);
+    world.hec.faults().splunk_web_for(u32::MAX);
     let config = world.config("forwarder.toml", "");
     let started = Instant::now();
     let mut forwarder = world.start(&config, &[]);
     forwarder.says("this is no event collector; `url` should name its host and port").await;
     assert!(started.elapsed() >= Duration::from_secs(1), "the second was waited for");
+    world.hec.faults().end_script();
     world.received(1_000, &forwarder).await;
     let again = |reason| [("sink", "splunk"), ("reason", reason)];
     let metrics = forwarder.metrics().await;
     assert_eq!(metrics.sum("forwarder_delivery_retries_total", &again("retry")), 3.0);
-    assert_eq!(metrics.sum("forwarder_delivery_retries_total", &again("hold")), 1.0);
+    assert!(metrics.sum("forwarder_delivery_retries_total", &again("hold")) >= 1.0);
     assert_eq!(all_arrive(&world, &logs, forwarder).await, 0);
 }
 

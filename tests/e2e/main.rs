@@ -21,6 +21,7 @@ mod envelope;
 mod fairness;
 mod faulty_plugins;
 mod hec;
+mod hec_refusals;
 mod memory;
 mod pipes;
 mod plugins;

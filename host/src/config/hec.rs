@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forwarder_sinks::hec::{Endpoint, EventFormat, Token, TokenSource};
+use forwarder_sinks::hec::{Endpoint, EventFormat, SuccessReply, Token, TokenSource};
 use forwarder_sinks::{FieldPath, Template, TlsSettings};
 
 use super::address::{self, HTTP, Schemes};
@@ -33,6 +33,8 @@ pub struct HecConfig {
     pub gzip: bool,
     /// Whether each event carries its stable id as an indexed field.
     pub event_id: bool,
+    /// Which answers count as delivered.
+    pub success_reply: SuccessReply,
     /// How long one request may take.
     pub timeout: Duration,
     /// Whom we trust.
@@ -68,6 +70,8 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
     let time_field = template::time_field(section, cx);
     let formats = [("object", EventFormat::Object), ("json_string", EventFormat::JsonString)];
     let event_format = section.choice("event_format", &formats, cx);
+    let replies = [("hec", SuccessReply::Hec), ("ok", SuccessReply::Ok)];
+    let success_reply = section.choice("success_reply", &replies, cx);
     let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
     let gzip = section.flag("gzip", cx).is_none_or(|found| found.value);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
@@ -83,6 +87,7 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
         event_format: event_format.map_or(EventFormat::Object, |found| found.value),
         gzip,
         event_id,
+        success_reply: success_reply.map_or(SuccessReply::Hec, |found| found.value),
         timeout: timeout.map_or(60 * SECOND, |found| found.value),
         tls,
     })

@@ -51,8 +51,8 @@ pub struct WiredSink {
 }
 
 enum Protocol {
-    Hec(hec::Encoder, hec::Client, Compression),
-    Syslog(syslog::Encoder, syslog::Client),
+    Hec(hec::Encoder, Box<hec::Client>, Compression),
+    Syslog(Box<syslog::Encoder>, syslog::Client),
     File(file::Encoder, FileSink),
     Stdout(file::Encoder, StdoutSink),
 }
@@ -148,7 +148,7 @@ impl WiredSink {
     /// What "delivered" means here, for people who plan for the worst.
     fn promise(&self) -> &'static str {
         match &self.protocol {
-            Protocol::Hec(..) => "Splunk has accepted it",
+            Protocol::Hec(..) => "Splunk has answered with code 0",
             Protocol::Syslog(..) => {
                 "the receiver's kernel has it; the last of it is sent again if the connection breaks"
             }
@@ -161,8 +161,9 @@ impl WiredSink {
         self.truncated.increment(notes.truncated as u64);
         self.ambiguous.increment(notes.ambiguous as u64);
         self.own_times.count(&self.name, &notes);
+        let cause = |why: String| forwarder_pipeline::Cause::new("oversize", why);
         let rejected =
-            notes.oversize.into_iter().map(|oversize| (oversize.row, oversize.to_string()));
+            notes.oversize.into_iter().map(|oversize| (oversize.row, cause(oversize.to_string())));
         EncodeReport { rejected: rejected.collect(), blank: notes.empty.len() }
     }
 }
@@ -215,12 +216,13 @@ fn hec_protocol(config: &HecConfig) -> Result<Protocol, Box<dyn std::error::Erro
     let client = hec::Client::new(hec::ClientSettings {
         endpoint: config.endpoint.clone(),
         token: config.token.clone(),
+        success: config.success_reply,
         tls: config.tls.clone(),
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
         timeout: config.timeout,
     })?;
     let compression = if config.gzip { Compression::Gzip } else { Compression::None };
-    Ok(Protocol::Hec(encoder, client, compression))
+    Ok(Protocol::Hec(encoder, Box::new(client), compression))
 }
 
 fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error::Error>> {
@@ -253,7 +255,7 @@ fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error
         write_timeout: config.timeout,
         window: config.resend,
     })?;
-    Ok(Protocol::Syslog(encoder, client))
+    Ok(Protocol::Syslog(Box::new(encoder), client))
 }
 
 /// How the pipeline serves a sink.
@@ -342,14 +344,13 @@ impl Sink for WiredSink {
 
 /// The one place where a receiver's last word becomes a verdict.
 fn verdict(outcome: Outcome) -> Verdict {
+    let said = |cause: Cause| forwarder_pipeline::Cause::new(cause.reason(), cause.to_string());
     match outcome {
         Outcome::Delivered => Verdict::Delivered,
-        Outcome::Retry { after, cause } => Verdict::Retry { after, cause: Box::new(cause) },
-        Outcome::Reject { row, cause } => {
-            Verdict::Reject { rows: vec![row], cause: Box::new(cause) }
-        }
-        Outcome::Divide { cause } => Verdict::Divide { cause: Box::new(cause) },
-        Outcome::Hold { cause } => Verdict::Hold { cause: Box::new(cause) },
+        Outcome::Retry { after, cause } => Verdict::Retry { after, cause: said(cause) },
+        Outcome::Reject { row, cause } => Verdict::Reject { rows: vec![row], cause: said(cause) },
+        Outcome::Divide { cause } => Verdict::Divide { cause: said(cause) },
+        Outcome::Hold { cause } => Verdict::Hold { cause: said(cause) },
     }
 }
 

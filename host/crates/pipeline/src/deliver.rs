@@ -4,12 +4,15 @@
 //! another sink refused it. The dispatcher is one task; each request is a task of its own, which it joins.
 
 mod attempt;
+mod doubt;
 mod lanes;
 mod parcel;
 mod piece;
+mod search;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -18,14 +21,17 @@ use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 pub use self::attempt::Delivered;
+use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
 pub use self::parcel::Parcel;
 pub(crate) use self::piece::{Piece, Written};
+use self::search::{Part, Probe, REFUSED_IN_A_ROW, Undecided};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
-use crate::dead_letter::{Office, RejectLimit, RejectWatch};
+use crate::dead_letter::Office;
 use crate::lease::Bell;
 use crate::metrics::{self as meters, SinkMeters};
+use crate::refusals::{RejectLimit, RejectWatch};
 use crate::retry::RetryPolicy;
 use crate::seams::Sink;
 
@@ -80,6 +86,12 @@ pub(crate) struct Desk {
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) meters: SinkMeters,
     pub(crate) bell: Bell,
+    /// Parts sent so far.
+    pub(crate) begun: AtomicU64,
+    /// The latest of them that was accepted, by its number.
+    pub(crate) accepted: AtomicU64,
+    /// Different rows that were refused alone since something was accepted.
+    pub(crate) refused_in_a_row: AtomicU32,
 }
 
 impl Desk {
@@ -107,7 +119,19 @@ impl Desk {
             alarm,
             meters,
             bell,
+            begun: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            refused_in_a_row: AtomicU32::new(0),
         })
+    }
+
+    pub(crate) fn last_accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
+    }
+
+    /// Whether so much was refused since something was accepted that it cannot be the rows.
+    pub(crate) fn is_refused_everything(&self) -> bool {
+        self.refused_in_a_row.load(Ordering::Acquire) >= REFUSED_IN_A_ROW
     }
 }
 
@@ -162,15 +186,26 @@ struct Dispatcher {
     queue: mpsc::Receiver<Piece>,
     closing: watch::Receiver<bool>,
     lanes: Lanes,
-    in_flight: JoinSet<()>,
-    /// The lanes that each request keeps busy.
-    busy: HashMap<Id, Vec<LaneId>>,
+    /// Parts whose refusal is not decided.
+    doubt: Doubt,
+    in_flight: JoinSet<Undecided>,
+    busy: HashMap<Id, Errand>,
+}
+
+/// What a task has in hand besides its rows.
+struct Errand {
+    /// The lanes that it keeps busy.
+    lanes: Vec<LaneId>,
+    /// It has the parts that were in doubt.
+    has_doubt: bool,
 }
 
 impl Dispatcher {
     fn new(desk: Arc<Desk>, queue: mpsc::Receiver<Piece>, closing: watch::Receiver<bool>) -> Self {
         let lanes = Lanes::new(desk.settings.ordered);
-        Self { desk, queue, closing, lanes, in_flight: JoinSet::new(), busy: HashMap::new() }
+        let doubt = Doubt::new(Arc::clone(&desk));
+        let (in_flight, busy) = (JoinSet::new(), HashMap::new());
+        Self { desk, queue, closing, lanes, doubt, in_flight, busy }
     }
 
     async fn run(mut self) {
@@ -190,7 +225,10 @@ impl Dispatcher {
                     }
                 }
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
-                Ok(()) = moved.changed() => self.lanes.drop_closed(),
+                Ok(()) = moved.changed() => {
+                    self.lanes.drop_closed();
+                    self.doubt.drop_closed();
+                }
                 () = at(due), if due.is_some() => {}
                 () = closed(&mut self.closing), if open => {
                     open = false;
@@ -213,7 +251,14 @@ impl Dispatcher {
     }
 
     fn send_out(&mut self, open: bool) {
-        while self.in_flight.len() < self.desk.settings.concurrency.max(1) {
+        while self.may_send() {
+            if let Some((parts, probe)) = self.doubt.take(Instant::now()) {
+                self.spawn(parts, probe, Errand { lanes: Vec::new(), has_doubt: true });
+                continue;
+            }
+            if self.doubt.pauses_sink() {
+                return;
+            }
             let urgency = if self.in_flight.is_empty() || !open {
                 Urgency::Now
             } else {
@@ -221,32 +266,53 @@ impl Dispatcher {
             };
             let limits = self.desk.sink.limits();
             let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
-            let parcel = Parcel::new(body.pieces);
-            let task = self.in_flight.spawn(attempt::deliver(Arc::clone(&self.desk), parcel));
-            self.busy.insert(task.id(), body.lanes);
+            let mut parts = self.doubt.take_before_later_rows();
+            let has_doubt = !parts.is_empty();
+            parts.push(Part::new(Parcel::new(body.pieces)));
+            let probe = if has_doubt { Probe::First } else { Probe::No };
+            self.spawn(parts, probe, Errand { lanes: body.lanes, has_doubt });
         }
     }
 
-    /// When a body must go though it is not full; `None` if that is not for the clock to say.
-    fn next_due(&self) -> Option<Instant> {
-        let may_send = self.in_flight.len() < self.desk.settings.concurrency.max(1);
-        may_send.then(|| self.lanes.due(self.desk.settings.linger)).flatten()
+    fn may_send(&self) -> bool {
+        self.in_flight.len() < self.desk.settings.concurrency.max(1)
     }
 
-    fn finish(&mut self, done: Result<(Id, ()), JoinError>) {
-        let id = match done {
-            Ok((id, ())) => id,
+    fn spawn(&mut self, parts: Vec<Part>, probe: Probe, errand: Errand) {
+        let task = self.in_flight.spawn(search::run(Arc::clone(&self.desk), parts, probe));
+        self.busy.insert(task.id(), errand);
+    }
+
+    /// When something must go though nothing else happens; `None` if that is not for the clock to say.
+    fn next_due(&self) -> Option<Instant> {
+        if !self.may_send() {
+            return None;
+        }
+        let paused = self.doubt.pauses_sink();
+        let body = if paused { None } else { self.lanes.due(self.desk.settings.linger) };
+        body.into_iter().chain(self.doubt.due()).min()
+    }
+
+    fn finish(&mut self, done: Result<(Id, Undecided), JoinError>) {
+        let (id, undecided) = match done {
+            Ok((id, undecided)) => (id, Some(undecided)),
             Err(error) => {
                 // Its shares are dropped with it, so the shards know that they must start again.
                 error!(
                     sink = %self.desk.name,
                     %error,
-                    "a delivery died (a bug in the forwarder); nothing was lost, its rows come again"
+                    "a delivery died (a bug in the forwarder); no data lost, its rows are sent again"
                 );
-                error.id()
+                (error.id(), None)
             }
         };
-        for lane in self.busy.remove(&id).unwrap_or_default() {
+        let Some(Errand { lanes, has_doubt }) = self.busy.remove(&id) else { return };
+        match undecided {
+            Some(undecided) => self.doubt.put(undecided, has_doubt),
+            None if has_doubt => self.doubt.forget(),
+            None => {}
+        }
+        for lane in lanes {
             self.lanes.release(lane);
         }
     }

@@ -26,7 +26,8 @@
 //! * Batches settle in any order; checkpoints move only forward.
 //! * Bytes are counted from pull to settle ([`Budget`]). When they are used up, pulling stops. Every queue is
 //!   bounded.
-//! * A retry is never given up and a rejection is never repeated. A retry goes to no sink that has delivered.
+//! * A retry is never given up, and goes to no sink that has delivered. A refusal is believed only where the
+//!   receiver has accepted other rows meanwhile.
 //! * When the lease is lost, no new request carries rows of the shard and nothing is saved.
 //! * What must not go on stands still, loudly, and loses nothing: a sink that refuses us, dead letters that
 //!   cannot be written, a block that cannot be read, a plugin that refuses too much.
@@ -51,6 +52,7 @@ pub mod ledger;
 mod metrics;
 mod plan;
 mod position;
+mod refusals;
 mod retry;
 mod route;
 mod seams;
@@ -61,19 +63,20 @@ mod unmatched;
 
 pub use crate::budget::{Budget, Permit};
 pub use crate::compute::Compute;
-pub use crate::dead_letter::{DeadLettered, Letter, RefusedBy, RejectLimit};
+pub use crate::dead_letter::{DeadLettered, Letter, RefusedBy};
 pub use crate::deliver::{Delivered, DeliverySettings, Parcel};
 pub use crate::lease::LeaseState;
 pub use crate::ledger::SafePoint;
 pub use crate::metrics::describe as describe_metrics;
 pub use crate::plan::Filtered;
 pub use crate::position::{Position, ShardId};
+pub use crate::refusals::RejectLimit;
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{RouteError, Rule};
 pub use crate::seams::{
-    Block, BodyLimits, BoxError, CheckpointStore, DeadLetters, EncodeReport, Halt, Load, Outcome,
-    Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform, TransformFactory, Unreadable,
-    Verdict,
+    Block, BodyLimits, BoxError, Cause, CheckpointStore, DeadLetters, EncodeReport, Halt, Load,
+    Outcome, Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform, TransformFactory,
+    Unreadable, Verdict,
 };
 pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
 pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};

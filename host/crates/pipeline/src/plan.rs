@@ -12,17 +12,19 @@ use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::warn;
 
 use crate::budget::Permit;
 use crate::compute::Died;
-use crate::dead_letter::{Burial, Letter, Offer, Office, RejectLimit, RejectWatch, TooManyRefused};
+use crate::dead_letter::{Burial, Letter, Office};
 use crate::deliver::{Piece, SinkQueue, Written};
 use crate::lease::Gate;
 use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
+use crate::refusals::{Milestone, Offer, Refusals, RejectLimit, RejectWatch, TooManyRefused};
 use crate::route::Routes;
-use crate::seams::{EncodeReport, Halt, Load, Outcome, Rejected, Transform, Unreadable};
+use crate::seams::{Cause, EncodeReport, Halt, Load, Outcome, Rejected, Transform, Unreadable};
 use crate::shelf::Shelf;
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
@@ -151,8 +153,8 @@ pub(crate) struct Plan {
     /// Rows dropped on purpose: by plugins, by rules, or because nothing is left in them.
     filtered: usize,
     letters: Vec<Letter>,
-    /// Rows that each plugin was given and refused.
-    by_plugin: Vec<(Arc<str>, usize, usize)>,
+    /// Rows that each plugin was given, and those of them that it refused.
+    by_plugin: Vec<(Arc<str>, usize, Refusals)>,
     /// Per sink that any were routed to.
     unsent: Vec<Unsent>,
 }
@@ -164,7 +166,7 @@ struct Unsent {
     /// Rows that were routed to it.
     given: usize,
     /// Of these, rows that cannot be written in its protocol.
-    unfit: usize,
+    unfit: Refusals,
     /// Of these, rows in which nothing is left to send.
     blank: usize,
 }
@@ -307,7 +309,7 @@ impl Plan {
         let plugins: Vec<_> = self
             .by_plugin
             .iter()
-            .map(|(plugin, seen, refused)| (plugin, to.plugins.of(plugin), *seen, *refused))
+            .map(|(plugin, seen, refused)| (plugin, to.plugins.of(plugin), *seen, refused))
             .collect();
         let sinks = || {
             let unsent = self.unsent.iter();
@@ -315,13 +317,13 @@ impl Plan {
         };
         let by_plugins = plugins.iter().map(|(plugin, watch, seen, refused)| {
             let mut offer = watch.offer(*seen);
-            let heard = offer.hear(*refused);
+            let heard = offer.hear(refused);
             let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
             (offer, heard.map_err(refuses))
         });
         let by_sinks = sinks().map(|(queue, unsent)| {
             let mut offer = queue.unfit().offer(unsent.given);
-            let heard = offer.hear(unsent.unfit);
+            let heard = offer.hear(&unsent.unfit);
             let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
             (offer, heard.map_err(refuses))
         });
@@ -335,11 +337,21 @@ impl Plan {
             }
         }
         for (queue, unsent) in sinks() {
-            queue.meters().unfit_letters.increment(unsent.unfit as u64);
+            queue.meters().unfit_letters.increment(unsent.unfit.rows() as u64);
             queue.meters().blank.increment(unsent.blank as u64);
+            for Milestone { reason, letters, example } in queue.unfit().count_letters(&unsent.unfit)
+            {
+                let sink = queue.name();
+                warn!(%sink, reason, letters, error = %example, "rows do not fit the sink, writing dead letters");
+            }
         }
-        for (plugin, _, refused) in self.by_plugin.iter().filter(|(.., refused)| *refused > 0) {
-            meters::plugin_dead_letters(plugin).increment(*refused as u64);
+        for (plugin, watch, _, refused) in &plugins {
+            if refused.rows() > 0 {
+                meters::plugin_dead_letters(plugin).increment(refused.rows() as u64);
+            }
+            for Milestone { reason, letters, example } in watch.count_letters(refused) {
+                warn!(%plugin, reason, letters, error = %example, "rows refused by the plugin, writing dead letters");
+            }
         }
         Ok(())
     }
@@ -351,7 +363,7 @@ struct Draft {
     written: Vec<(usize, Arc<Written>)>,
     filtered: usize,
     letters: Vec<Letter>,
-    by_plugin: Vec<(Arc<str>, usize, usize)>,
+    by_plugin: Vec<(Arc<str>, usize, Refusals)>,
     unsent: Vec<Unsent>,
     /// Bytes of all of it.
     held: usize,
@@ -442,22 +454,37 @@ fn check(batch: &Batch, outcome: &Outcome) -> Result<(), Fault> {
 
 /// Rows given to and refused by each plugin. One that refuses rows without having been given any is taken at
 /// its word about the refusals only.
-fn per_plugin(outcome: &Outcome) -> Vec<(Arc<str>, usize, usize)> {
+fn per_plugin(outcome: &Outcome) -> Vec<(Arc<str>, usize, Refusals)> {
     let seen = outcome.seen.iter();
-    let mut counts: Vec<_> = seen.map(|(plugin, rows)| (Arc::clone(plugin), *rows, 0)).collect();
-    for Rejected { plugin, .. } in &outcome.rejected {
+    let mut counts: Vec<_> =
+        seen.map(|(plugin, rows)| (Arc::clone(plugin), *rows, Refusals::default())).collect();
+    for Rejected { plugin, reason, .. } in &outcome.rejected {
+        // A plugin's own words are not a bounded set: its refusals are one reason.
+        let cause = Cause::new(PLUGIN_REASON, excerpt(reason));
         match counts.iter_mut().find(|(name, ..)| name == plugin) {
-            Some((.., refused)) => *refused += 1,
-            None => counts.push((Arc::clone(plugin), 0, 1)),
+            Some((.., refused)) => refused.add(&cause),
+            None => counts.push((Arc::clone(plugin), 0, Refusals::one(&cause))),
         }
     }
     counts
 }
 
+/// The reason by which the refusals of a plugin are counted.
+const PLUGIN_REASON: &str = "rejected";
+
+/// How much of a plugin's own words is logged.
+const EXCERPT_CHARS: usize = 200;
+
+/// The beginning of a plugin's words, on one line.
+fn excerpt(words: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    words.chars().take(EXCERPT_CHARS).map(printable).collect()
+}
+
 struct Encoding {
     rows: Written,
     blank: usize,
-    unfit: usize,
+    unfit: Refusals,
 }
 
 /// Writes the rows for one sink; nothing if `bears`, asked with the bytes so far, says that it is too much.
@@ -485,14 +512,17 @@ fn encode(
         return Err(Fault::Overfull { sink: Arc::clone(queue.name()), raw: batch.raw_bytes() });
     }
     let (bytes, ends, encoded) = out.into_parts();
-    let (given, unfit, blank) = (rows.len(), report.rejected.len(), report.blank);
-    let told = encoded.len() + unfit + blank;
+    let (given, blank) = (rows.len(), report.blank);
+    let told = encoded.len() + report.rejected.len() + blank;
     if told != given {
         return Err(Fault::MiscountedBySink { sink: Arc::clone(queue.name()), given, told });
     }
     let sink = queue.name();
-    let refused = report.rejected.into_iter();
-    letters.extend(refused.map(|(row, reason)| Letter::from_sink(sink, batch, row, reason)));
+    let mut unfit = Refusals::default();
+    for (row, cause) in report.rejected {
+        unfit.add(&cause);
+        letters.push(Letter::from_sink(sink, batch, row, cause.to_string()));
+    }
     Ok(Some(Encoding { rows: Written::new(shelf.lend(bytes), ends, encoded), blank, unfit }))
 }
 

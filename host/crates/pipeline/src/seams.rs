@@ -189,11 +189,32 @@ pub trait Sink: Send + Sync {
     }
 }
 
+/// Why rows were not delivered: a key for counting, and a sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text}")]
+pub struct Cause {
+    reason: &'static str,
+    text: String,
+}
+
+impl Cause {
+    /// `reason` is one of a small fixed set of `snake_case` words, since refusals are counted by it; `text` says
+    /// what happened, where, and what to do about it.
+    pub fn new(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+
+    /// The key.
+    pub const fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
 /// What became of rows that were not encoded.
 #[derive(Debug, Default)]
 pub struct EncodeReport {
     /// Rows that this sink can never send, such as oversize ones, each with the reason.
-    pub rejected: Vec<(RowIx, String)>,
+    pub rejected: Vec<(RowIx, Cause)>,
     /// Rows in which nothing was left to send.
     pub blank: usize,
 }
@@ -207,7 +228,8 @@ pub struct BodyLimits {
     pub max_rows: usize,
 }
 
-/// A sink's answer. The core never retries a rejection and never drops a retry.
+/// A sink's answer. The core never gives a retry up, and believes a refusal only when the same receiver has
+/// accepted something else meanwhile, see `deliver/search.rs`.
 #[derive(Debug)]
 pub enum Verdict {
     /// The far side has taken responsibility for the rows.
@@ -217,25 +239,24 @@ pub enum Verdict {
         /// What the far side asked us to wait, if it did.
         after: Option<Duration>,
         /// For the log.
-        cause: BoxError,
+        cause: Cause,
     },
-    /// Never, for these rows; the rest of the parcel is worth sending.
+    /// Not these rows, as the far side says; the rest of the parcel is worth sending.
     Reject {
         /// Rows of the parcel, counted from zero.
         rows: Vec<usize>,
         /// For the dead letter.
-        cause: BoxError,
+        cause: Cause,
     },
-    /// Too large, or one row is bad and the far side does not say which: send the halves one by one. A
-    /// single row so refused is rejected.
+    /// Too large, or refused without a word about which row is to blame: send parts of it.
     Divide {
         /// For the log, or for the dead letter.
-        cause: BoxError,
+        cause: Cause,
     },
     /// Nothing from us will be taken until a person acts: keep the rows, ask again slowly.
     Hold {
         /// For the person.
-        cause: BoxError,
+        cause: Cause,
     },
 }
 

@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::compute::Compute;
-use crate::dead_letter::{Office, RejectLimit};
+use crate::dead_letter::Office;
 use crate::deliver::{DeliverySettings, Desk, SinkQueue};
 use crate::lease::Bell;
 use crate::plan::{Destinations, PluginWatches};
+use crate::refusals::RejectLimit;
 use crate::retry::RetryPolicy;
 use crate::route::{RouteError, Routes, Rule};
 use crate::seams::{DeadLetters, Sink};

@@ -1,10 +1,6 @@
-//! One body until each of its rows has an answer: delivered, or durably refused, or no longer ours.
-//!
-//! A rejection is never retried and a retry is never given up. Rows that were refused by name go to the dead
-//! letters after the others were sent again, so that good rows do not wait for a full disk.
+//! One parcel until its sink has accepted or refused it, or it is no longer ours. A retry is never given up;
+//! what a refusal means is decided in [`search`](super::search).
 
-use std::collections::VecDeque;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +9,11 @@ use tracing::{error, info, warn};
 
 use crate::alarm::Holding;
 use crate::compute::Died;
-use crate::dead_letter::{Burial, Offer, TooManyRefused};
 use crate::deliver::Desk;
 use crate::deliver::parcel::Parcel;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::retry::Backoff;
-use crate::seams::{BoxError, Verdict};
+use crate::seams::{Cause, Verdict};
 
 /// Receipt of a sink: it has taken responsibility for these rows. Made in this file only, on hearing
 /// [`Verdict::Delivered`].
@@ -31,83 +26,49 @@ impl Proof for Delivered {
     }
 }
 
-/// What is left to be done for a body.
-enum Step {
-    Send(Parcel),
-    /// These rows can never be delivered.
-    Bury(Parcel, String),
-}
-
-/// Delivers a parcel, in as many requests as its sink's verdicts make of it.
-pub(super) async fn deliver(desk: Arc<Desk>, parcel: Parcel) {
-    let mut offer = desk.refusals.offer(parcel.rows());
-    let mut steps = VecDeque::from([Step::Send(parcel)]);
-    while let Some(step) = steps.pop_front() {
-        match step {
-            Step::Bury(parcel, reason) => bury(&desk, parcel, &reason).await,
-            Step::Send(parcel) => {
-                match Attempts::new(&desk, &mut offer).until_decided(parcel).await {
-                    Decision::Done => {}
-                    Decision::Refused { bad, good, reason } => {
-                        steps.push_back(Step::Bury(bad, reason));
-                        if !good.is_empty() {
-                            steps.push_front(Step::Send(good));
-                        }
-                    }
-                    Decision::Divided(first, second) => {
-                        steps.push_front(Step::Send(second));
-                        steps.push_front(Step::Send(first));
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn bury(desk: &Desk, parcel: Parcel, reason: &str) {
-    let mut burials = Vec::new();
-    for piece in parcel.into_pieces() {
-        let gate = Arc::clone(piece.gate());
-        let (letters, share) = piece.into_letters(&desk.name, reason);
-        desk.meters.refused_letters.increment(letters.len() as u64);
-        burials.push(Burial { letters, share, gate });
-    }
-    desk.office.bury(burials).await;
-}
-
 /// What a sink finally said about a parcel.
-enum Decision {
-    /// Every row is settled, or nobody's business any more.
-    Done,
-    /// Some rows never; the others again.
-    Refused { bad: Parcel, good: Parcel, reason: String },
-    /// Not as a whole.
-    Divided(Parcel, Parcel),
+pub(super) enum Answer {
+    /// Every row is settled.
+    Delivered,
+    /// Every row belongs to another consumer by now.
+    Gone,
+    /// The receiver refuses these rows, or some of them.
+    Refused {
+        /// What was refused. Still ours to settle.
+        parcel: Parcel,
+        /// The rows it named, ascending and without repetition; none if it named none.
+        rows: Vec<usize>,
+        /// What it said.
+        cause: Cause,
+    },
+}
+
+/// Sends a parcel until the sink accepts or refuses it.
+pub(super) async fn decide(desk: &Desk, parcel: Parcel) -> Answer {
+    Attempts::new(desk).until_decided(parcel).await
 }
 
 /// The attempts at one parcel.
-struct Attempts<'d, 'o> {
+struct Attempts<'d> {
     desk: &'d Desk,
-    /// That of the whole body, of which the parcel may be a part.
-    offer: &'o mut Offer<'d>,
     retries: Backoff,
     holds: Backoff,
     failed: u32,
     holding: Option<Holding>,
 }
 
-impl<'d, 'o> Attempts<'d, 'o> {
-    fn new(desk: &'d Desk, offer: &'o mut Offer<'d>) -> Self {
+impl<'d> Attempts<'d> {
+    fn new(desk: &'d Desk) -> Self {
         let retry = &desk.settings.retry;
         let (retries, holds) = (retry.retries(), retry.holds());
-        Self { desk, offer, retries, holds, failed: 0, holding: None }
+        Self { desk, retries, holds, failed: 0, holding: None }
     }
 
-    async fn until_decided(mut self, mut parcel: Parcel) -> Decision {
+    async fn until_decided(mut self, mut parcel: Parcel) -> Answer {
         loop {
             self.until_admitted(&mut parcel).await;
             if parcel.is_empty() {
-                return Decision::Done;
+                return Answer::Gone;
             }
             let packed = self.pack(&mut parcel).await;
             if !parcel.is_admitted() {
@@ -116,26 +77,23 @@ impl<'d, 'o> Attempts<'d, 'o> {
             }
             let verdict = match packed {
                 Ok(()) => self.ask(&parcel).await,
-                Err(died) => Verdict::Hold { cause: died.into() },
+                Err(died) => Verdict::Hold { cause: Cause::new("panic", died.to_string()) },
             };
-            let decision = match verdict {
+            match verdict {
                 Verdict::Delivered => return self.delivered(parcel),
-                Verdict::Retry { after, cause } => {
-                    self.retry(&mut parcel, after, &cause).await;
-                    continue;
+                Verdict::Retry { after, cause } => self.retry(&mut parcel, after, &cause).await,
+                Verdict::Hold { cause } => self.hold(&mut parcel, &cause).await,
+                Verdict::Reject { mut rows, cause } => {
+                    self.desk.meters.rejected.increment(1);
+                    // A row that is not there is as good as none.
+                    rows.retain(|&row| row < parcel.rows());
+                    rows.sort_unstable();
+                    rows.dedup();
+                    return Answer::Refused { parcel, rows, cause };
                 }
-                Verdict::Hold { cause } => {
-                    self.hold(&mut parcel, &*cause).await;
-                    continue;
-                }
-                Verdict::Reject { rows, cause } => self.reject(parcel, rows, &cause),
-                Verdict::Divide { cause } => self.divide(parcel, &cause),
-            };
-            match decision {
-                Ok(decision) => return decision,
-                Err((kept, doubt)) => {
-                    parcel = kept;
-                    self.hold(&mut parcel, &doubt).await;
+                Verdict::Divide { cause } => {
+                    self.desk.meters.divided.increment(1);
+                    return Answer::Refused { parcel, rows: Vec::new(), cause };
                 }
             }
         }
@@ -173,10 +131,8 @@ impl<'d, 'o> Attempts<'d, 'o> {
         verdict
     }
 
-    fn delivered(self, parcel: Parcel) -> Decision {
-        let Self { desk, offer, failed, holding, .. } = self;
-        // Cannot be too many refused, since none was.
-        let _ = offer.hear(0);
+    fn delivered(self, parcel: Parcel) -> Answer {
+        let Self { desk, failed, holding, .. } = self;
         let rows = parcel.rows();
         desk.meters.delivered_records.increment(rows as u64);
         desk.meters.delivered_bytes.increment(parcel.bytes() as u64);
@@ -188,22 +144,23 @@ impl<'d, 'o> Attempts<'d, 'o> {
         } else if failed > 0 {
             info!(sink = %desk.name, attempts = failed + 1, "delivered after retries");
         }
-        Decision::Done
+        Answer::Delivered
     }
 
-    async fn retry(&mut self, parcel: &mut Parcel, after: Option<Duration>, cause: &BoxError) {
+    async fn retry(&mut self, parcel: &mut Parcel, after: Option<Duration>, cause: &Cause) {
         self.desk.meters.retried.increment(1);
         self.failed += 1;
         let delay = self.retries.wait(after);
         // A long outage is one story, not a line every thirty seconds for each request.
         if self.failed.is_power_of_two() {
             let (sink, attempt) = (&self.desk.name, self.failed);
-            warn!(%sink, attempt, retry_in = ?delay, error = %cause, "not delivered yet, retrying");
+            let reason = cause.reason();
+            warn!(%sink, reason, attempt, retry_in = ?delay, error = %cause, "not delivered yet, retrying");
         }
         self.wait(parcel, delay).await;
     }
 
-    async fn hold(&mut self, parcel: &mut Parcel, cause: &(dyn Error + Send + Sync)) {
+    async fn hold(&mut self, parcel: &mut Parcel, cause: &Cause) {
         self.desk.meters.held.increment(1);
         if self.holding.is_none() {
             let (holding, first) = self.desk.alarm.raise();
@@ -211,8 +168,9 @@ impl<'d, 'o> Attempts<'d, 'o> {
             if first {
                 error!(
                     sink = %self.desk.name,
+                    reason = cause.reason(),
                     error = %cause,
-                    "sink takes nothing from us until somebody acts; nothing was lost, its rows are held"
+                    "sink paused: needs operator action; no data lost, its rows are kept and tried again"
                 );
             }
         }
@@ -236,38 +194,4 @@ impl<'d, 'o> Attempts<'d, 'o> {
             }
         }
     }
-
-    fn reject(&mut self, parcel: Parcel, rows: Vec<usize>, cause: &BoxError) -> Doubtful {
-        let mut rows: Vec<_> = rows.into_iter().filter(|&row| row < parcel.rows()).collect();
-        rows.sort_unstable();
-        rows.dedup();
-        if rows.is_empty() {
-            // It names a row that is not there: as good as not naming one.
-            return self.divide(parcel, cause);
-        }
-        if let Err(doubt) = self.offer.hear(rows.len()) {
-            return Err((parcel, doubt));
-        }
-        self.desk.meters.rejected.increment(1);
-        let (bad, good) = parcel.part(&rows);
-        warn!(
-            sink = %self.desk.name,
-            rows = rows.len(),
-            error = %cause,
-            "rows refused, sending them to the dead letters"
-        );
-        Ok(Decision::Refused { bad, good, reason: cause.to_string() })
-    }
-
-    fn divide(&mut self, parcel: Parcel, cause: &BoxError) -> Doubtful {
-        if parcel.rows() == 1 {
-            return self.reject(parcel, vec![0], cause);
-        }
-        self.desk.meters.divided.increment(1);
-        let (first, second) = parcel.halves();
-        Ok(Decision::Divided(first, second))
-    }
 }
-
-/// A decision, or the parcel back because so many refusals are not believed.
-type Doubtful = Result<Decision, (Parcel, TooManyRefused)>;

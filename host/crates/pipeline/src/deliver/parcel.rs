@@ -83,18 +83,27 @@ impl Parcel {
         (Self::new(front), Self::new(rest.into()))
     }
 
-    /// The given rows (ascending, unique) as one parcel, all others as another, each in order.
-    pub(crate) fn part(self, rows: &[usize]) -> (Self, Self) {
+    /// What comes before a row, the row, and what comes after it.
+    pub(crate) fn around(self, row: usize) -> (Self, Self, Self) {
         let mut rest = VecDeque::from(self.pieces);
-        let (mut chosen, mut others) = (Vec::new(), Vec::new());
+        let (before, row) = (take(&mut rest, row), take(&mut rest, 1));
+        (Self::new(before), Self::new(row), Self::new(rest.into()))
+    }
+
+    /// The given rows (ascending, unique), each as a parcel of its own, and what is between them, in order. True
+    /// stands for a given row.
+    pub(crate) fn split_at(self, rows: &[usize]) -> Vec<(Self, bool)> {
+        let mut rest = VecDeque::from(self.pieces);
+        let mut parts = Vec::new();
         let mut passed = 0;
         for &row in rows {
-            others.extend(take(&mut rest, row.saturating_sub(passed)));
-            chosen.extend(take(&mut rest, 1));
+            parts.push((Self::new(take(&mut rest, row.saturating_sub(passed))), false));
+            parts.push((Self::new(take(&mut rest, 1)), true));
             passed = row + 1;
         }
-        others.extend(rest);
-        (Self::new(chosen), Self::new(others))
+        parts.push((Self::new(rest.into()), false));
+        parts.retain(|(parcel, _)| !parcel.is_empty());
+        parts
     }
 }
 

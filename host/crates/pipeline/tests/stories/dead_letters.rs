@@ -12,12 +12,17 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn rows_refused_by_name_are_dead_lettered_and_the_others_sent_again() {
     let world = Plot::new().sink("splunk").start();
-    world.sink("splunk").answers_first([reject([2, 0, 2]), Verdict::Delivered]);
+    world.sink("splunk").answers(|rows| {
+        let bad = |row: &String| ["1", "3"].contains(&row.as_str());
+        let bad: Vec<_> = (0..rows.len()).filter(|&n| bad(&rows[n])).rev().collect();
+        // Twice and not in order, as a receiver might.
+        if bad.is_empty() { Verdict::Delivered } else { reject([bad.clone(), bad].concat()) }
+    });
     let shard = world.shard(7);
     shard.put(rows(1..=5));
     shard.until_saved("1").await;
 
-    assert_eq!(world.sink("splunk").received(), ["2", "4", "5"]);
+    assert_eq!(world.sink("splunk").received_sorted(), ["2", "4", "5"]);
     assert_eq!(world.dead_letters.rows(), ["1", "3"]);
     let letter = &world.dead_letters.letters()[1];
     assert_eq!(letter.refused_by, RefusedBy::Sink("splunk".into()));
@@ -39,7 +44,8 @@ async fn an_unnamed_bad_row_is_found_by_halving() {
     assert_eq!(world.dead_letters.rows(), ["77"]);
     assert_eq!(world.sink("splunk").received().len(), 99);
     let asked = world.sink("splunk").attempts().len();
-    assert!(asked <= 2 * 7 + 1, "{asked} requests to find one row in a hundred");
+    // One more for the contrast, and one to ask again.
+    assert!(asked <= 2 * 7 + 3, "{asked} requests to find one row in a hundred");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +115,7 @@ async fn letters_that_wait_for_a_full_disk_do_not_keep_a_lost_shard() {
     world.dead_letters.is_full.store(true, Ordering::SeqCst);
     let shard = world.shard(7);
     shard.put(["1"]);
-    until("asked", || !world.sink("splunk").attempts().is_empty()).await;
+    until("believed", || world.sink("splunk").attempts().len() == 4).await;
     tokio::time::sleep(SECOND).await;
     shard.lease(LeaseState::Lost);
     assert!(matches!(shard.end().await, ShardEnd::LeaseLost));
@@ -144,7 +150,7 @@ async fn a_sink_that_refuses_everything_is_held_not_believed() {
 
     world.sink("splunk").is_well();
     shard.until_saved("1").await;
-    assert_eq!(world.sink("splunk").received(), rows(1..=200));
+    assert_eq!(world.sink("splunk").received_sorted(), rows(1..=200));
 }
 
 #[tokio::test(start_paused = true)]

@@ -144,6 +144,9 @@ async fn in_order_even_when_rows_are_refused_divided_and_retried() {
     let mut asked = 0;
     splunk.answers(move |rows| {
         asked += 1;
+        if let Some(bad) = rows.iter().position(|row| row == "13" || row == "27") {
+            return reject([bad]);
+        }
         match (asked % 4, rows.len()) {
             (0, _) => retry(None),
             (1, 2..) => divide(),
@@ -163,7 +166,7 @@ async fn in_order_even_when_rows_are_refused_divided_and_retried() {
     let mut all = [received, numbers(world.dead_letters.rows())].concat();
     all.sort_unstable();
     assert_eq!(all, (1..=40).collect::<Vec<_>>());
-    assert!(!world.dead_letters.letters().is_empty());
+    assert_eq!(world.dead_letters.rows(), ["13", "27"]);
 }
 
 #[tokio::test(start_paused = true)]

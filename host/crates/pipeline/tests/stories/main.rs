@@ -12,6 +12,7 @@ mod dead_letters;
 mod delivery;
 mod lease;
 mod metrics;
+mod refusals;
 mod settlement;
 mod simulation;
 mod world;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_pipeline::{
-    Block, BodyLimits, BoxError, Budget, CheckpointStore, Compute, Damage, DeadLetters,
+    Block, BodyLimits, BoxError, Budget, Cause, CheckpointStore, Compute, Damage, DeadLetters,
     DeliverySettings, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts,
     Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner, SafePoint,
     SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost, Transform,
@@ -444,7 +444,7 @@ impl Sink for MemorySink {
         for &row in rows {
             let text = text(batch, row);
             if text.starts_with("huge") {
-                report.rejected.push((row, "larger than max_event_bytes".to_owned()));
+                report.rejected.push((row, Cause::new("oversize", "larger than max_event_bytes")));
             } else if text.is_empty() {
                 report.blank += 1;
             } else {
@@ -490,19 +490,19 @@ impl Sink for MemorySink {
 }
 
 pub(crate) fn retry(after: Option<Duration>) -> Verdict {
-    Verdict::Retry { after, cause: "server is busy".into() }
+    Verdict::Retry { after, cause: Cause::new("busy", "server is busy") }
 }
 
 pub(crate) fn hold() -> Verdict {
-    Verdict::Hold { cause: "token disabled".into() }
+    Verdict::Hold { cause: Cause::new("token_disabled", "token disabled") }
 }
 
 pub(crate) fn reject(rows: impl Into<Vec<usize>>) -> Verdict {
-    Verdict::Reject { rows: rows.into(), cause: "event field is blank".into() }
+    Verdict::Reject { rows: rows.into(), cause: Cause::new("blank", "event field is blank") }
 }
 
 pub(crate) fn divide() -> Verdict {
-    Verdict::Divide { cause: "request entity too large".into() }
+    Verdict::Divide { cause: Cause::new("too_large", "request entity too large") }
 }
 
 /// A checkpoint store that remembers every save.

@@ -1,14 +1,13 @@
 //! The collector behind the port: from an HTTP request to a reply, a record, or a fault.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -19,7 +18,7 @@ use super::body::{self, BodyError};
 use super::envelope::Envelope;
 use super::faults::Faults;
 use super::intake::{Intake, Mode, Rules};
-use super::reply::{Code, Reply};
+use super::reply::{Code, Reply, ReplyBody};
 use super::request::{self, Metadata, Route};
 use super::script::Step;
 use crate::gate::Serve;
@@ -42,6 +41,8 @@ pub(crate) struct Endpoint {
     faults: Faults,
     register: Register<Envelope>,
     replies: Mutex<Replies>,
+    /// Connections accepted so far.
+    connections: AtomicU64,
 }
 
 #[derive(Clone, Default)]
@@ -73,10 +74,11 @@ impl Serve for Endpoint {
     }
 
     async fn serve(self: Arc<Self>, connection: Connection, reset: ResetSwitch) {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let service = service_fn(|request| {
             let endpoint = Arc::clone(&self);
             let reset = reset.clone();
-            async move { endpoint.respond(request, &reset).await }
+            async move { endpoint.respond(request, number, &reset).await }
         });
         // How the connection ended is the client's business; what it brought is recorded.
         let _ended =
@@ -87,7 +89,8 @@ impl Serve for Endpoint {
 impl Endpoint {
     pub(crate) fn new(rules: Rules, acks: bool, base: String, faults: Faults) -> Self {
         let register = Register::default();
-        Self { rules, acks, base, faults, register, replies: Mutex::default() }
+        let (replies, connections) = (Mutex::default(), AtomicU64::new(0));
+        Self { rules, acks, base, faults, register, replies, connections }
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -112,11 +115,17 @@ impl Endpoint {
     async fn respond(
         &self,
         request: Request<Incoming>,
+        connection: u64,
         reset: &ResetSwitch,
-    ) -> Result<Response<Full<Bytes>>, Hangup> {
+    ) -> Result<Response<ReplyBody>, Hangup> {
         let (parts, body) = request.into_parts();
         let reply = match Route::of(&parts, &self.base) {
             Ok(Route::Health) => self.health(&parts),
+            Ok(Route::Event | Route::Raw) if self.is_busy_node(connection) => {
+                self.register.note(|tally| tally.requests += 1);
+                self.drain(body).await?;
+                Reply::code(Code::Busy)
+            }
             Ok(Route::Ack) => self.answer_ack_query(&parts, body).await?,
             Ok(route) => self.follow_script(route, &parts, body, reset).await?,
             Err(reply) => reply,
@@ -130,6 +139,10 @@ impl Endpoint {
         conditions.health_page.clone().unwrap_or_else(|| conditions.access.health(parts))
     }
 
+    fn is_busy_node(&self, connection: u64) -> bool {
+        self.faults.conditions().odd_connections_busy && connection % 2 == 1
+    }
+
     /// Takes the next step of the script, or does what a collector does.
     async fn follow_script(
         &self,
@@ -139,6 +152,12 @@ impl Endpoint {
         reset: &ResetSwitch,
     ) -> Result<Reply, Hangup> {
         self.register.note(|tally| tally.requests += 1);
+        let reset_above = self.faults.conditions().reset_above;
+        if reset_above.is_some_and(|most| body.size_hint().lower() > most) {
+            let _whatever_came = body::begin(body).await;
+            reset.on();
+            return Err(Hangup);
+        }
         let step = self.faults.conditions().next_step();
         let mut acceptance = Acceptance { code: Code::Success, lost: false };
         match &step {
@@ -191,6 +210,10 @@ impl Endpoint {
         let Ok(text) = str::from_utf8(&taken.bytes) else {
             return Ok(Reply::code(Code::InvalidFormat));
         };
+        let filter = self.faults.conditions().content_filter.clone();
+        if let Some(filter) = filter.filter(|filter| text.contains(&filter.needle)) {
+            return Ok(filter.reply.clone());
+        }
         let Intake { entries, refusal } = self.read(route, parts, text, &admitted).await;
         let Some(refusal) = refusal else {
             return Ok(self.accept(entries, text.len() as u64, &admitted, acceptance));

@@ -29,6 +29,12 @@ pub enum BadEvent {
 #[derive(Clone)]
 pub struct Faults(Arc<Mutex<Conditions>>);
 
+/// What a web application firewall before the collector does not let through.
+pub(crate) struct ContentFilter {
+    pub(crate) reply: Reply,
+    pub(crate) needle: String,
+}
+
 /// How the collector behaves at the moment.
 pub(crate) struct Conditions {
     pub(crate) access: Access,
@@ -38,6 +44,9 @@ pub(crate) struct Conditions {
     pub(crate) keep_before_bad: bool,
     /// What a balancer answers in place of the health page.
     pub(crate) health_page: Option<Reply>,
+    pub(crate) content_filter: Option<Arc<ContentFilter>>,
+    pub(crate) reset_above: Option<u64>,
+    pub(crate) odd_connections_busy: bool,
     script: Script,
     discards: u64,
     lost_ack_replies: u32,
@@ -52,6 +61,9 @@ impl Faults {
             max_content_length,
             keep_before_bad: false,
             health_page: None,
+            content_filter: None,
+            reset_above: None,
+            odd_connections_busy: false,
             script: Script::default(),
             discards: 0,
             lost_ack_replies: 0,
@@ -178,6 +190,45 @@ impl Faults {
     /// Drops one event of the next accepted request without a word; several calls add up.
     pub fn discard_one(&self) {
         self.conditions().discards += 1;
+    }
+
+    /// Answers with `status` and a web page to bodies that hold `needle`, as a web application firewall does,
+    /// until [`pass_all_content`](Self::pass_all_content).
+    pub fn filter_content(&self, status: u16, needle: &str) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+        let page =
+            "<html><head><title>Forbidden</title></head><body>Request blocked.</body></html>";
+        let reply = Reply::text(status, "text/html", page);
+        let filter = ContentFilter { reply, needle: needle.to_owned() };
+        self.conditions().content_filter = Some(Arc::new(filter));
+    }
+
+    /// Ends [`filter_content`](Self::filter_content).
+    pub fn pass_all_content(&self) {
+        self.conditions().content_filter = None;
+    }
+
+    /// Resets connections on which a body above `bytes` arrives, as some gateways do instead of answering.
+    /// `None` ends it.
+    pub fn reset_above(&self, bytes: Option<u64>) {
+        self.conditions().reset_above = bytes;
+    }
+
+    /// Turns away every request on the first, third, fifth … connection with 503, code 9: a balancer that
+    /// spreads connections over two nodes of which one is out of order.
+    pub fn odd_connections_busy(&self, busy: bool) {
+        self.conditions().odd_connections_busy = busy;
+    }
+
+    /// Calls this event of the next requests invalid (code 6), whatever it is.
+    pub fn blame_event(&self, requests: u32, index: usize) {
+        self.script(Step::Answer(Reply::event(Code::InvalidFormat, index)), requests);
+    }
+
+    /// Answers the next requests with a status and a body that never ends, a few bytes at a time.
+    pub fn endless_replies(&self, requests: u32, status: u16) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        self.script(Step::Answer(Reply::endless(status)), requests);
     }
 
     /// Decides when acknowledgements come; also for requests already accepted.

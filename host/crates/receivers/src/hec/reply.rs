@@ -1,8 +1,14 @@
 //! What the collector says: the catalogue of reply codes, and the HTTP answer around them.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame};
 use serde_json::{Map, Value};
 
 /// Declares the catalogue as one table: name, code, HTTP status, text.
@@ -56,6 +62,37 @@ pub(crate) struct Reply {
     content_type: &'static str,
     extra: Option<(header::HeaderName, HeaderValue)>,
     body: String,
+    is_endless: bool,
+}
+
+/// The body of an answer: as it is, or never ending.
+pub(crate) type ReplyBody = Either<Full<Bytes>, Endless>;
+
+/// A body that goes on for as long as anyone reads, slowly.
+pub(crate) struct Endless {
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Endless {
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    fn new() -> Self {
+        Self { pause: Box::pin(tokio::time::sleep(Self::PAUSE)) }
+    }
+}
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        ready!(self.pause.as_mut().poll(cx));
+        self.pause = Box::pin(tokio::time::sleep(Self::PAUSE));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"and so on ")))))
+    }
 }
 
 impl Reply {
@@ -103,7 +140,13 @@ impl Reply {
         content_type: &'static str,
         body: impl Into<String>,
     ) -> Self {
-        Self { status, code: None, content_type, extra: None, body: body.into() }
+        let (code, extra, is_endless) = (None, None, false);
+        Self { status, code, content_type, extra, body: body.into(), is_endless }
+    }
+
+    /// An answer whose body never ends.
+    pub(crate) fn endless(status: StatusCode) -> Self {
+        Self { is_endless: true, ..Self::text(status, "text/plain", "") }
     }
 
     pub(crate) fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
@@ -111,8 +154,13 @@ impl Reply {
         self
     }
 
-    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(Bytes::from(self.body)));
+    pub(crate) fn into_response(self) -> Response<ReplyBody> {
+        let body = if self.is_endless {
+            Either::Right(Endless::new())
+        } else {
+            Either::Left(Full::new(Bytes::from(self.body)))
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));

@@ -201,3 +201,35 @@ async fn a_dropped_collector_leaves_no_connection_behind() {
     drop(receiver);
     assert!(matches!(idle.read(&mut [0; 8]).await, Ok(0) | Err(_)));
 }
+
+#[tokio::test]
+async fn a_content_filter_answers_for_the_collector_while_it_is_there() {
+    let receiver = HecReceiver::builder().start().await.unwrap();
+    let splunk = Splunk::of(&receiver);
+    receiver.faults().filter_content(403, "<script>");
+    let page = splunk.post("/services/collector/event", event("<script>")).send().await.unwrap();
+    assert_eq!(page.status().as_u16(), 403);
+    assert!(page.text().await.unwrap().starts_with("<html>"));
+    assert_eq!(splunk.send(event("a")).await.0, 200);
+    receiver.faults().pass_all_content();
+    assert_eq!(splunk.send(event("<script>")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_gateway_resets_what_is_too_large_for_it() {
+    let receiver = HecReceiver::builder().start().await.unwrap();
+    let splunk = Splunk::of(&receiver);
+    receiver.faults().reset_above(Some(1_000));
+    let large = event(&"x".repeat(2_000));
+    assert!(splunk.post("/services/collector/event", large).send().await.is_err());
+    assert_eq!(splunk.send(event("a")).await.0, 200);
+}
+
+#[tokio::test]
+async fn one_node_of_two_is_out_of_order() {
+    let receiver = HecReceiver::builder().start().await.unwrap();
+    receiver.faults().odd_connections_busy(true);
+    for status in [503, 200, 503] {
+        assert_eq!(Splunk::of(&receiver).send(event("a")).await.0, status);
+    }
+}

@@ -1,18 +1,14 @@
 //! What lets us in: the token and the TLS settings of a collector, both of which may be files that change.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::client::{BadClient, ClientSettings};
+use super::connections::{Connections, Dial};
 use super::endpoint::Token;
 use crate::reload::{self, Origin, Print};
 use crate::tls::{self, TlsFiles, TlsSettings};
-
-/// Splunk closes an idle connection after 12 s when it is busy (`busyKeepAliveIdleTimeout`). We close
-/// first: a reset of a reused connection leaves it open whether the events arrived.
-const POOL_IDLE: Duration = Duration::from_secs(10);
 
 /// Where a token is kept.
 #[derive(Debug, Clone)]
@@ -44,9 +40,9 @@ impl TokenSource {
     }
 }
 
-/// A pool of connections, and the token that is sent on them.
+/// Connections, and the token that is sent on them.
 pub(super) struct Access {
-    pub(super) http: reqwest::Client,
+    pub(super) connections: Connections,
     pub(super) token: Token,
 }
 
@@ -87,24 +83,12 @@ impl Origin for AccessFiles {
             Some(files) => self.0.tls.client_config(files)?,
             None => tls::unused()?,
         };
-        let mut builder = reqwest::Client::builder();
-        if self.0.endpoint.is_loopback() {
-            // A proxy would be another machine in between, which gets the token and every log.
-            builder = builder.no_proxy();
-        }
-        let http = builder
-            .tls_backend_preconfigured(config)
-            // Splunk speaks HTTP/1.1 only, and one request per connection is what it balances by.
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_nodelay(true)
-            .connect_timeout(self.0.connect_timeout)
-            .timeout(self.0.timeout)
-            .user_agent(concat!("forwarder/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Access { http, token })
+        let (connect_timeout, timeout) = (self.0.connect_timeout, self.0.timeout);
+        // A proxy would be another machine in between, which gets the token and every log.
+        let no_proxy = self.0.endpoint.is_loopback();
+        let connections =
+            Connections::new(Dial { tls: config, no_proxy, connect_timeout, timeout })?;
+        Ok(Access { connections, token })
     }
 
     fn name(&self) -> &str {

@@ -1,21 +1,21 @@
 //! Posts bodies to one event collector and reads its replies.
 //!
-//! One `Client` per sink: it keeps connections alive and is shared by all senders. It does not retry;
+//! One `Client` per sink: it keeps connections that work and is shared by all senders. It does not retry;
 //! that is the pipeline's business. It follows no redirect, since that would carry the token elsewhere.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::access::{Access, AccessFiles, TokenSource};
 use super::body::Segments;
 use super::endpoint::{BadToken, Endpoint};
-use super::reply::Reply;
+use super::limit::{BodyLimit, Suspicion};
+use super::reply::{Reply, SuccessReply};
 use crate::body::Body;
 use crate::outcome::{Cause, Outcome, chain};
 use crate::reload::Reloaded;
@@ -24,9 +24,8 @@ use crate::tls::{Refusal, TlsError, TlsSettings};
 /// How much of a reply is read. HEC replies are a line; a web page need not be read to its end.
 const REPLY_BYTES: usize = 64 * 1024;
 
-/// The least that we believe a collector means when it calls bodies too large. A larger row is what is too
-/// large then, not the company it is in.
-const LEAST_BODY: usize = 4 * 1024;
+/// How long a reply may take to come in after its head: a collector answers with a line.
+const REPLY_TIME: Duration = Duration::from_secs(10);
 
 /// How long the next request waits after Splunk has said that its queue is nearly full.
 const EASE_OFF: Duration = Duration::from_millis(500);
@@ -38,6 +37,8 @@ pub struct ClientSettings {
     pub endpoint: Endpoint,
     /// Where the token is that Splunk issued for us.
     pub token: TokenSource,
+    /// Which answers count as delivered.
+    pub success: SuccessReply,
     /// Whom to trust; not used for `http`.
     pub tls: TlsSettings,
     /// For a connection to stand, TLS included.
@@ -49,9 +50,10 @@ pub struct ClientSettings {
 /// No reply: the receiver could not be reached, or went away before it had answered in full. The events
 /// may have arrived all the same; sending them again may repeat them.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot reach {endpoint}: {detail}")]
+#[error("no answer to {call}: {detail}")]
 pub struct Unreachable {
-    endpoint: String,
+    /// Method and address.
+    call: String,
     detail: String,
     kind: Failure,
 }
@@ -65,13 +67,13 @@ enum Failure {
 }
 
 impl Unreachable {
-    fn new(endpoint: &str, error: reqwest::Error, tls: &TlsSettings) -> Self {
+    fn new(call: String, error: reqwest::Error, tls: &TlsSettings) -> Self {
         let kind = if let Some(refusal) = Refusal::of(&error, tls) {
             Failure::Trust(refusal)
-        } else if error.is_timeout() {
-            Failure::Timeout
         } else if error.is_connect() {
             Failure::Connect
+        } else if error.is_timeout() {
+            Failure::Timeout
         } else {
             Failure::Broken
         };
@@ -79,11 +81,26 @@ impl Unreachable {
             Failure::Trust(refusal) => refusal.fact.clone(),
             _ => chain(&error.without_url()),
         };
-        Self { endpoint: endpoint.to_string(), detail, kind }
+        Self { call, detail, kind }
     }
 
     fn is_refusal(&self) -> bool {
         matches!(self.kind, Failure::Trust(_))
+    }
+
+    /// Whether the connection stood, so that the size of the body may be why there was no answer.
+    fn may_be_size(&self) -> bool {
+        matches!(self.kind, Failure::Timeout | Failure::Broken)
+    }
+
+    /// The same body has failed so often that its parts are to be sent.
+    fn suspected_size(&self, bytes: usize) -> Cause {
+        let reason = if self.kind == Failure::Timeout { "timeout" } else { "broken_connection" };
+        let text = format!(
+            "{self}; the same body of {bytes} bytes has failed repeatedly, its size may be the reason: look for a \
+             limit in the proxy before the collector, or lower `max_body`; nothing was lost, will send it in halves"
+        );
+        Cause::new(reason, text)
     }
 
     /// Why, and what to do.
@@ -122,8 +139,10 @@ pub struct Client {
     tls: TlsSettings,
     /// No request before this instant: Splunk's queue was nearly full.
     not_before: Mutex<Option<Instant>>,
-    /// Half of the smallest body of several rows that was called too large.
-    body_limit: AtomicUsize,
+    success: SuccessReply,
+    body_limit: BodyLimit,
+    /// How long a reply may take to come in after its head.
+    reply_time: Duration,
 }
 
 /// Settings from which no client can be made.
@@ -162,9 +181,10 @@ impl Client {
     /// [`BadClient`] when the TLS settings cannot work.
     pub fn new(settings: ClientSettings) -> Result<Self, BadClient> {
         let (endpoint, tls) = (settings.endpoint.clone(), settings.tls.clone());
+        let (success, reply_time) = (settings.success, REPLY_TIME.min(settings.timeout / 2));
         let access = Reloaded::new(AccessFiles::new(settings))?;
-        let (not_before, body_limit) = (Mutex::new(None), AtomicUsize::new(usize::MAX));
-        Ok(Self { access, endpoint, tls, not_before, body_limit })
+        let (not_before, body_limit) = (Mutex::new(None), BodyLimit::new());
+        Ok(Self { access, endpoint, tls, not_before, success, body_limit, reply_time })
     }
 
     /// Where this client posts to, for messages.
@@ -181,13 +201,8 @@ impl Client {
         }
         let access = self.access.current().await;
         let (outcome, refused) = match self.post(&access, body).await {
-            Ok(reply) => {
-                if reply.is_too_large() && body.rows() > 1 {
-                    self.learn(body.raw_bytes());
-                }
-                (reply.outcome(self.endpoint.as_str(), body.rows()), reply.refuses_us())
-            }
-            Err(unreachable) => (unreachable.outcome(), unreachable.is_refusal()),
+            Ok(reply) => (self.answered(&reply, body), reply.refuses_us()),
+            Err(lost) => (self.unanswered(&lost, body), lost.is_refusal()),
         };
         match outcome.cause() {
             Some(cause) if refused && self.access.replaced(&access).await => {
@@ -200,20 +215,54 @@ impl Client {
         }
     }
 
+    fn answered(&self, reply: &Reply, body: &Body) -> Outcome {
+        let (rows, bytes) = (body.rows(), body.raw_bytes());
+        let outcome = reply.outcome(&self.posting(), rows, self.success);
+        if reply.is_too_large() && rows > 1 {
+            self.learn(bytes);
+        } else if outcome == Outcome::Delivered {
+            self.body_limit.accepted(bytes);
+        }
+        outcome
+    }
+
+    fn unanswered(&self, lost: &Unreachable, body: &Body) -> Outcome {
+        if body.rows() < 2 || !lost.may_be_size() {
+            return lost.outcome();
+        }
+        let cause = lost.suspected_size(body.raw_bytes());
+        match self.body_limit.failed(body.raw_bytes()) {
+            Suspicion::None => return lost.outcome(),
+            Suspicion::Known => {}
+            Suspicion::New { limit } => {
+                tracing::warn!(reason = cause.reason(), error = %cause, limit, "sending smaller bodies");
+            }
+        }
+        Outcome::Divide { cause }
+    }
+
     /// The largest body that is worth sending, in bytes before compression, as refusals have taught:
-    /// `usize::MAX` before the first. It never grows, since nobody tells when a limit was raised.
+    /// `usize::MAX` if there were none, or none for long.
     pub fn body_limit(&self) -> usize {
-        self.body_limit.load(Ordering::Relaxed)
+        self.body_limit.current()
+    }
+
+    pub(super) const fn success(&self) -> SuccessReply {
+        self.success
+    }
+
+    /// The call and the address, for messages.
+    fn posting(&self) -> String {
+        format!("POST {}", self.endpoint.as_str())
     }
 
     fn learn(&self, refused: usize) {
-        let limit = (refused / 2).max(LEAST_BODY);
-        if self.body_limit.fetch_min(limit, Ordering::Relaxed) > limit {
+        if let Some(limit) = self.body_limit.too_large(refused) {
             let collector = self.endpoint.as_str();
             tracing::info!(
                 collector,
                 refused_bytes = refused,
-                max_body = limit,
+                limit,
                 "collector takes no bodies of that size, sending smaller ones; `max_body` spares the attempts"
             );
         }
@@ -223,15 +272,16 @@ impl Client {
     async fn post(&self, access: &Access, body: &Body) -> Result<Reply, Unreachable> {
         self.ease_off().await;
         let url = &self.endpoint.event;
-        let mut request = access
-            .http
-            .post(url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if body.is_gzip() {
-            request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        let request = request.body(reqwest::Body::wrap(Segments::of(body)));
-        let reply = self.ask(access, request).await?;
+        let request = |http: &reqwest::Client| {
+            let mut request = http
+                .post(url.clone())
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if body.is_gzip() {
+                request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            request.body(reqwest::Body::wrap(Segments::of(body)))
+        };
+        let reply = self.ask(access, self.posting(), request).await?;
         if reply.nearly_full() {
             self.set_not_before(Some(Instant::now() + EASE_OFF));
         }
@@ -247,18 +297,25 @@ impl Client {
     pub(super) async fn ask(
         &self,
         access: &Access,
-        request: RequestBuilder,
+        call: String,
+        request: impl FnOnce(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Reply, Unreachable> {
-        let failed = |error| Unreachable::new(self.endpoint.as_str(), error, &self.tls);
-        let request = request.header(AUTHORIZATION, access.token.header.clone());
+        let failed = |error| Unreachable::new(call.clone(), error, &self.tls);
+        let connection = access.connections.take().map_err(failed)?;
+        let request = request(&connection).header(AUTHORIZATION, access.token.header.clone());
         let response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let header = response.headers().get(RETRY_AFTER);
         let retry_after = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = read_some(response).await.map_err(failed)?;
+        let body = read_some(response, self.reply_time).await.map_err(failed)?;
         // Some proxies echo the request's headers in their error pages.
         let body = String::from_utf8_lossy(&body).replace(&access.token.bare, "***");
-        Ok(Reply::parse(status, retry_after.as_deref(), body.as_bytes(), jiff::Timestamp::now()))
+        let now = jiff::Timestamp::now();
+        let reply = Reply::parse(status, retry_after.as_deref(), body.as_bytes(), now);
+        if reply.shows_working_node(self.success) {
+            access.connections.keep(connection);
+        }
+        Ok(reply)
     }
 
     async fn ease_off(&self) {
@@ -279,10 +336,17 @@ impl Client {
     }
 }
 
-/// The reply's first bytes, and its end if that is near, so that the connection can be used again.
-async fn read_some(mut response: Response) -> reqwest::Result<Vec<u8>> {
+/// The reply's first bytes, and its end if that is near, so that the connection can be used again. One that does
+/// not end in time is what has come of it.
+async fn read_some(mut response: Response, limit: Duration) -> reqwest::Result<Vec<u8>> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    let by = Instant::now() + limit;
+    while let Ok(chunk) = timeout_at(by, response.chunk()).await {
+        let chunk = match chunk {
+            Err(error) if error.is_timeout() => break,
+            chunk => chunk?,
+        };
+        let Some(chunk) = chunk else { break };
         body.extend_from_slice(&chunk);
         if body.len() >= REPLY_BYTES {
             break;

@@ -29,7 +29,7 @@ impl Client {
     pub async fn reachable(&self) -> Result<(), Cause> {
         let reply = self.health().await.map_err(|unreachable| unreachable.cause())?;
         match reply.code {
-            Some(_) => refusal(&self.health_outcome(&reply)),
+            Some(_) => self.health_refusal(&reply),
             None => Ok(()),
         }
     }
@@ -49,7 +49,7 @@ impl Client {
                 unknown.extend(self.probe_index(index).await?);
             }
         } else {
-            refusal(&empty.outcome(self.endpoint().as_str(), 0))?;
+            refusal(&self.outcome(&empty))?;
             let what = if index.is_some() { "token and index" } else { "the token" };
             unknown.push(format!(
                 "the collector accepts an empty request (HTTP {}), where Splunk answers code {NO_DATA}; \
@@ -59,7 +59,7 @@ impl Client {
         }
         match self.health().await {
             Ok(reply) if reply.code.is_some() => unknown.extend(
-                refusal(&self.health_outcome(&reply))
+                self.health_refusal(&reply)
                     .err()
                     .map(|cause| format!("events may be taken all the same, but: {cause}")),
             ),
@@ -76,9 +76,7 @@ impl Client {
         let envelope = json!({ "index": index }).to_string();
         let reply = self.try_post(envelope.into_bytes()).await?;
         match reply.code {
-            Some(INCORRECT_INDEX) => {
-                refusal(&reply.outcome(self.endpoint().as_str(), 0)).map(|()| None)
-            }
+            Some(INCORRECT_INDEX) => refusal(&self.outcome(&reply)).map(|()| None),
             Some(EVENT_REQUIRED) => Ok(Some(format!(
                 "the collector did not say whether the token may write to index `{index}`; a wrong \
                  index shows with the first events"
@@ -92,19 +90,31 @@ impl Client {
 
     async fn try_post(&self, body: Vec<u8>) -> Result<Reply, Cause> {
         let access = self.access().await;
-        let request = access.http.post(self.endpoint().event.clone()).body(body);
-        let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answer = self.ask(&access, request).await;
+        let json = HeaderValue::from_static("application/json");
+        let url = self.endpoint().event.clone();
+        let call = format!("POST {url}");
+        let request = |http: &reqwest::Client| http.post(url).body(body).header(CONTENT_TYPE, json);
+        let answer = self.ask(&access, call, request).await;
         answer.map_err(|unreachable| unreachable.cause())
     }
 
     async fn health(&self) -> Result<Reply, Unreachable> {
         let access = self.access().await;
-        self.ask(&access, access.http.get(self.endpoint().health.clone())).await
+        let url = self.endpoint().health.clone();
+        self.ask(&access, format!("GET {url}"), |http| http.get(url)).await
     }
 
-    fn health_outcome(&self, reply: &Reply) -> Outcome {
-        reply.outcome(self.endpoint().health.as_str(), 0)
+    /// What an answer to an empty post means.
+    fn outcome(&self, reply: &Reply) -> Outcome {
+        reply.outcome(&format!("POST {}", self.endpoint().as_str()), 0, self.success())
+    }
+
+    fn health_refusal(&self, reply: &Reply) -> Result<(), Cause> {
+        if reply.is_healthy() {
+            return Ok(());
+        }
+        let call = format!("GET {}", self.endpoint().health);
+        refusal(&reply.outcome(&call, 0, self.success()))
     }
 }
 

@@ -16,6 +16,12 @@ const BUSY: &str = "Splunk has no room just now; add indexers or lower the load 
 
 /// 2xx: not for showing.
 pub(super) static ACCEPTED: Reason = reason("accepted", "");
+/// 2xx without a HEC reply of code 0: something answered, and nothing says that it has the events.
+pub(super) static NO_CONFIRMATION: Reason = reason(
+    "no_confirmation",
+    "only a HEC reply with code 0 counts as delivered; check that `url` leads to the collector and that no proxy \
+     answers in its place; for a collector that answers with an empty body or `OK`, set `success_reply = \"ok\"`",
+);
 /// 413 from Splunk or from a proxy before it.
 pub(super) static TOO_LARGE: Reason =
     reason("too_large", "lower `max_body`, or raise max_content_length in Splunk's limits.conf");
@@ -40,7 +46,7 @@ pub(super) static NO_DATA: Reason = reason(
 /// Code 6.
 pub(super) static INVALID_FORMAT: Reason =
     reason("invalid_format", "the event may be larger than Splunk's maxEventSize");
-/// Code 7. The index is configured, so every event would fare the same.
+/// Code 7. Where the index is configured, every event fares the same.
 pub(super) static INCORRECT_INDEX: Reason = reason(
     "incorrect_index",
     "create the index in Splunk, allow it for this token, or change the sink's `index`",
@@ -87,9 +93,14 @@ pub(super) static NOT_HEC: Reason = reason(
     "this is no event collector; `url` should name its host and port, usually 8088",
 );
 /// Access denied by someone who is not Splunk.
-pub(super) static FORBIDDEN: Reason = reason("forbidden", "ask for access through the proxy");
+pub(super) static FORBIDDEN: Reason = reason(
+    "forbidden",
+    "ask for access through the proxy; if only some events are refused, exempt this address from its content filter",
+);
 /// Any other 4xx.
-pub(super) static REFUSED: Reason =
-    reason("refused", "look at the dead letter and at the proxy before Splunk");
+pub(super) static REFUSED: Reason = reason(
+    "refused",
+    "look at the proxy before Splunk; if only some events are refused, at its content filter and the dead letters",
+);
 /// No status that HTTP knows.
 pub(super) static UNKNOWN: Reason = reason("unknown_reply", "find out who answers at this address");

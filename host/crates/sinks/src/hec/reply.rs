@@ -14,6 +14,17 @@ use crate::outcome::{Cause, MAX_RETRY_AFTER, Outcome, excerpt};
 /// How much of a reply's text is worth repeating to a person.
 const TEXT_BYTES: usize = 200;
 
+/// Which answers count as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SuccessReply {
+    /// A HEC reply with code 0, as Splunk gives it.
+    #[default]
+    Hec,
+    /// That, or a 2xx whose body is empty or the word `OK`: OpenTelemetry collectors up to 0.70 answer so, and
+    /// gateways that queue events for a collector.
+    Ok,
+}
+
 /// What Splunk, or whoever answered in its place, said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
@@ -32,6 +43,8 @@ pub struct Reply {
     pub ack_id: Option<u64>,
     /// The body was a web page: this is not an event collector.
     pub web_page: bool,
+    /// The body was empty, or the word `OK`.
+    pub plain_ok: bool,
 }
 
 impl Reply {
@@ -63,10 +76,23 @@ impl Reply {
             }
             _ => Self {
                 web_page: text.trim_start().starts_with('<'),
+                plain_ok: matches!(text.trim(), "" | "OK" | "\"OK\""),
                 text: excerpt(&text, TEXT_BYTES),
                 ..reply
             },
         }
+    }
+
+    /// Whether the connection leads to a collector that works: it accepted the request, or said what is wrong
+    /// with it. After anything else the next request goes over another one.
+    pub(super) fn shows_working_node(&self, success: SuccessReply) -> bool {
+        self.rule(success).0 == Action::Accept
+            || matches!(self.code, Some(5 | 6 | 12 | 13 | 15 | 17))
+    }
+
+    /// The collector, or a balancer before it, answered the question about its health well.
+    pub fn is_healthy(&self) -> bool {
+        self.is_success() && !self.web_page && matches!(self.code, None | Some(0 | 17 | 24 | 25))
     }
 
     /// Splunk took the data and says that it cannot take much more at this rate (codes 24 and 25).
@@ -84,17 +110,19 @@ impl Reply {
         matches!(self.code, Some(1..=4 | 21 | 22)) || matches!(self.status, 401 | 403)
     }
 
-    /// What the reply means for a body of `rows` rows that was posted to `endpoint`.
-    pub fn outcome(&self, endpoint: &str, rows: usize) -> Outcome {
-        let (action, reason) = self.rule();
-        let cause = || Cause::new(reason.label, self.sentence(endpoint, rows, action, reason.help));
+    /// What the reply means for a body of `rows` rows. `call` is the method and the address, for the message.
+    pub fn outcome(&self, call: &str, rows: usize, success: SuccessReply) -> Outcome {
+        let (action, reason) = self.rule(success);
+        let cause = || Cause::new(reason.label, self.sentence(call, rows, action, reason.help));
         match (action, self.invalid_event) {
             (Action::Accept, _) => Outcome::Delivered,
             (Action::Retry, _) => Outcome::Retry { after: self.retry_after, cause: cause() },
             (Action::Hold, _) => Outcome::Hold { cause: cause() },
             (Action::Isolate, Some(row)) if row < rows => Outcome::Reject { row, cause: cause() },
             (Action::Isolate, None) if rows == 1 => Outcome::Reject { row: 0, cause: cause() },
-            (Action::Isolate | Action::Halve, _) => Outcome::Divide { cause: cause() },
+            (Action::Isolate | Action::Search | Action::Halve, _) => {
+                Outcome::Divide { cause: cause() }
+            }
         }
     }
 
@@ -104,18 +132,23 @@ impl Reply {
 
     /// The whole policy. Splunk's code is more precise than the status (codes 21 and 22 come as 400), so
     /// it is asked first; a body that was too large is so whatever else was said.
-    fn rule(&self) -> (Action, &'static Reason) {
-        use Action::{Accept, Halve, Hold, Isolate, Retry};
+    fn rule(&self, success: SuccessReply) -> (Action, &'static Reason) {
+        use Action::{Accept, Halve, Hold, Isolate, Retry, Search};
         match (self.status, self.code) {
             (413, _) => (Halve, &reason::TOO_LARGE),
-            (200..=299, _) if self.web_page => (Hold, &reason::NOT_HEC),
-            (200..=299, _) => (Accept, &reason::ACCEPTED),
+            // 24 and 25 say that the events were accepted and that more would not be.
+            (200..=299, Some(0 | 24 | 25)) => (Accept, &reason::ACCEPTED),
+            (200..=299, None) if self.web_page => (Search, &reason::NOT_HEC),
+            (200..=299, None) if self.plain_ok && success == SuccessReply::Ok => {
+                (Accept, &reason::ACCEPTED)
+            }
+            (200..=299, _) => (Hold, &reason::NO_CONFIRMATION),
             (_, Some(1 | 22)) => (Hold, &reason::TOKEN_DISABLED),
             (_, Some(2 | 3)) => (Hold, &reason::TOKEN_MALFORMED),
             (_, Some(4 | 21)) => (Hold, &reason::TOKEN_REFUSED),
             (_, Some(5)) => (Hold, &reason::NO_DATA),
             (_, Some(6)) => (Isolate, &reason::INVALID_FORMAT),
-            (_, Some(7)) => (Hold, &reason::INCORRECT_INDEX),
+            (_, Some(7)) => (Search, &reason::INCORRECT_INDEX),
             (_, Some(8)) => (Retry, &reason::SERVER_ERROR),
             (_, Some(9)) => (Retry, &reason::SERVER_BUSY),
             (_, Some(10)) => (Hold, &reason::ACKNOWLEDGEMENT_ON),
@@ -129,18 +162,24 @@ impl Reply {
             (_, Some(26 | 27)) => (Retry, &reason::AT_CAPACITY),
             (429, _) => (Retry, &reason::THROTTLED),
             (408 | 425 | 500..=599, _) => (Retry, &reason::UNAVAILABLE),
-            (300..=399 | 404 | 405, _) => (Hold, &reason::NOT_HEC),
-            (401 | 403 | 407 | 451, _) => (Hold, &reason::FORBIDDEN),
-            (400..=499, _) => (Isolate, &reason::REFUSED),
+            (401 | 407, _) => (Hold, &reason::FORBIDDEN),
+            // Web application firewalls answer so to what a log holds, and wrong addresses to everything.
+            (300..=399 | 404 | 405, _) => (Search, &reason::NOT_HEC),
+            (403, _) => (Search, &reason::FORBIDDEN),
+            (400..=499, _) => (Search, &reason::REFUSED),
             _ => (Hold, &reason::UNKNOWN),
         }
     }
 
-    fn sentence(&self, endpoint: &str, rows: usize, action: Action, help: &str) -> String {
+    fn sentence(&self, call: &str, rows: usize, action: Action, help: &str) -> String {
         let Self { status, text, .. } = self;
         let code =
             self.code.map_or_else(|| "no HEC code".to_owned(), |code| format!("code {code}"));
-        let said = if self.web_page { "a web page" } else { text.as_str() };
+        let said = match text.as_str() {
+            _ if self.web_page => "a web page",
+            "" => "an empty body",
+            text => text,
+        };
         let place = self
             .invalid_event
             .map_or_else(String::new, |index| format!(" at event {index} of {rows}"));
@@ -148,10 +187,12 @@ impl Reply {
             Action::Accept => "accepted",
             Action::Retry => "nothing was lost, will send it again",
             Action::Hold => "nothing was lost, the records are held",
-            Action::Isolate => "only the event at fault is set aside, the others are sent again",
+            Action::Isolate | Action::Search => {
+                "nothing was lost, an event is set aside only if it is refused alone while others are accepted"
+            }
             Action::Halve => "nothing was lost, will send it in halves",
         };
-        format!("{endpoint} answered HTTP {status}, {code}: {said}{place}; {help}; {fate}")
+        format!("{call} answered HTTP {status}, {code}: {said}{place}; {help}; {fate}")
     }
 }
 
@@ -161,7 +202,10 @@ enum Action {
     Accept,
     Retry,
     Hold,
+    /// The collector says that an event is bad.
     Isolate,
+    /// Refused by a word that fits a single event as well as everything.
+    Search,
     Halve,
 }
 
@@ -182,7 +226,7 @@ fn parse_retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const ENDPOINT: &str = "https://splunk:8088/services/collector/event";
+    const CALL: &str = "POST https://splunk:8088/services/collector/event";
     const ROWS: usize = 10;
 
     fn reply(status: u16, body: &str) -> Reply {
@@ -204,7 +248,7 @@ mod tests {
         (400, 6, "Invalid data format", Some(3), "reject", "invalid_format"),
         (400, 6, "Invalid data format", None, "divide", "invalid_format"),
         (400, 6, "Invalid data format", Some(10), "divide", "invalid_format"),
-        (400, 7, "Incorrect index", Some(0), "hold", "incorrect_index"),
+        (400, 7, "Incorrect index", Some(0), "divide", "incorrect_index"),
         (500, 8, "Internal server error", None, "retry", "server_error"),
         (503, 9, "Server is busy", None, "retry", "server_busy"),
         (503, 9, "Server is busy", Some(4), "retry", "server_busy"),
@@ -216,7 +260,7 @@ mod tests {
         (400, 15, "Error in handling indexed fields", Some(1), "reject", "invalid_fields"),
         (400, 15, "Error in handling indexed fields", None, "divide", "invalid_fields"),
         (400, 16, "Query string authorization is not enabled", None, "hold", "query_token"),
-        (200, 17, "HEC is healthy", None, "delivered", ""),
+        (200, 17, "HEC is healthy", None, "hold", "no_confirmation"),
         (503, 18, "HEC is unhealthy, queues are full", None, "retry", "unhealthy"),
         (503, 19, "HEC is unhealthy, ack service unavailable", None, "retry", "unhealthy"),
         (503, 20, "HEC is unhealthy, queues are full, ack service unavailable", None, "retry", "unhealthy"),
@@ -238,7 +282,7 @@ mod tests {
                 body["invalid-event-number"] = number.into();
             }
             let reply = reply(status, &body.to_string());
-            let outcome = reply.outcome(ENDPOINT, ROWS);
+            let outcome = reply.outcome(CALL, ROWS, SuccessReply::Hec);
             assert_eq!(outcome.label(), verdict, "{status} {body}");
             assert_eq!(outcome.cause().map_or("", Cause::reason), reason, "{status} {body}");
             if let Outcome::Reject { row, .. } = outcome {
@@ -253,9 +297,9 @@ mod tests {
     fn without_a_code_the_status_decides() {
         #[rustfmt::skip]
         let table = [
-            (200, "delivered"), (201, "delivered"), (204, "delivered"),
-            (301, "hold"), (303, "hold"), (307, "hold"), (404, "hold"), (405, "hold"),
-            (401, "hold"), (403, "hold"), (407, "hold"),
+            (200, "hold"), (201, "hold"), (202, "hold"), (204, "hold"),
+            (301, "divide"), (303, "divide"), (307, "divide"), (404, "divide"), (405, "divide"),
+            (401, "hold"), (403, "divide"), (407, "hold"),
             (408, "retry"), (425, "retry"), (429, "retry"),
             (500, "retry"), (502, "retry"), (503, "retry"), (504, "retry"), (599, "retry"),
             (413, "divide"), (400, "divide"), (418, "divide"), (422, "divide"),
@@ -264,7 +308,7 @@ mod tests {
         for (status, verdict) in table {
             for body in ["", "upstream unavailable", "[1]", "{\"error\":1}"] {
                 assert_eq!(
-                    reply(status, body).outcome(ENDPOINT, ROWS).label(),
+                    reply(status, body).outcome(CALL, ROWS, SuccessReply::Hec).label(),
                     verdict,
                     "{status}"
                 );
@@ -273,27 +317,81 @@ mod tests {
     }
 
     #[test]
+    fn only_a_hec_reply_of_code_0_is_a_delivery() {
+        for (status, body) in [
+            (202, ""),
+            (204, ""),
+            (200, "ok"),
+            (200, "OK"),
+            (200, "{}"),
+            (200, "[]"),
+            (200, "{\"error\":\"no route\"}"),
+            (200, "{\"text\":\"Success\"}"),
+            (200, "{\"text\":\"Success\",\"code\":\"0\"}"),
+            (200, "{\"text\":\"Success\",\"code\":-1}"),
+            (200, "{\"text\":\"Success\",\"code\":0"),
+            (200, "[{\"text\":\"Success\",\"code\":0}]"),
+            (200, "{\"text\":\"Invalid token\",\"code\":4}"),
+            (200, "{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":0}"),
+            (200, "{\"text\":\"Server is busy\",\"code\":9}"),
+        ] {
+            let outcome = reply(status, body).outcome(CALL, ROWS, SuccessReply::Hec);
+            assert_eq!(outcome.label(), "hold", "{status} {body}");
+            assert_eq!(outcome.cause().unwrap().reason(), "no_confirmation", "{status} {body}");
+        }
+        let seen = reply(200, "{\"error\":\"no route\"}").outcome(CALL, ROWS, SuccessReply::Hec);
+        assert!(seen.cause().unwrap().to_string().contains("no route"), "{seen:?}");
+    }
+
+    #[test]
+    fn a_plain_ok_is_a_delivery_where_the_operator_has_said_so() {
+        for (status, body, verdict) in [
+            (202, "", "delivered"),
+            (204, "", "delivered"),
+            (200, "OK", "delivered"),
+            (200, "\"OK\"", "delivered"),
+            (200, "{\"text\":\"Success\",\"code\":0}", "delivered"),
+            (200, "{\"error\":1}", "hold"),
+            (200, "{\"text\":\"Invalid token\",\"code\":4}", "hold"),
+            (200, "<html>", "divide"),
+            (503, "OK", "retry"),
+        ] {
+            let outcome = reply(status, body).outcome(CALL, ROWS, SuccessReply::Ok);
+            assert_eq!(outcome.label(), verdict, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn one_row_refused_alone_is_the_row_at_fault() {
-        let outcome = reply(400, r#"{"text":"Invalid data format","code":6}"#).outcome(ENDPOINT, 1);
+        let outcome = reply(400, r#"{"text":"Invalid data format","code":6}"#).outcome(
+            CALL,
+            1,
+            SuccessReply::Hec,
+        );
         assert!(matches!(outcome, Outcome::Reject { row: 0, .. }), "{outcome:?}");
         // A number that cannot be is no verdict on the row.
         let odd = r#"{"text":"Invalid data format","code":6,"invalid-event-number":7}"#;
-        assert_eq!(reply(400, odd).outcome(ENDPOINT, 1).label(), "divide");
+        assert_eq!(reply(400, odd).outcome(CALL, 1, SuccessReply::Hec).label(), "divide");
     }
 
     #[test]
     fn a_friendly_web_page_is_not_a_delivery() {
-        let outcome = reply(200, "<!doctype html><title>Splunk</title>").outcome(ENDPOINT, ROWS);
-        assert_eq!(outcome.label(), "hold");
+        let outcome = reply(200, "<!doctype html><title>Splunk</title>");
+        let outcome = outcome.outcome(CALL, ROWS, SuccessReply::Hec);
+        assert_eq!(outcome.label(), "divide");
         assert!(outcome.cause().unwrap().to_string().contains("8088"));
     }
 
     #[test]
     fn a_cause_says_where_what_and_what_next() {
-        let outcome = reply(403, r#"{"text":"Invalid token","code":4}"#).outcome(ENDPOINT, ROWS);
+        let outcome = reply(403, r#"{"text":"Invalid token","code":4}"#).outcome(
+            CALL,
+            ROWS,
+            SuccessReply::Hec,
+        );
         assert_eq!(
             outcome.cause().unwrap().to_string(),
-            "https://splunk:8088/services/collector/event answered HTTP 403, code 4: Invalid token; \
+            "POST https://splunk:8088/services/collector/event answered HTTP 403, code 4: Invalid token; \
              put a token that exists in Splunk into the sink's `token`; nothing was lost, the records \
              are held"
         );
@@ -315,7 +413,9 @@ mod tests {
     #[test]
     fn a_busy_receiver_passes_on_how_long_to_wait() {
         let busy = Reply::parse(503, Some("2"), b"", jiff::Timestamp::UNIX_EPOCH);
-        let Outcome::Retry { after, .. } = busy.outcome(ENDPOINT, ROWS) else { panic!("{busy:?}") };
+        let Outcome::Retry { after, .. } = busy.outcome(CALL, ROWS, SuccessReply::Hec) else {
+            panic!("{busy:?}")
+        };
         assert_eq!(after, Some(Duration::from_secs(2)));
     }
 
@@ -334,7 +434,7 @@ mod tests {
         ) {
             let reply = Reply::parse(status, Some(&header), &body, jiff::Timestamp::UNIX_EPOCH);
             proptest::prop_assert!(reply.text.len() <= TEXT_BYTES + 3);
-            if let Outcome::Reject { row, .. } = reply.outcome(ENDPOINT, ROWS) {
+            if let Outcome::Reject { row, .. } = reply.outcome(CALL, ROWS, SuccessReply::Hec) {
                 proptest::prop_assert!(row < ROWS);
             }
         }

@@ -120,6 +120,7 @@ async fn over_hec(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
     let client = hec::Client::new(hec::ClientSettings {
         endpoint: Endpoint::parse(&format!("https://{}", collector.address())).unwrap(),
         token: Token::new("token").unwrap().into(),
+        success: hec::SuccessReply::Hec,
         tls,
         connect_timeout: TEN_SECONDS,
         timeout: TEN_SECONDS,

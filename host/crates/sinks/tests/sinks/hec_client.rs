@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use forwarder_sinks::hec::{Client, ClientSettings, Encoder, EncoderSettings, Endpoint, Token};
+use forwarder_sinks::hec::{
+    Client, ClientSettings, Encoder, EncoderSettings, Endpoint, SuccessReply, Token,
+};
 use forwarder_sinks::{Body, Cause, Outcome, TlsSettings, Verify};
 use tokio::join;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +19,7 @@ fn settings(collector: &Collector, scheme: &str) -> ClientSettings {
     ClientSettings {
         endpoint: Endpoint::parse(&format!("{scheme}://{}", collector.address())).unwrap(),
         token: Token::new(SECRET).unwrap().into(),
+        success: SuccessReply::Hec,
         tls: TlsSettings::default(),
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
@@ -91,7 +94,7 @@ async fn a_redirect_is_not_followed() {
     let (client, body) = (client(&collector), plain());
     let reply = format!("303 See Other\nlocation: http://{}/\n\n<html>", elsewhere.address());
     let (_, outcome) = join!(collector.answer(&reply), client.send(&body));
-    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "not_hec"));
+    assert_eq!((outcome.label(), reason(&outcome)), ("divide", "not_hec"));
 }
 
 #[tokio::test]
@@ -272,9 +275,8 @@ async fn what_is_too_large_once_is_not_tried_again() {
     let client = client(&collector);
     assert_eq!(client.body_limit(), usize::MAX);
     let serving = async {
-        let mut stream = collector.accept().await;
         for _request in 0..5 {
-            exchange(&mut stream, TOO_LARGE).await;
+            collector.answer(TOO_LARGE).await;
         }
     };
     let rows =
@@ -289,6 +291,87 @@ async fn what_is_too_large_once_is_not_tried_again() {
         ] {
             let outcome = client.send(&body).await;
             assert_eq!((reason(&outcome), client.body_limit()), ("too_large", limit));
+        }
+    };
+    join!(serving, sending);
+}
+
+#[tokio::test]
+async fn after_anything_but_an_acceptance_another_connection_is_used() {
+    const REFUSALS: [&str; 5] = [
+        "503 Service Unavailable\n\n{\"text\":\"Server is busy\",\"code\":9}",
+        "429 Too Many Requests\n\nslow down",
+        "500 Internal Server Error\n\n",
+        "403 Forbidden\n\n<html>",
+        "200 OK\n\nok",
+    ];
+    let collector = Collector::start().await;
+    let (client, body) = (client(&collector), plain());
+    let serving = async {
+        let mut open = Vec::new();
+        for refusal in REFUSALS {
+            // Stays open: it is the client that must leave it.
+            open.push(collector.answer(refusal).await.1);
+        }
+        let mut last = collector.accept().await;
+        exchange(&mut last, SUCCESS).await;
+        exchange(&mut last, SUCCESS).await;
+        let mut left = Vec::new();
+        for stream in &mut open {
+            left.push(tokio::io::AsyncReadExt::read(stream, &mut [0; 1]).await.unwrap());
+        }
+        left
+    };
+    let sending = async {
+        for _refusal in REFUSALS {
+            assert_ne!(client.send(&body).await, Outcome::Delivered);
+        }
+        assert_eq!(client.send(&body).await, Outcome::Delivered);
+        assert_eq!(client.send(&body).await, Outcome::Delivered);
+    };
+    let (left, ()) = join!(serving, sending);
+    assert_eq!(left, [0; 5], "closed, not kept idle");
+}
+
+#[tokio::test]
+async fn a_success_whose_body_never_ends_is_not_a_delivery_and_not_waited_for() {
+    let collector = Collector::start().await;
+    let settings =
+        ClientSettings { timeout: Duration::from_millis(400), ..settings(&collector, "http") };
+    let (client, body) = (Client::new(settings).unwrap(), plain());
+    let answering = async {
+        let mut stream = collector.accept().await;
+        let _ = read_request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"tex\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        stream
+    };
+    let (_open, outcome) = join!(answering, client.send(&body));
+    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "no_confirmation"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_the_connection_three_times_is_divided_and_a_single_row_never() {
+    let collector = Collector::start().await;
+    let client = client(&collector);
+    let rows = |count: usize| Body::plain(vec!["x".repeat(10_000).into(); count], count);
+    let serving = async {
+        for _request in 0..10 {
+            let mut stream = collector.accept().await;
+            read_request(&mut stream).await;
+        }
+    };
+    let sending = async {
+        for verdict in ["retry", "retry", "divide"] {
+            let outcome = client.send(&rows(10)).await;
+            assert_eq!((outcome.label(), reason(&outcome)), (verdict, "broken_connection"));
+        }
+        assert_eq!(client.body_limit(), 50_000);
+        let outcome = client.send(&rows(8)).await;
+        assert_eq!(outcome.label(), "divide", "larger than what is known to break");
+        assert!(outcome.cause().unwrap().to_string().contains("its size may be the reason"));
+        for _time in 0..6 {
+            assert_eq!(client.send(&rows(1)).await.label(), "retry");
         }
     };
     join!(serving, sending);

@@ -27,6 +27,7 @@ async fn a_token_file_is_read_again_when_the_token_is_refused() {
     let client = hec::Client::new(hec::ClientSettings {
         endpoint: Endpoint::parse(&format!("http://{}", collector.address())).unwrap(),
         token: TokenSource::File(path.clone()),
+        success: hec::SuccessReply::Hec,
         tls: TlsSettings::default(),
         connect_timeout: TEN_SECONDS,
         timeout: TEN_SECONDS,
@@ -90,6 +91,7 @@ async fn ca_file_and_client_certificate_are_read_again_when_they_are_refused() {
     let splunk = hec::Client::new(hec::ClientSettings {
         endpoint: Endpoint::parse(&format!("https://{}", collector.address())).unwrap(),
         token: hec::Token::new("token").unwrap().into(),
+        success: hec::SuccessReply::Hec,
         tls,
         connect_timeout: TEN_SECONDS,
         timeout: TEN_SECONDS,

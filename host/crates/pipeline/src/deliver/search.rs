@@ -1,0 +1,304 @@
+//! What refusals are believed: a refusal counts only in contrast with an acceptance.
+//!
+//! A receiver that refuses a row says either that the row is bad or that it takes nothing at the moment: a proxy
+//! that answers 413, 415 or 403 to everything looks, row by row, like one that objects to a row. So a row
+//! becomes a dead letter only after it was refused alone, then another row of the same sink was accepted, and then
+//! it was refused alone once more. One that is accepted alone was not the culprit.
+//!
+//! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
+//! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
+//! something was accepted or their time has come. After [`REFUSED_IN_A_ROW`] different rows without an acceptance
+//! it is the receiver's state: nothing more is divided or sent but one probe at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tracing::warn;
+
+use crate::dead_letter::Burial;
+use crate::deliver::Desk;
+use crate::deliver::attempt::{self, Answer};
+use crate::deliver::parcel::Parcel;
+use crate::refusals::{Milestone, Offer, Refusals, TooManyRefused};
+use crate::seams::Cause;
+
+/// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
+pub(super) const REFUSED_IN_A_ROW: u32 = 8;
+
+/// A row that the receiver names, and that is the only one in doubt, is believed to be bad after so many refusals
+/// alone, each after a wait: on a quiet source there may be no other row to compare it with for hours.
+const NAMED_REFUSALS: u32 = 4;
+
+/// Some rows of a body, and what was heard about them.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) parcel: Parcel,
+    refusal: Option<Refusal>,
+}
+
+#[derive(Debug, Clone)]
+struct Refusal {
+    cause: Cause,
+    /// The receiver said that it is this row.
+    named: bool,
+    /// How often it was refused alone.
+    alone: u32,
+    /// Requests to the sink that had begun when this was heard last: an acceptance counts if it began later.
+    begun: u64,
+    /// Refused often enough, but so are too many others. Asked again when its time has come.
+    too_many: bool,
+}
+
+impl Part {
+    pub(super) const fn new(parcel: Parcel) -> Self {
+        Self { parcel, refusal: None }
+    }
+
+    /// A row that was refused alone.
+    fn is_suspect(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.alone > 0)
+    }
+
+    /// Whether the sink has accepted something since, so that asking again decides about the row. `accepted` is
+    /// the number of the latest request that was accepted.
+    pub(super) fn is_contrasted(&self, accepted: u64) -> bool {
+        self.is_suspect()
+            && self
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| accepted > refusal.begun && !refusal.too_many)
+    }
+
+    /// Its time has come.
+    pub(super) const fn ask_again(&mut self) {
+        if let Some(refusal) = &mut self.refusal {
+            refusal.too_many = false;
+        }
+    }
+
+    pub(super) const fn cause(&self) -> Option<&Cause> {
+        match &self.refusal {
+            Some(refusal) => Some(&refusal.cause),
+            None => None,
+        }
+    }
+}
+
+/// Which parts are asked though nothing speaks for it: those whose time has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Probe {
+    /// None.
+    No,
+    /// The first, and then another: one that was not asked about alone, or the one whose turn it is.
+    Turn {
+        /// Counts the probes.
+        turn: usize,
+        /// The first is still to be asked.
+        first: bool,
+    },
+    /// The first, before rows that came later are sent: for sinks that keep the order.
+    First,
+}
+
+/// What a search leaves undecided.
+#[derive(Debug, Default)]
+pub(super) struct Undecided {
+    pub(super) parts: Vec<Part>,
+    /// Why refusals that were confirmed are not believed.
+    pub(super) doubt: Option<TooManyRefused>,
+}
+
+/// Delivers parts, in as many requests as the sink's answers make of them. Returns those that cannot be decided
+/// yet.
+pub(super) async fn run(desk: Arc<Desk>, parts: Vec<Part>, probe: Probe) -> Undecided {
+    let rows = parts.iter().map(|part| part.parcel.rows()).sum();
+    let offer = desk.refusals.offer(rows);
+    let mut search = Search { desk: &desk, parts, offer, bad: Vec::new(), doubt: None, probe };
+    while let Some(index) = search.next() {
+        search.ask(index).await;
+    }
+    search.end().await
+}
+
+struct Search<'d> {
+    desk: &'d Desk,
+    /// In the order of their rows.
+    parts: Vec<Part>,
+    offer: Offer<'d>,
+    /// Rows for the dead letters.
+    bad: Vec<(Parcel, Cause)>,
+    doubt: Option<TooManyRefused>,
+    probe: Probe,
+}
+
+impl Search<'_> {
+    /// The part to be asked about next.
+    fn next(&mut self) -> Option<usize> {
+        if let Some(index) = self.next_probe() {
+            return Some(index);
+        }
+        let accepted = self.desk.last_accepted();
+        if let Some(index) = self.parts.iter().position(|part| part.is_contrasted(accepted)) {
+            return Some(index);
+        }
+        if self.desk.is_refused_everything() { None } else { self.next_unasked() }
+    }
+
+    fn next_probe(&mut self) -> Option<usize> {
+        let parts = self.parts.len();
+        if parts == 0 {
+            return None;
+        }
+        match self.probe {
+            Probe::No => None,
+            Probe::First => {
+                self.probe = Probe::No;
+                Some(0)
+            }
+            // The first before any other, so that a receiver that has recovered gets the rows in their order.
+            Probe::Turn { turn, first: true } => {
+                self.probe = Probe::Turn { turn, first: false };
+                Some(0)
+            }
+            Probe::Turn { turn, first: false } => {
+                self.probe = Probe::No;
+                self.next_unasked().or_else(|| (parts > 1).then_some(turn % parts))
+            }
+        }
+    }
+
+    /// A part that was not asked about alone.
+    fn next_unasked(&mut self) -> Option<usize> {
+        let next = self.parts.iter().position(|part| !part.is_suspect())?;
+        let in_doubt = self.desk.refused_in_a_row.load(Ordering::Acquire) > 0;
+        Some(if in_doubt && !self.desk.settings.ordered { self.sample() } else { next })
+    }
+
+    /// Cuts one row out of the middle of the largest part that was not asked about alone. Bad rows often stand
+    /// side by side; a row from elsewhere sooner tells them from a receiver that refuses everything.
+    fn sample(&mut self) -> usize {
+        let unasked = self.parts.iter().enumerate().filter(|(_, part)| !part.is_suspect());
+        let Some((index, rows)) =
+            unasked.map(|(index, part)| (index, part.parcel.rows())).max_by_key(|(_, rows)| *rows)
+        else {
+            return 0;
+        };
+        if rows < 2 {
+            return index;
+        }
+        let Part { parcel, refusal } = self.parts.remove(index);
+        let (before, row, after) = parcel.around(rows / 2);
+        let parts = [before, row, after].into_iter().filter(|parcel| !parcel.is_empty());
+        let parts: Vec<_> = parts.map(|parcel| Part { parcel, refusal: refusal.clone() }).collect();
+        let sampled = index + parts.len().min(2) - 1;
+        self.parts.splice(index..index, parts);
+        sampled
+    }
+
+    async fn ask(&mut self, index: usize) {
+        let Part { parcel, refusal } = self.parts.remove(index);
+        let accepted = self.desk.last_accepted();
+        let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        match attempt::decide(self.desk, parcel).await {
+            Answer::Gone => {}
+            Answer::Delivered => {
+                self.desk.accepted.fetch_max(number, Ordering::AcqRel);
+                self.desk.refused_in_a_row.store(0, Ordering::Release);
+                // Now there is something to compare with.
+                self.probe = Probe::No;
+                // Cannot be too many refused, since none was.
+                let _ = self.offer.hear(&Refusals::default());
+            }
+            Answer::Refused { parcel, rows, cause } if parcel.rows() == 1 => {
+                let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
+                let mut heard = self.heard(cause, named);
+                heard.alone = 1;
+                let contrasted = refusal.as_ref().is_some_and(|known| accepted > known.begun);
+                if let Some(known) = refusal {
+                    heard.alone += known.alone;
+                }
+                self.refused_alone(index, parcel, heard, contrasted);
+            }
+            Answer::Refused { parcel, rows, cause } => self.divide(index, parcel, &rows, &cause),
+        }
+    }
+
+    /// A refusal that was heard just now.
+    fn heard(&self, cause: Cause, named: bool) -> Refusal {
+        let begun = self.desk.begun.load(Ordering::Acquire);
+        Refusal { cause, named, alone: 0, begun, too_many: false }
+    }
+
+    /// Puts the pieces of a refused part in its place.
+    fn divide(&mut self, index: usize, parcel: Parcel, rows: &[usize], cause: &Cause) {
+        let refusal = |named| self.heard(cause.clone(), named);
+        let parts: Vec<_> = if rows.is_empty() {
+            let (first, second) = parcel.halves();
+            let halves = [first, second].into_iter();
+            halves.map(|parcel| Part { parcel, refusal: Some(refusal(false)) }).collect()
+        } else {
+            let pieces = parcel.split_at(rows).into_iter();
+            pieces
+                .map(|(parcel, named)| Part { parcel, refusal: named.then(|| refusal(true)) })
+                .collect()
+        };
+        self.parts.splice(index..index, parts);
+    }
+
+    fn refused_alone(
+        &mut self,
+        index: usize,
+        parcel: Parcel,
+        mut heard: Refusal,
+        contrasted: bool,
+    ) {
+        if contrasted || self.is_believed(&heard) {
+            match self.offer.hear(&Refusals::one(&heard.cause)) {
+                Ok(()) => {
+                    self.bad.push((parcel, heard.cause));
+                    return;
+                }
+                Err(doubt) => {
+                    self.doubt = Some(doubt);
+                    heard.too_many = true;
+                }
+            }
+        }
+        if heard.alone == 1 {
+            self.desk.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
+        }
+        self.parts.insert(index, Part { parcel, refusal: Some(heard) });
+    }
+
+    /// Whether a row that the receiver names is taken to be bad without an acceptance to compare with.
+    fn is_believed(&self, heard: &Refusal) -> bool {
+        let alone_in_doubt = || {
+            let others = self.desk.refused_in_a_row.load(Ordering::Acquire) > 1;
+            heard.alone >= NAMED_REFUSALS && self.parts.is_empty() && !others
+        };
+        heard.named && (self.desk.refusals.believes_all() || alone_in_doubt())
+    }
+
+    /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.
+    async fn end(mut self) -> Undecided {
+        let undecided = self.parts.iter().map(|part| part.parcel.rows()).sum();
+        self.offer.leave(undecided);
+        let mut burials = Vec::new();
+        let mut refusals = Refusals::default();
+        for (parcel, cause) in self.bad {
+            refusals.add(&cause);
+            for piece in parcel.into_pieces() {
+                let gate = Arc::clone(piece.gate());
+                let (letters, share) = piece.into_letters(&self.desk.name, &cause.to_string());
+                self.desk.meters.refused_letters.increment(letters.len() as u64);
+                burials.push(Burial { letters, share, gate });
+            }
+        }
+        for Milestone { reason, letters, example } in self.desk.refusals.count_letters(&refusals) {
+            let sink = &self.desk.name;
+            warn!(%sink, reason, letters, error = %example, "rows refused by the receiver, writing dead letters");
+        }
+        self.desk.office.bury(burials).await;
+        Undecided { parts: self.parts, doubt: self.doubt }
+    }
+}

@@ -1,0 +1,162 @@
+//! Which refusals are believed: those that stand in contrast with an acceptance.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use forwarder_pipeline::Verdict;
+
+use crate::world::{MemorySink, Plot, divide, reject, rows, until};
+
+/// Refuses what `is_bad` says, with or without a name, and everything while the flag is up.
+fn refuses(
+    sink: &MemorySink,
+    named: bool,
+    is_bad: impl Fn(&str) -> bool + Send + 'static,
+) -> Arc<AtomicBool> {
+    let everything = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&everything);
+    sink.answers(move |rows| {
+        let bad = if flag.load(Ordering::SeqCst) {
+            Some(0)
+        } else {
+            rows.iter().position(|row| is_bad(row))
+        };
+        match bad {
+            None => Verdict::Delivered,
+            Some(row) if named => reject([row]),
+            Some(_) => divide(),
+        }
+    });
+    everything
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_refuses_everything_for_a_while_costs_no_row() {
+    for (named, ordered) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = Plot::new().sink_with("splunk", |it| it.ordered = ordered).start();
+        let splunk = world.sink("splunk");
+        let everything = refuses(splunk, named, |_| false);
+        everything.store(true, Ordering::SeqCst);
+        let shard = world.shard(7);
+        for first in [1, 101, 201, 301] {
+            shard.put(rows(first..=first + 99));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let asked = splunk.attempts().len();
+        assert!(asked < 60, "{asked} requests before it pauses (named: {named}, {ordered})");
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert!(splunk.attempts().len() < asked + 40, "it is asked slowly");
+        assert_eq!(world.dead_letters.rows(), [""; 0]);
+
+        everything.store(false, Ordering::SeqCst);
+        shard.until_saved("4").await;
+        assert_eq!(splunk.received_sorted(), rows(1..=400), "each of them once");
+        assert_eq!(ordered, splunk.received() == rows(1..=400));
+        assert_eq!(world.dead_letters.rows(), [""; 0]);
+        world.is_at_rest().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_in_ones_and_twos_are_kept_too_while_everything_is_refused() {
+    for named in [false, true] {
+        let world = Plot::new().sink("splunk").start();
+        let splunk = world.sink("splunk");
+        let everything = refuses(splunk, named, |_| false);
+        everything.store(true, Ordering::SeqCst);
+        let shard = world.shard(7);
+        for row in 1..=60 {
+            shard.put(rows(row..=row));
+            tokio::time::sleep(Duration::from_millis(70)).await;
+        }
+        everything.store(false, Ordering::SeqCst);
+        shard.until_saved("60").await;
+        assert_eq!(splunk.received_sorted(), rows(1..=60));
+        assert_eq!(world.dead_letters.rows(), [""; 0], "named: {named}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_accepted_alone_was_not_the_culprit() {
+    let world = Plot::new().sink("splunk").start();
+    let mut first = true;
+    world.sink("splunk").answers(move |_| {
+        if std::mem::take(&mut first) { reject([2]) } else { Verdict::Delivered }
+    });
+    let shard = world.shard(7);
+    shard.put(rows(1..=5));
+    shard.until_saved("1").await;
+    assert_eq!(world.sink("splunk").received_sorted(), rows(1..=5));
+    assert_eq!(world.dead_letters.rows(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_row_with_no_other_to_compare_with_waits_for_one() {
+    let world = Plot::new().sink("splunk").start();
+    refuses(world.sink("splunk"), false, |row| row == "1");
+    let shard = world.shard(7);
+    shard.put(rows(1..=1));
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.dead_letters.rows(), [""; 0]);
+    let asked = world.sink("splunk").attempts().len();
+    assert!((20..200).contains(&asked), "asked {asked} times in an hour");
+
+    shard.put(rows(2..=2));
+    shard.until_saved("2").await;
+    assert_eq!(world.sink("splunk").received(), ["2"]);
+    assert_eq!(world.dead_letters.rows(), ["1"]);
+    world.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_row_that_is_named_again_and_again_needs_no_other() {
+    let world = Plot::new().sink("splunk").start();
+    refuses(world.sink("splunk"), true, |row| row == "1");
+    let shard = world.shard(7);
+    shard.put(rows(1..=1));
+    shard.until_saved("1").await;
+    assert_eq!(world.dead_letters.rows(), ["1"]);
+    let attempts = world.sink("splunk").attempts();
+    assert_eq!(attempts.len(), 4);
+    assert!(attempts[3].0 - attempts[0].0 > Duration::from_secs(15), "with waits between");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_rows_side_by_side_stop_no_other() {
+    for ordered in [false, true] {
+        let soon = |it: &mut forwarder_pipeline::DeliverySettings| {
+            it.ordered = ordered;
+            it.retry.longest_hold = Duration::from_secs(5);
+        };
+        let world = Plot::new().sink_with("splunk", soon).start();
+        let splunk = world.sink("splunk");
+        let is_bad = |row: &str| (100..130).contains(&row.parse::<u32>().unwrap());
+        refuses(splunk, false, is_bad);
+        let shard = world.shard(7);
+        shard.put(rows(1..=400));
+        until("the others arrive", || splunk.received().len() == 370).await;
+        shard.until_saved("1").await;
+        assert_eq!(world.dead_letters.letters().len(), 30);
+        assert_eq!(splunk.received().is_sorted_by_key(|row| row.parse::<u32>().unwrap()), ordered);
+        let asked = splunk.attempts().len();
+        assert!(asked < 30 * 10, "{asked} requests for 30 bad rows (ordered: {ordered})");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_bad_rows_than_are_believed_are_kept_while_others_are_delivered() {
+    let world = Plot::new().sink("splunk").start();
+    let splunk = world.sink("splunk");
+    refuses(splunk, true, |row| row.parse::<u32>().unwrap().is_multiple_of(8));
+    let shard = world.shard(7);
+    shard.put(rows(1..=480));
+    until("the good rows arrive", || splunk.received().len() == 420).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.dead_letters.letters().len(), 50, "5 % of a thousand");
+    assert_eq!(shard.store.saves(), []);
+
+    splunk.is_well();
+    shard.until_saved("1").await;
+    assert_eq!(splunk.received().len(), 430);
+}

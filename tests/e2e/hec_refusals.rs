@@ -1,0 +1,157 @@
+//! What a collector refuses, or seems to: what is believed, what pauses, and how it ends.
+
+use std::time::{Duration, Instant};
+
+use forwarder_tests::{Forwarder, Logs, World};
+
+const SINK: [(&str, &str); 1] = [("sink", "splunk")];
+
+async fn holding(forwarder: &mut Forwarder, value: f64) {
+    forwarder.until_metric("forwarder_sink_holding", &SINK, |holding| holding == value).await;
+}
+
+/// Everything arrives once, nothing is a dead letter, and the program ends in order.
+async fn all_arrive(world: &World, logs: &Logs, forwarder: Forwarder) {
+    world.received(logs.0.end - logs.0.start, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(logs), 0);
+    assert!(world.dead_letters().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_2xx_that_is_not_hec_pauses_the_sink_with_what_was_seen() {
+    for (status, body, seen) in [
+        (204, "", "answered HTTP 204, no HEC code: an empty body"),
+        (200, "{\"error\":\"no route\"}", "no route"),
+        (200, "{\"text\":\"Server is busy\",\"code\":9}", "code 9: Server is busy"),
+        (202, "endless", "answered HTTP 202, no HEC code: and so on and so on"),
+    ] {
+        let world = World::new(1).await;
+        let logs = Logs(0..500);
+        world.put(&logs, 100);
+        match body {
+            "endless" => world.hec.faults().endless_replies(u32::MAX, status),
+            _ => world.hec.faults().answer_for(u32::MAX, status, body),
+        }
+        let settings = world.settings().hec("splunk", &world.hec.url(), "timeout = \"1s\"");
+        let mut forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+        holding(&mut forwarder, 1.0).await;
+        forwarder.says(seen).await;
+        forwarder.says("success_reply = ").await;
+        assert_eq!(world.backlog(), 5, "nothing is settled by it");
+        world.hec.faults().end_script();
+        holding(&mut forwarder, 0.0).await;
+        all_arrive(&world, &logs, forwarder).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_answers_with_a_bare_2xx_can_be_named() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..500), 100);
+    world.hec.faults().answer_for(u32::MAX, 204, "");
+    let settings = world.settings().hec("splunk", &world.hec.url(), "success_reply = \"ok\"");
+    let forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert!(world.hec.tally().requests > 0 && world.dead_letters().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_log_that_a_content_filter_blocks_stops_no_other() {
+    for status in [403, 405, 406, 200] {
+        let world = World::new(2).await;
+        world.put(&Logs(0..2_000), 100);
+        world.hec.faults().filter_content(status, "\"number\":\"777\"");
+        let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+        world.received(1_999, &forwarder).await;
+        world.settled().await;
+        forwarder.says("rows refused by the receiver, writing dead letters").await;
+        assert_eq!(forwarder.terminate().await, Some(0));
+        let letters = world.dead_letters();
+        assert_eq!(letters.len(), 1, "{letters:?}");
+        assert_eq!(letters[0]["fields"]["number"], "777");
+        let said = format!("answered HTTP {status}");
+        assert!(letters[0]["reason"].as_str().unwrap().contains(&said), "{letters:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_everything_for_a_while_costs_no_log() {
+    for (status, body) in [
+        (413, "too large"),
+        (415, "unsupported media type"),
+        (400, "bad request"),
+        (403, "<html>blocked</html>"),
+        (404, "not found"),
+        (400, "{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":0}"),
+    ] {
+        let world = World::new(2).await;
+        let logs = Logs(0..5_000);
+        world.put(&logs, 100);
+        world.hec.faults().answer_for(u32::MAX, status, body);
+        let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+        forwarder.says("sink paused: the receiver refuses every row").await;
+        holding(&mut forwarder, 1.0).await;
+        let asked = world.hec.tally().requests;
+        assert!(asked < 300, "{asked} requests before it paused");
+        // A few more questions, and what arrives meanwhile.
+        world.hec.wait_until(Duration::from_secs(20), |t| t.requests > asked + 5).await.unwrap();
+        world.hec.faults().end_script();
+        all_arrive(&world, &logs, forwarder).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_grow_again_after_a_receiver_called_them_too_large() {
+    let world = World::new(2).await;
+    world.put(&Logs(0..1_000), 100);
+    world.hec.faults().answer_for(u32::MAX, 413, "too large");
+    let settings = world.settings().hec("splunk", &world.hec.url(), "gzip = false");
+    let mut forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+    holding(&mut forwarder, 1.0).await;
+    world.hec.faults().end_script();
+    world.received(1_000, &forwarder).await;
+    let small = world.hec.tally().accepted_requests;
+    world.put(&Logs(1_000..60_000), 1_000);
+    all_arrive(&world, &Logs(0..60_000), forwarder).await;
+    let requests = world.hec.tally().accepted_requests - small;
+    // At the size to which the refusals had brought them it would be thousands.
+    assert!(requests < 600, "{requests} requests for 59,000 logs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_blamed_and_accepted_alone_was_not_the_culprit() {
+    let world = World::new(1).await;
+    let logs = Logs(0..1_000);
+    world.put(&logs, 1_000);
+    world.hec.faults().blame_event(1, 3);
+    let forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+    all_arrive(&world, &logs, forwarder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_node_behind_a_balancer_is_left_at_the_next_attempt() {
+    let world = World::new(1).await;
+    let logs = Logs(0..500);
+    world.put(&logs, 100);
+    world.hec.faults().odd_connections_busy(true);
+    let begun = Instant::now();
+    let settings = world.settings().hec("splunk", &world.hec.url(), "");
+    let forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+    all_arrive(&world, &logs, forwarder).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_break_the_connection_are_made_smaller() {
+    let world = World::new(1).await;
+    let logs = Logs(0..3_000);
+    world.put(&logs, 1_000);
+    world.hec.faults().reset_above(Some(64 * 1024));
+    let settings = world.settings().hec("splunk", &world.hec.url(), "gzip = false");
+    let mut forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+    forwarder.says("its size may be the reason").await;
+    all_arrive(&world, &logs, forwarder).await;
+}
