@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use forwarder_pipeline::{
-    Budget, Compute, Parts, Pipeline, RejectLimit, RetryPolicy, Rule, ShardSettings, Sink,
+    Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, Rule, ShardSettings, Sink,
 };
 
 use self::consumer::Consumer;
@@ -59,7 +59,8 @@ pub async fn assemble(
     let (chain, loading) = transform::load(&config.transforms, folders, state_dir)?;
     let sinks = sinks(config)?;
     let dead_letters = dead_letters(&config.dead_letters, instance)?;
-    let (consumers, reserved) = consumers(config, instance).await?;
+    let demand = Demand::default();
+    let (consumers, reserved) = consumers(config, instance, &demand).await?;
     let threads = config.process.threads.unwrap_or_else(cores);
     let compute = Compute::threads(threads, chain.factory())
         .map_err(|cause| Failure::internal("no threads for the work", cause))?;
@@ -84,6 +85,7 @@ pub async fn assemble(
             checkpoint_interval: commit_interval(config),
             ..ShardSettings::default()
         },
+        demand,
     })
     .map_err(|cause| Failure::new(Exit::Config, Problem::new(cause.to_string())))?;
     Ok((Wired { pipeline, sinks, consumers, chain, reserved }, loading))
@@ -131,8 +133,9 @@ pub fn dead_letters(
 async fn consumers(
     config: &Config,
     instance: &Instance,
+    demand: &Demand,
 ) -> Result<(Vec<Consumer>, Vec<File>), Failure> {
-    let budgets = Budget::split(config.process.memory_budget, config.sources.len());
+    let budgets = Budget::split(config.process.memory_budget, config.sources.len(), demand);
     let mut consumers = Vec::with_capacity(config.sources.len());
     let mut reserved = Vec::new();
     for (source, budget) in config.sources.iter().zip(budgets) {

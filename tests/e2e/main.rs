@@ -20,6 +20,7 @@ mod delivery;
 mod envelope;
 mod fairness;
 mod faulty_plugins;
+mod file_sink;
 mod hec;
 mod hec_refusals;
 mod memory;

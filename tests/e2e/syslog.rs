@@ -1,5 +1,6 @@
 //! The syslog sink: both transports, both framings, all forms of text; and receivers that come and go.
 
+use forwarder_emulator::Limits;
 use forwarder_receivers::syslog::{Framing, SyslogReceiver};
 use forwarder_tests::receivers::Text;
 use forwarder_tests::{
@@ -175,6 +176,124 @@ async fn a_receiver_that_stops_reading_is_waited_for() {
     assert_eq!(forwarder.terminate().await, Some(0));
 }
 
+/// How many logs the receiver's kernel has and nothing proves to be read.
+const UNCONFIRMED: &str = "forwarder_unconfirmed_records";
+
+/// A receiver whose kernel takes all of what it does not read.
+async fn deep_receiver() -> SyslogReceiver {
+    receivers::syslog(Text::Json).receive_buffer(200_000).start().await.unwrap()
+}
+
+/// Brings the world to where all of `frozen` is in the receiver's kernel and none of it was read, for longer than
+/// `resend_age`; `read` was read and settled before.
+async fn freeze(world: &World, siem: &SyslogReceiver, forwarder: &mut Forwarder) {
+    let (read, frozen) = (Logs(0..1_000), Logs(1_000..1_100));
+    world.put(&read, 100);
+    world.settled().await;
+    siem.faults().pause_reading();
+    world.put(&frozen, 10);
+    forwarder.until_metric(UNCONFIRMED, &[], |rows| rows == 100.0).await;
+    // It has been asked, and does not answer for as long as `timeout`.
+    forwarder.says("the receiver does not confirm").await;
+    assert_eq!(world.backlog(), 10, "the checkpoint waits for what was not read");
+}
+
+/// Loses everything that the receiver has not read, and takes up work again.
+async fn crash(siem: &SyslogReceiver) {
+    siem.down().await;
+    assert_eq!(siem.tally().distinct_ids, 1_000, "nothing was read since it was frozen");
+    siem.faults().resume_reading();
+    siem.up().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_freezes_for_longer_than_the_age_and_dies_loses_nothing() {
+    let world = World::new(2).await;
+    let siem = deep_receiver().await;
+    let config = world.settings().syslog("siem", &siem.url(), "timeout = \"1s\"");
+    let mut forwarder = world.start(&config.write("forwarder.toml"), &[]);
+    freeze(&world, &siem, &mut forwarder).await;
+    crash(&siem).await;
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_freezes_and_thaws_gets_nothing_twice() {
+    let world = World::new(2).await;
+    let siem = deep_receiver().await;
+    let config = world.settings().syslog("siem", &siem.url(), "timeout = \"1s\"");
+    let mut forwarder = world.start(&config.write("forwarder.toml"), &[]);
+    freeze(&world, &siem, &mut forwarder).await;
+    siem.faults().resume_reading();
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarder_and_receiver_that_die_together_lose_nothing() {
+    let world = World::new(2).await;
+    let siem = deep_receiver().await;
+    let settings = world.settings().process("shutdown_grace", "1s");
+    let config = settings.syslog("siem", &siem.url(), "timeout = \"1s\"").write("forwarder.toml");
+
+    let mut forwarder = world.start(&config, &[]);
+    freeze(&world, &siem, &mut forwarder).await;
+    forwarder.kill().await;
+    crash(&siem).await;
+    let forwarder = world.start(&config, &[]);
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    world.settled().await;
+
+    // The same by a stop in order, which waits for the receiver as long as it may and then says what it left.
+    siem.faults().pause_reading();
+    world.put(&Logs(1_100..1_200), 10);
+    let mut forwarder = forwarder;
+    forwarder.until_metric(UNCONFIRMED, &[], |rows| rows == 100.0).await;
+    let ended = forwarder.stop().await;
+    assert_eq!(ended.code, Some(7), "{}", ended.log);
+    assert_eq!(world.backlog(), 10, "what was not confirmed is not settled");
+    siem.down().await;
+    siem.faults().resume_reading();
+    siem.up().await.unwrap();
+    let forwarder = world.start(&config, &[]);
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_confirmation_does_not_wait_for_the_age() {
+    let limits = Limits { max_pull_bytes: 200_000, ..Limits::default() };
+    let world = World::of(World::sls(2).limits(limits), receivers::hec()).await;
+    let siem = receivers::syslog(Text::Json).start().await.unwrap();
+    // A budget that is used up many times over, then a stop: neither takes an hour.
+    let settings = world.settings().process("memory_budget", "1MiB");
+    let config = settings.syslog("siem", &siem.url(), "resend_age = \"1h\"");
+    world.put(&Logs(0..20_000), 100);
+    let forwarder = world.start(&config.write("forwarder.toml"), &[]);
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.backlog(), 0, "the stop had the rest confirmed");
+    assert!(siem.tally().connections > 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_window_the_kernels_acknowledgement_counts() {
+    let world = World::new(1).await;
+    let siem = receivers::syslog(Text::Json).start().await.unwrap();
+    siem.faults().keep_open();
+    let config = world.settings().syslog("siem", &siem.url(), "resend_window = \"0B\"");
+    let forwarder = world.start(&config.write("forwarder.toml"), &[]);
+    world.put(&Logs(0..1_000), 100);
+    world.settled().await;
+    assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);
+    assert_eq!(siem.tally().connections, 1);
+    forwarder.kill().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_too_long_for_the_receiver_is_a_dead_letter_unless_it_may_be_cut() {
     use forwarder_emulator::log_group::EncodedGroup;
@@ -217,5 +336,56 @@ async fn a_message_too_long_for_the_receiver_is_a_dead_letter_unless_it_may_be_c
         lenient.received().messages.iter().any(|message| message.text().contains("\"50\""))
     })
     .await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nested_json_and_pairs_bring_no_control_character() {
+    use forwarder_emulator::log_group::EncodedGroup;
+    use forwarder_emulator::state::logstore::Placement;
+    use forwarder_record::encode::{Log, LogGroup};
+    use forwarder_tests::{LOGSTORE, PROJECT};
+
+    let world = World::new(1).await;
+    let event = "{\r\n  \"eventName\": \"PutBucketAcl\",\n\t\"owner\": 1388888888888888888,\r\n \"note\": \
+                 \"\\u0000\u{7f}\u{9b}\"\n}\n";
+    let field = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let logs = (0..3).map(|_| Log {
+        time: 1_767_323_045,
+        nanos: None,
+        contents: vec![field("event", event), field("tab", "a\tb\u{1b}[2J\u{85}c")],
+    });
+    let topic = "actiontrail_audit_event".to_owned();
+    let group = LogGroup { topic, logs: logs.collect(), ..LogGroup::default() };
+    world.sls.put(PROJECT, LOGSTORE, Placement::Shard(0), [EncodedGroup::from(&group)]).unwrap();
+    let mut receivers = Vec::new();
+    let mut settings = world.settings();
+    for (framing, word) in [(Framing::LineFeed, "lf"), (Framing::OctetCounting, "octet_counting")] {
+        for payload in ["json", "kv"] {
+            let siem = SyslogReceiver::builder().framing(framing).start().await.unwrap();
+            let more = format!("framing = \"{word}\"\npayload = \"{payload}\"");
+            settings = settings.syslog(&format!("{payload}-{word}"), &siem.url(), &more);
+            receivers.push((siem, payload));
+        }
+    }
+    let config = settings.write("forwarder.toml");
+    let forwarder =
+        world.start(&config, &["--plugin", Forwarder::plugin("audit").to_str().unwrap()]);
+    for (siem, payload) in &receivers {
+        siem.wait_for(3, PATIENCE).await.unwrap();
+        let received = siem.received();
+        assert!(received.malformed.is_empty() && received.messages.len() == 3);
+        let text = received.messages[0].text();
+        assert!(!text.contains(char::is_control), "{payload}: {text:?}");
+        assert!(text.contains("1388888888888888888"), "{text}");
+        if *payload == "json" {
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let sent: serde_json::Value = serde_json::from_str(event).unwrap();
+            assert_eq!(read["event"], sent, "the same value");
+        } else {
+            assert!(text.contains("tab=a\\tb\\u001b[2J\\u0085c"), "{text}");
+        }
+    }
+    world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));
 }

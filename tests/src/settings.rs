@@ -145,10 +145,11 @@ impl Settings {
         self.sink(name, "hec", &format!("url = \"{url}\"\ntoken = \"{token}\"\n{more}"))
     }
 
-    /// Adds a syslog sink; `more` are further keys in TOML.
+    /// Adds a syslog sink that asks for confirmation soon; `more` are further keys in TOML.
     #[must_use]
     pub fn syslog(self, name: &str, address: &str, more: &str) -> Self {
-        self.sink(name, "syslog", &format!("address = \"{address}\"\n{more}"))
+        let age = if more.contains("resend_age") { "" } else { "resend_age = \"1s\"\n" };
+        self.sink(name, "syslog", &format!("address = \"{address}\"\n{age}{more}"))
     }
 
     /// Adds a sink that tries again soon.

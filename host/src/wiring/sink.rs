@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_pipeline::{
-    BodyLimits, DeliverySettings, EncodeReport, Parcel, RejectLimit, RetryPolicy, Sink, Verdict,
+    BodyLimits, Confirmation, DeliverySettings, EncodeReport, Parcel, RejectLimit, RetryPolicy,
+    Sink, Verdict,
 };
 use forwarder_record::{Batch, Encoded, RowIx};
 use forwarder_sinks::file::{self, Durability, FileSink, StdoutSink};
@@ -76,7 +77,9 @@ impl WiredSink {
         };
         let protocol = match &config.kind {
             SinkKind::Hec(hec) => hec_protocol(hec).map_err(|cause| wrong(&cause))?,
-            SinkKind::Syslog(syslog) => syslog_protocol(syslog).map_err(|cause| wrong(&cause))?,
+            SinkKind::Syslog(syslog) => {
+                syslog_protocol(&config.name, syslog).map_err(|cause| wrong(&cause))?
+            }
             SinkKind::File(path) => {
                 Protocol::File(file::Encoder, FileSink::new(path, Durability::Synced))
             }
@@ -150,7 +153,7 @@ impl WiredSink {
         match &self.protocol {
             Protocol::Hec(..) => "Splunk has answered with code 0",
             Protocol::Syslog(..) => {
-                "the receiver's kernel has it; the last of it is sent again if the connection breaks"
+                "the receiver has read it, as its orderly end of a connection shows"
             }
             Protocol::File(..) => "it is on the disk",
             Protocol::Stdout(..) => "it is in the pipe",
@@ -225,7 +228,10 @@ fn hec_protocol(config: &HecConfig) -> Result<Protocol, Box<dyn std::error::Erro
     Ok(Protocol::Hec(encoder, Box::new(client), compression))
 }
 
-fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error::Error>> {
+fn syslog_protocol(
+    sink: &str,
+    config: &SyslogConfig,
+) -> Result<Protocol, Box<dyn std::error::Error>> {
     let header = rfc5424::HeaderSettings {
         priority: config.priority,
         hostname: Some(config.hostname.clone().unwrap_or_else(host_name)),
@@ -249,6 +255,7 @@ fn syslog_protocol(config: &SyslogConfig) -> Result<Protocol, Box<dyn std::error
     };
     let port = config.address.port.unwrap_or(usual_port);
     let client = syslog::Client::start(syslog::ClientSettings {
+        sink: sink.to_owned(),
         target: Target { host: config.address.host.clone(), port, security },
         tls: config.tls.clone(),
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
@@ -323,11 +330,20 @@ impl Sink for WiredSink {
         Box::pin(async move {
             verdict(match &self.protocol {
                 Protocol::Hec(_, client, _) => client.send(&body).await,
-                Protocol::Syslog(_, client) => client.send(&body).await,
+                Protocol::Syslog(_, client) => match client.send(&body).await {
+                    syslog::Sent::Decided(outcome) => outcome,
+                    syslog::Sent::Accepted(proof) => return Verdict::Accepted(confirmation(proof)),
+                },
                 Protocol::File(_, file) => file.send(&body).await,
                 Protocol::Stdout(_, stdout) => stdout.send(&body).await,
             })
         })
+    }
+
+    fn confirm(&self) {
+        if let Protocol::Syslog(_, client) = &self.protocol {
+            client.confirm();
+        }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -336,10 +352,26 @@ impl Sink for WiredSink {
                 && client.close(FAREWELL).await == syslog::Closed::Unconfirmed
             {
                 let sink = self.name.as_str();
-                tracing::warn!(sink, "the receiver did not confirm that it has read everything");
+                tracing::warn!(
+                    sink,
+                    address = %client.target(),
+                    "the receiver did not confirm that it has read everything; no data lost: what it did not \
+                     confirm is sent again after the next start"
+                );
             }
         })
     }
+}
+
+/// A syslog client confirms, or ends before it could.
+fn confirmation(proof: syslog::Confirmation) -> Confirmation {
+    Confirmation::new(async {
+        if proof.is_given().await {
+            return Verdict::Delivered;
+        }
+        let text = "the connection was closed before the receiver confirmed; no data lost";
+        Verdict::Retry { after: None, cause: forwarder_pipeline::Cause::new("closed", text) }
+    })
 }
 
 /// The one place where a receiver's last word becomes a verdict.

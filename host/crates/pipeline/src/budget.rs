@@ -13,6 +13,7 @@ use metrics::Gauge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::demand::Demand;
 use crate::metrics as meters;
 
 /// Bytes that one source may hold between pull and settle.
@@ -24,6 +25,12 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
+        Self::with_demand(limit, Demand::default())
+    }
+
+    /// A budget of `limit` bytes. Whoever waits for some of them raises `demand`, since they may be those of rows
+    /// that only need to be confirmed.
+    pub fn with_demand(limit: u64, demand: Demand) -> Self {
         let account = Account {
             limit,
             state: Mutex::new(State { used: 0, growth: ASSUMED_GROWTH, parts: 0 }),
@@ -31,14 +38,15 @@ impl Budget {
             turn_of_parts: tokio::sync::Mutex::new(()),
             returned: Notify::new(),
             gauge: meters::in_flight_bytes(),
+            demand,
         };
         Self { account: Arc::new(account) }
     }
 
     /// The budget of the process in equal parts, one per source.
-    pub fn split(total: u64, sources: usize) -> Vec<Self> {
+    pub fn split(total: u64, sources: usize, demand: &Demand) -> Vec<Self> {
         let part = total / sources.max(1) as u64;
-        (0..sources).map(|_| Self::new(part)).collect()
+        (0..sources).map(|_| Self::with_demand(part, demand.clone())).collect()
     }
 
     /// Waits until a block of `raw_bytes` decompressed bytes fits, with what it is expected to grow by when
@@ -57,7 +65,9 @@ impl Budget {
                 let account = Arc::clone(account);
                 return Permit { account, raw: raw_bytes, charged, is_part: false };
             }
-            waited.get_or_insert(meters::Waiting::since(asked, meters::STAGE_PULL));
+            waited.get_or_insert_with(|| {
+                (meters::Waiting::since(asked, meters::STAGE_PULL), account.demand.raise())
+            });
             returned.await;
         }
     }
@@ -133,7 +143,9 @@ impl Permit {
                 let account = Arc::clone(account);
                 return Self { account, raw: 0, charged: bytes, is_part: true };
             }
-            waited.get_or_insert(meters::Waiting::since(asked, meters::STAGE_PULL));
+            waited.get_or_insert_with(|| {
+                (meters::Waiting::since(asked, meters::STAGE_PULL), account.demand.raise())
+            });
             returned.await;
         }
     }
@@ -177,6 +189,7 @@ struct Account {
     turn_of_parts: tokio::sync::Mutex<()>,
     returned: Notify,
     gauge: Gauge,
+    demand: Demand,
 }
 
 #[derive(Debug)]

@@ -9,8 +9,9 @@ mod lanes;
 mod parcel;
 mod piece;
 mod search;
+mod unconfirmed;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,20 +27,21 @@ use self::lanes::{LaneId, Lanes, Urgency};
 pub use self::parcel::Parcel;
 pub(crate) use self::piece::{Piece, Written};
 use self::search::{Part, Probe, REFUSED_IN_A_ROW, Undecided};
+use self::unconfirmed::{UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
 use crate::dead_letter::Office;
+use crate::demand::Demand;
 use crate::lease::Bell;
 use crate::metrics::{self as meters, SinkMeters};
 use crate::refusals::{RejectLimit, RejectWatch};
 use crate::retry::RetryPolicy;
-use crate::seams::Sink;
+use crate::seams::{Sink, Verdict};
 
 /// How one sink is served.
 #[derive(Debug, Clone)]
 pub struct DeliverySettings {
-    /// Requests in flight at most. With acknowledged delivery this is also the window of unacknowledged
-    /// requests.
+    /// Requests in flight at most. Bodies that were accepted and wait for their confirmation do not count.
     pub concurrency: usize,
     /// Whether the far side sees the rows of a shard in order: one request in flight per shard, retries
     /// included.
@@ -147,9 +149,10 @@ impl SinkQueue {
     pub(crate) fn new(
         desk: Arc<Desk>,
         closing: watch::Receiver<bool>,
+        demand: &Demand,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (pieces, queue) = mpsc::channel(QUEUED_PIECES);
-        let dispatcher = Dispatcher::new(Arc::clone(&desk), queue, closing);
+        let dispatcher = Dispatcher::new(Arc::clone(&desk), queue, closing, demand.listen());
         (Self { desk, pieces }, dispatcher.run())
     }
 
@@ -180,16 +183,25 @@ impl SinkQueue {
     }
 }
 
+/// Bodies on the way from their requests to those that wait for confirmation.
+const ACCEPTED_BODIES: usize = 16;
+
 /// Packs bodies and keeps requests in flight.
 struct Dispatcher {
     desk: Arc<Desk>,
     queue: mpsc::Receiver<Piece>,
     closing: watch::Receiver<bool>,
+    demand: watch::Receiver<usize>,
     lanes: Lanes,
     /// Parts whose refusal is not decided.
     doubt: Doubt,
     in_flight: JoinSet<Undecided>,
     busy: HashMap<Id, Errand>,
+    accept: mpsc::Sender<Unconfirmed>,
+    accepted: mpsc::Receiver<Unconfirmed>,
+    unconfirmed: JoinSet<Option<(Parcel, Verdict)>>,
+    /// Accepted and not confirmed, with the verdict instead. They go before rows that were never sent.
+    again: VecDeque<(Parcel, Verdict)>,
 }
 
 /// What a task has in hand besides its rows.
@@ -201,11 +213,29 @@ struct Errand {
 }
 
 impl Dispatcher {
-    fn new(desk: Arc<Desk>, queue: mpsc::Receiver<Piece>, closing: watch::Receiver<bool>) -> Self {
+    fn new(
+        desk: Arc<Desk>,
+        queue: mpsc::Receiver<Piece>,
+        closing: watch::Receiver<bool>,
+        demand: watch::Receiver<usize>,
+    ) -> Self {
         let lanes = Lanes::new(desk.settings.ordered);
         let doubt = Doubt::new(Arc::clone(&desk));
-        let (in_flight, busy) = (JoinSet::new(), HashMap::new());
-        Self { desk, queue, closing, lanes, doubt, in_flight, busy }
+        let (accept, accepted) = mpsc::channel(ACCEPTED_BODIES);
+        Self {
+            desk,
+            queue,
+            closing,
+            demand,
+            lanes,
+            doubt,
+            in_flight: JoinSet::new(),
+            busy: HashMap::new(),
+            accept,
+            accepted,
+            unconfirmed: JoinSet::new(),
+            again: VecDeque::new(),
+        }
     }
 
     async fn run(mut self) {
@@ -214,8 +244,11 @@ impl Dispatcher {
         loop {
             self.take_in();
             self.send_out(open);
-            if !open && self.in_flight.is_empty() && self.lanes.len() == 0 {
+            if !open && self.is_empty() {
                 break;
+            }
+            if !self.unconfirmed.is_empty() && (self.is_confirmation_wanted() || !open) {
+                self.desk.sink.confirm();
             }
             let due = self.next_due();
             tokio::select! {
@@ -225,6 +258,11 @@ impl Dispatcher {
                     }
                 }
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
+                Some(body) = self.accepted.recv(), if self.unconfirmed.len() < UNCONFIRMED_BODIES => {
+                    self.unconfirmed.spawn(body.decided(Arc::clone(&self.desk)));
+                }
+                Some(decided) = self.unconfirmed.join_next() => self.decided(decided),
+                Ok(()) = self.demand.changed() => {}
                 Ok(()) = moved.changed() => {
                     self.lanes.drop_closed();
                     self.doubt.drop_closed();
@@ -237,6 +275,30 @@ impl Dispatcher {
             }
         }
         self.desk.sink.close().await;
+    }
+
+    fn is_empty(&self) -> bool {
+        let (sending, waiting) = (&self.in_flight, &self.unconfirmed);
+        // A request that has ended has handed over what was accepted before.
+        sending.is_empty()
+            && waiting.is_empty()
+            && self.accepted.is_empty()
+            && self.again.is_empty()
+            && self.lanes.len() == 0
+    }
+
+    fn is_confirmation_wanted(&self) -> bool {
+        *self.demand.borrow() > 0 || self.unconfirmed.len() >= UNCONFIRMED_BODIES
+    }
+
+    /// A confirmation has come, or will not.
+    fn decided(&mut self, decided: Result<Option<(Parcel, Verdict)>, JoinError>) {
+        match decided {
+            Ok(Some((parcel, Verdict::Delivered))) => self.desk.delivered(parcel),
+            Ok(Some(refused)) => self.again.push_back(refused),
+            Ok(None) => {}
+            Err(error) => self.died(&error),
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -264,6 +326,11 @@ impl Dispatcher {
             } else {
                 Urgency::Within(self.desk.settings.linger)
             };
+            if let Some((parcel, verdict)) = self.again.pop_front() {
+                let errand = Errand { lanes: Vec::new(), has_doubt: false };
+                self.spawn(vec![Part::unconfirmed(parcel, verdict)], Probe::No, errand);
+                continue;
+            }
             let limits = self.desk.sink.limits();
             let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
             let mut parts = self.doubt.take_before_later_rows();
@@ -279,7 +346,8 @@ impl Dispatcher {
     }
 
     fn spawn(&mut self, parts: Vec<Part>, probe: Probe, errand: Errand) {
-        let task = self.in_flight.spawn(search::run(Arc::clone(&self.desk), parts, probe));
+        let (desk, accept) = (Arc::clone(&self.desk), self.accept.clone());
+        let task = self.in_flight.spawn(search::run(desk, accept, parts, probe));
         self.busy.insert(task.id(), errand);
     }
 
@@ -297,12 +365,7 @@ impl Dispatcher {
         let (id, undecided) = match done {
             Ok((id, undecided)) => (id, Some(undecided)),
             Err(error) => {
-                // Its shares are dropped with it, so the shards know that they must start again.
-                error!(
-                    sink = %self.desk.name,
-                    %error,
-                    "a delivery died (a bug in the forwarder); no data lost, its rows are sent again"
-                );
+                self.died(&error);
                 (error.id(), None)
             }
         };
@@ -315,6 +378,17 @@ impl Dispatcher {
         for lane in lanes {
             self.lanes.release(lane);
         }
+    }
+}
+
+impl Dispatcher {
+    /// Its shares are dropped with it, so the shards know that they must start again.
+    fn died(&self, error: &JoinError) {
+        error!(
+            sink = %self.desk.name,
+            %error,
+            "a delivery died (a bug in the forwarder); no data lost, its rows are sent again"
+        );
     }
 }
 

@@ -45,6 +45,7 @@ mod checkpoint;
 mod compute;
 mod dead_letter;
 mod deliver;
+mod demand;
 #[cfg(test)]
 mod fixture;
 mod lease;
@@ -65,6 +66,7 @@ pub use crate::budget::{Budget, Permit};
 pub use crate::compute::Compute;
 pub use crate::dead_letter::{DeadLettered, Letter, RefusedBy};
 pub use crate::deliver::{Delivered, DeliverySettings, Parcel};
+pub use crate::demand::Demand;
 pub use crate::lease::LeaseState;
 pub use crate::ledger::SafePoint;
 pub use crate::metrics::describe as describe_metrics;
@@ -74,9 +76,9 @@ pub use crate::refusals::RejectLimit;
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{RouteError, Rule};
 pub use crate::seams::{
-    Block, BodyLimits, BoxError, Cause, CheckpointStore, DeadLetters, EncodeReport, Halt, Load,
-    Outcome, Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform, TransformFactory,
-    Unreadable, Verdict,
+    Block, BodyLimits, BoxError, Cause, CheckpointStore, Confirmation, DeadLetters, EncodeReport,
+    Halt, Load, Outcome, Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform,
+    TransformFactory, Unreadable, Verdict,
 };
 pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
 pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};

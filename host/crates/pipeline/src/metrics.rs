@@ -35,6 +35,7 @@ const DELIVERED_BYTES: &str = "forwarder_delivered_bytes_total";
 const DELIVERY_SECONDS: &str = "forwarder_delivery_seconds";
 const DELIVERY_RETRIES: &str = "forwarder_delivery_retries_total";
 const BLANK_RECORDS: &str = "forwarder_blank_records_total";
+const UNCONFIRMED_RECORDS: &str = "forwarder_unconfirmed_records";
 const SINK_HOLDING: &str = "forwarder_sink_holding";
 const DEAD_LETTER_RECORDS: &str = "forwarder_dead_letter_records_total";
 const DEAD_LETTER_HOLDING: &str = "forwarder_dead_letter_holding";
@@ -82,6 +83,11 @@ pub fn describe() {
             CHECKPOINT_AGE,
             Unit::Seconds,
             "age of the oldest block that the checkpoint does not cover",
+        ),
+        (
+            UNCONFIRMED_RECORDS,
+            Unit::Count,
+            "rows that the receiver has accepted and not yet confirmed; no checkpoint passes them",
         ),
         (SINK_HOLDING, Unit::Count, "1 while the sink takes nothing until a person acts"),
         (DEAD_LETTER_HOLDING, Unit::Count, "1 while dead letters cannot be written"),
@@ -176,6 +182,7 @@ pub(crate) struct SinkMeters {
     pub(crate) rejected: Counter,
     pub(crate) divided: Counter,
     pub(crate) blank: Counter,
+    pub(crate) unconfirmed: Gauge,
     pub(crate) holding: Gauge,
     pub(crate) refused_letters: Counter,
     pub(crate) unfit_letters: Counter,
@@ -194,6 +201,7 @@ impl SinkMeters {
             rejected: counter!(DELIVERY_RETRIES, &because("reject")),
             divided: counter!(DELIVERY_RETRIES, &because("divide")),
             blank: counter!(BLANK_RECORDS, SINK => sink()),
+            unconfirmed: gauge!(UNCONFIRMED_RECORDS, SINK => sink()),
             holding: gauge!(SINK_HOLDING, SINK => sink()),
             refused_letters: counter!(DEAD_LETTER_RECORDS, &because("refused")),
             unfit_letters: counter!(DEAD_LETTER_RECORDS, &because("unfit")),

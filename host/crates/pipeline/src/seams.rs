@@ -183,6 +183,10 @@ pub trait Sink: Send + Sync {
     /// nobody knows whether the far side has the rows, and they are sent again after the restart.
     fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict>;
 
+    /// Somebody waits for rows that were accepted: ask the far side for their confirmation now, if it can be
+    /// asked. Called again and again while that is so; returns at once.
+    fn confirm(&self) {}
+
     /// Ends connections in an orderly way, after the last delivery.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
@@ -228,12 +232,41 @@ pub struct BodyLimits {
     pub max_rows: usize,
 }
 
+/// A verdict that is still to come, about rows that the far side has accepted.
+///
+/// Until it says [`Verdict::Delivered`], the rows are ours: they are not settled, and no checkpoint passes
+/// them. One that is dropped settles nothing.
+pub struct Confirmation(BoxFuture<'static, Verdict>);
+
+impl Confirmation {
+    /// `proof` resolves to what the far side finally says. Anything but [`Verdict::Delivered`] is treated like
+    /// the answer to a request: after [`Verdict::Retry`] the rows are sent again.
+    pub fn new(proof: impl Future<Output = Verdict> + Send + 'static) -> Self {
+        Self(Box::pin(proof))
+    }
+
+    pub(crate) fn into_future(self) -> BoxFuture<'static, Verdict> {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Confirmation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confirmation").finish_non_exhaustive()
+    }
+}
+
 /// A sink's answer. The core never gives a retry up, and believes a refusal only when the same receiver has
 /// accepted something else meanwhile, see `deliver/search.rs`.
 #[derive(Debug)]
 pub enum Verdict {
     /// The far side has taken responsibility for the rows.
     Delivered,
+    /// The far side has the rows and has not yet confirmed that it is responsible for them. The request is
+    /// over, so the next may begin; the rows are settled when the confirmation comes. In order
+    /// (`ordered`), later rows of the shard may follow: a sink that accepts rows repeats them in order by
+    /// itself, or does not use this.
+    Accepted(Confirmation),
     /// Not now; the same bytes may succeed later.
     Retry {
         /// What the far side asked us to wait, if it did.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Span, debug, error, info, warn};
 
@@ -25,6 +25,7 @@ pub(crate) use self::orders::Stop;
 use self::orders::{Order, Orders};
 use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
+use crate::demand::Demand;
 use crate::lease::{Bell, Gate, LeaseState, Passage};
 use crate::ledger::{Ledger, Standing, Ticket};
 use crate::plan::{Charge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
@@ -55,7 +56,7 @@ pub struct ShardSettings {
 impl Default for ShardSettings {
     fn default() -> Self {
         Self {
-            max_open_batches: 64,
+            max_open_batches: 256,
             prefetch: 4,
             checkpoint_interval: Duration::from_secs(5),
             hand_over_limit: Duration::from_secs(30),
@@ -123,6 +124,7 @@ pub(crate) struct Station {
     pub(crate) destinations: Arc<Destinations>,
     pub(crate) compute: Compute,
     pub(crate) settings: ShardSettings,
+    pub(crate) demand: Demand,
     pub(crate) bell: Bell,
     pub(crate) stop: Stop,
 }
@@ -295,6 +297,8 @@ impl Line {
             orders,
             standing: self.ledger.standing(),
             deadline: None,
+            demand: &self.station.demand,
+            waiting: None,
         }
     }
 
@@ -309,7 +313,7 @@ impl Line {
         let mut at = self.start.clone();
         loop {
             let next = async {
-                let slot = Arc::clone(&self.room).acquire_owned().await.ok();
+                let slot = self.slot().await;
                 (slot, source.pull().await)
             };
             let (slot, pulled) = tokio::select! {
@@ -342,6 +346,15 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// A place for one more open batch.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(slot) = Arc::clone(&self.room).try_acquire_owned() {
+            return Some(slot);
+        }
+        let _waiting = self.station.demand.raise();
+        Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
     /// Carries plans out in the order of their blocks.

@@ -16,6 +16,7 @@ use tracing::warn;
 use crate::compute::Compute;
 use crate::dead_letter::Office;
 use crate::deliver::{DeliverySettings, Desk, SinkQueue};
+use crate::demand::Demand;
 use crate::lease::Bell;
 use crate::plan::{Destinations, PluginWatches};
 use crate::refusals::RejectLimit;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub plugin_refusals: RejectLimit,
     /// How shards are run.
     pub shards: ShardSettings,
+    /// Who waits for settlements; the same as in the sources' budgets.
+    pub demand: Demand,
 }
 
 /// A running pipeline.
@@ -81,7 +84,7 @@ impl Pipeline {
         let mut sinks = Vec::with_capacity(parts.sinks.len());
         for (sink, settings) in parts.sinks {
             let desk = Desk::new(sink, settings, &parts.compute, Arc::clone(&office), bell.clone());
-            let (queue, dispatcher) = SinkQueue::new(desk, closing.subscribe());
+            let (queue, dispatcher) = SinkQueue::new(desk, closing.subscribe(), &parts.demand);
             dispatchers.spawn(dispatcher);
             sinks.push(queue);
         }
@@ -96,6 +99,7 @@ impl Pipeline {
             }),
             compute: parts.compute,
             settings: parts.shards,
+            demand: parts.demand,
             bell,
             stop: stop.subscribe(),
         };

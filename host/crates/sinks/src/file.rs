@@ -3,7 +3,7 @@
 //! *Delivered* means: for a file, that the lines are on the disk (or, without [`Durability::Synced`], with the
 //! operating system); for standard output, that the pipe or terminal has taken them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +55,8 @@ pub enum Durability {
 }
 
 /// Appends to a file. Follows a rotation: when the path no longer leads to the file that is open, it is
-/// opened, and made, anew. One process per file.
+/// opened, and made, again. The file is locked while it is open: a second writer would take back lines of the
+/// first when a write of its own fails.
 #[derive(Debug, Clone)]
 pub struct FileSink {
     shared: Arc<Shared>,
@@ -88,7 +89,10 @@ impl FileSink {
     ///
     /// Why not, and what to do.
     pub async fn probe(&self) -> Result<(), Cause> {
-        let outcome = self.send(&Body::plain(Vec::new(), 0)).await;
+        let shared = Arc::clone(&self.shared);
+        let place = self.shared.path.display().to_string();
+        let open = move || open_for_append(&shared.path).map(drop);
+        let outcome = on_blocking_thread(&place, open).await;
         outcome.cause().map_or(Ok(()), |cause| Err(cause.clone()))
     }
 }
@@ -103,7 +107,11 @@ impl Shared {
             Some(file) => file,
             slot => {
                 let mut file = open_for_append(&self.path)?;
+                lock(&file, &self.path)?;
                 end_torn_line(&mut file)?;
+                if self.durability == Durability::Synced {
+                    sync_name(&file, &self.path)?;
+                }
                 slot.insert(file)
             }
         };
@@ -131,6 +139,35 @@ fn open_for_append(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Takes the file for ourselves, for as long as it is open. What is no file (a pipe, a terminal) has no lines that
+/// a second writer could take back.
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(ErrorKind::ResourceBusy.into()),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+            tracing::warn!(path = %path.display(), "this file system has no locks; see that no other process writes to the file");
+            Ok(())
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Makes the name of a new file survive a loss of power as well as its lines. An empty one may be new, whoever
+/// made it.
+fn sync_name(file: &File, path: &Path) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > 0 {
+        return Ok(());
+    }
+    let path = path.canonicalize()?;
+    let folder = path.parent().unwrap_or(&path);
+    File::open(folder)?.sync_all()
 }
 
 /// Ends the half line that a crash may have left at the end of a file, so that what follows is not glued to it.
@@ -254,7 +291,10 @@ fn refused(place: &str, error: &io::Error) -> Outcome {
     let (reason, help) = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ("disk_full", "make room"),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            ("not_permitted", "let us write there")
+            ("not_permitted", "grant write permission to the user that runs the forwarder")
+        }
+        ErrorKind::ResourceBusy => {
+            ("in_use", "another process has locked it; stop that process or set another `path`")
         }
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
             ("no_such_place", "the folder must exist and the path must name a file")
@@ -295,6 +335,23 @@ mod tests {
         assert_eq!(sink.send(&body("3\n")).await, Outcome::Delivered);
         assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "1\n2\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[tokio::test]
+    async fn a_second_writer_is_refused_until_the_first_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let first = FileSink::new(&path, Durability::Synced);
+        let second = FileSink::new(&path, Durability::Synced);
+        assert_eq!(first.send(&body("1\n")).await, Outcome::Delivered);
+        assert_eq!(second.probe().await, Ok(()), "to look is allowed");
+        let refused = second.send(&body("2\n")).await;
+        let cause = refused.cause().unwrap();
+        assert_eq!((refused.label(), cause.reason()), ("hold", "in_use"));
+        assert!(cause.to_string().contains("out.jsonl"), "{cause}");
+        drop(first);
+        assert_eq!(second.send(&body("2\n")).await, Outcome::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
     }
 
     #[tokio::test]

@@ -67,12 +67,12 @@ pub(crate) struct Objects {
     lines: Lines,
 }
 
-/// Whether an object may hold raw line breaks, which only JSON shipped verbatim brings.
+/// Whether an object may hold raw control characters, which only JSON shipped verbatim brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lines {
     /// As they come.
     Free,
-    /// None: a line break ends the record.
+    /// None: a line break ends the record, and receivers rewrite the others.
     Single,
 }
 
@@ -118,14 +118,18 @@ fn key_form(form: &mut Vec<u8>, key: &str) {
     form.extend_from_slice(b"\":\"");
 }
 
-/// Appends checked JSON. What may stand raw inside a string and is not seen is escaped. Between tokens a line break may as well be a space (RFC 8259 §2), and inside a
-/// string it cannot stand raw.
+/// Appends checked JSON. What may stand raw inside a string and is not seen is escaped. On a single line, white
+/// space between tokens becomes spaces (RFC 8259 §2); inside a string it cannot stand raw.
 fn push_json(out: &mut Vec<u8>, json: &str, lines: Lines) {
     let start = out.len();
     push_verbatim(out, json);
-    if lines == Lines::Single && memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
-        for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
+    let is_space = |byte: u8| matches!(byte, b'\n' | b'\r' | b'\t');
+    if lines == Lines::Single && memchr::memchr3(b'\n', b'\r', b'\t', json.as_bytes()).is_some() {
+        for byte in out.iter_mut().skip(start).filter(|byte| is_space(**byte)) {
             *byte = b' ';
         }
     }
 }
+
+/// The first of the two bytes in which UTF-8 writes U+0080 to U+009F, and some printable characters.
+pub(crate) const C1_LEAD: u8 = 0xc2;

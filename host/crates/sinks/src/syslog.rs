@@ -1,10 +1,13 @@
 //! Syslog over TCP and TLS: RFC 5424 and RFC 3164 messages, octet counting or line feeds.
 //!
-//! *Delivered* means that the receiver's kernel has acknowledged the last byte (on Linux; elsewhere that
-//! our own kernel has taken it). Syslog has no acknowledgement of its own, so what a receiver had not read
-//! yet when it died is lost to it. Against that, [`Client`] keeps the last few megabytes that it reported as
-//! delivered and sends them again on the next connection: duplicates instead of loss, for as much as that
-//! window holds. Sites that need more want RELP.
+//! Syslog has no acknowledgement of its own. What [`Client`] knows of a body comes in two steps:
+//!
+//! * *Accepted*: the receiver's kernel has acknowledged the last byte (on Linux; elsewhere our own kernel has taken
+//!   it). What the receiver has not read yet is lost if it dies now, so the client keeps the body and sends it
+//!   again on the next connection.
+//! * *Confirmed*: after every few megabytes or seconds the client finishes its side of the connection. A receiver
+//!   that has read to the end closes its own, and that is the proof. What it then holds in its own memory is in
+//!   its hands.
 //!
 //! The way of a row: [`Encoder::encode`] writes header, payload and frame; [`Encoder::pack`] makes a body;
 //! [`Client::send`] writes it to the receiver.
@@ -14,6 +17,8 @@ mod backoff;
 mod connection;
 mod encoder;
 mod framing;
+mod habit;
+mod link;
 mod payload;
 mod priority;
 pub mod rfc3164;
@@ -27,5 +32,5 @@ pub use framing::Framing;
 pub use payload::{BadSeparator, Payload, Separator};
 pub use priority::{Facility, Priority, Severity, UnknownName};
 pub use target::{BadAddress, Security, Target};
-pub use transport::{Client, ClientSettings, Closed};
+pub use transport::{Client, ClientSettings, Closed, Confirmation, Sent};
 pub use window::WindowLimits;

@@ -105,6 +105,8 @@ index = "cloud_audit"
 name    = "siem"
 type    = "syslog"
 address = "{syslog}"
+# Confirmed soon, so that the demo ends soon.
+resend_age = "1s"
 
 [admin]
 listen = "127.0.0.1:0"

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
@@ -11,9 +12,10 @@ use crate::alarm::Holding;
 use crate::compute::Died;
 use crate::deliver::Desk;
 use crate::deliver::parcel::Parcel;
+use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::retry::Backoff;
-use crate::seams::{Cause, Verdict};
+use crate::seams::{Cause, Confirmation, Verdict};
 
 /// Receipt of a sink: it has taken responsibility for these rows. Made in this file only, on hearing
 /// [`Verdict::Delivered`].
@@ -26,10 +28,21 @@ impl Proof for Delivered {
     }
 }
 
+impl Desk {
+    /// Settles rows for which the sink has taken responsibility.
+    pub(super) fn delivered(&self, parcel: Parcel) {
+        self.meters.delivered_records.increment(parcel.rows() as u64);
+        self.meters.delivered_bytes.increment(parcel.bytes() as u64);
+        for piece in parcel.into_pieces() {
+            piece.settle(Delivered(()));
+        }
+    }
+}
+
 /// What a sink finally said about a parcel.
 pub(super) enum Answer {
-    /// Every row is settled.
-    Delivered,
+    /// Every row is settled, or waits for its confirmation.
+    Accepted,
     /// Every row belongs to another consumer by now.
     Gone,
     /// The receiver refuses these rows, or some of them.
@@ -43,14 +56,22 @@ pub(super) enum Answer {
     },
 }
 
-/// Sends a parcel until the sink accepts or refuses it.
-pub(super) async fn decide(desk: &Desk, parcel: Parcel) -> Answer {
-    Attempts::new(desk).until_decided(parcel).await
+/// Sends a parcel until the sink accepts or refuses it. What is not delivered yet goes to `accept`, where its
+/// confirmation is waited for. `heard` is the verdict with which such a wait ended, if that is why the parcel is
+/// sent again.
+pub(super) async fn decide(
+    desk: &Desk,
+    accept: &mpsc::Sender<Unconfirmed>,
+    parcel: Parcel,
+    heard: Option<Verdict>,
+) -> Answer {
+    Attempts::new(desk, accept).until_decided(parcel, heard).await
 }
 
 /// The attempts at one parcel.
 struct Attempts<'d> {
     desk: &'d Desk,
+    accept: &'d mpsc::Sender<Unconfirmed>,
     retries: Backoff,
     holds: Backoff,
     failed: u32,
@@ -58,29 +79,32 @@ struct Attempts<'d> {
 }
 
 impl<'d> Attempts<'d> {
-    fn new(desk: &'d Desk) -> Self {
+    fn new(desk: &'d Desk, accept: &'d mpsc::Sender<Unconfirmed>) -> Self {
         let retry = &desk.settings.retry;
         let (retries, holds) = (retry.retries(), retry.holds());
-        Self { desk, retries, holds, failed: 0, holding: None }
+        Self { desk, accept, retries, holds, failed: 0, holding: None }
     }
 
-    async fn until_decided(mut self, mut parcel: Parcel) -> Answer {
+    async fn until_decided(mut self, mut parcel: Parcel, mut heard: Option<Verdict>) -> Answer {
         loop {
             self.until_admitted(&mut parcel).await;
             if parcel.is_empty() {
                 return Answer::Gone;
             }
-            let packed = self.pack(&mut parcel).await;
-            if !parcel.is_admitted() {
-                // A lease moved while we waited for a compute thread.
-                continue;
-            }
-            let verdict = match packed {
-                Ok(()) => self.ask(&parcel).await,
-                Err(died) => Verdict::Hold { cause: Cause::new("panic", died.to_string()) },
+            let verdict = match heard.take() {
+                Some(heard) => heard,
+                None => match self.pack(&mut parcel).await {
+                    // A lease moved while we waited for a compute thread.
+                    _ if !parcel.is_admitted() => continue,
+                    Ok(()) => self.ask(&parcel).await,
+                    Err(died) => Verdict::Hold { cause: Cause::new("panic", died.to_string()) },
+                },
             };
             match verdict {
                 Verdict::Delivered => return self.delivered(parcel),
+                Verdict::Accepted(confirmation) => {
+                    return self.accepted(parcel, confirmation).await;
+                }
                 Verdict::Retry { after, cause } => self.retry(&mut parcel, after, &cause).await,
                 Verdict::Hold { cause } => self.hold(&mut parcel, &cause).await,
                 Verdict::Reject { mut rows, cause } => {
@@ -132,19 +156,28 @@ impl<'d> Attempts<'d> {
     }
 
     fn delivered(self, parcel: Parcel) -> Answer {
+        let desk = self.desk;
+        self.succeeded();
+        desk.delivered(parcel);
+        Answer::Accepted
+    }
+
+    /// The rows are settled when they are confirmed; meanwhile the next body may be sent.
+    async fn accepted(self, parcel: Parcel, confirmation: Confirmation) -> Answer {
+        let accept = self.accept;
+        self.succeeded();
+        // The dispatcher, which joins us, keeps the other end. If it is gone, the rows stay unsettled.
+        let _ = accept.send(Unconfirmed { parcel, confirmation }).await;
+        Answer::Accepted
+    }
+
+    fn succeeded(self) {
         let Self { desk, failed, holding, .. } = self;
-        let rows = parcel.rows();
-        desk.meters.delivered_records.increment(rows as u64);
-        desk.meters.delivered_bytes.increment(parcel.bytes() as u64);
-        for piece in parcel.into_pieces() {
-            piece.settle(Delivered(()));
-        }
         if holding.is_some_and(Holding::recovered) {
             info!(sink = %desk.name, "sink takes rows again");
         } else if failed > 0 {
             info!(sink = %desk.name, attempts = failed + 1, "delivered after retries");
         }
-        Answer::Delivered
     }
 
     async fn retry(&mut self, parcel: &mut Parcel, after: Option<Duration>, cause: &Cause) {

@@ -13,14 +13,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::dead_letter::Burial;
 use crate::deliver::Desk;
 use crate::deliver::attempt::{self, Answer};
 use crate::deliver::parcel::Parcel;
+use crate::deliver::unconfirmed::Unconfirmed;
 use crate::refusals::{Milestone, Offer, Refusals, TooManyRefused};
-use crate::seams::Cause;
+use crate::seams::{Cause, Verdict};
 
 /// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
 pub(super) const REFUSED_IN_A_ROW: u32 = 8;
@@ -34,6 +36,8 @@ const NAMED_REFUSALS: u32 = 4;
 pub(super) struct Part {
     pub(super) parcel: Parcel,
     refusal: Option<Refusal>,
+    /// The verdict with which the wait for a confirmation ended. It stands for the next answer.
+    heard: Option<Verdict>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,7 +55,12 @@ struct Refusal {
 
 impl Part {
     pub(super) const fn new(parcel: Parcel) -> Self {
-        Self { parcel, refusal: None }
+        Self { parcel, refusal: None, heard: None }
+    }
+
+    /// Rows that were accepted, and not confirmed.
+    pub(super) const fn unconfirmed(parcel: Parcel, heard: Verdict) -> Self {
+        Self { parcel, refusal: None, heard: Some(heard) }
     }
 
     /// A row that was refused alone.
@@ -110,10 +119,16 @@ pub(super) struct Undecided {
 
 /// Delivers parts, in as many requests as the sink's answers make of them. Returns those that cannot be decided
 /// yet.
-pub(super) async fn run(desk: Arc<Desk>, parts: Vec<Part>, probe: Probe) -> Undecided {
+pub(super) async fn run(
+    desk: Arc<Desk>,
+    accept: mpsc::Sender<Unconfirmed>,
+    parts: Vec<Part>,
+    probe: Probe,
+) -> Undecided {
     let rows = parts.iter().map(|part| part.parcel.rows()).sum();
     let offer = desk.refusals.offer(rows);
-    let mut search = Search { desk: &desk, parts, offer, bad: Vec::new(), doubt: None, probe };
+    let (desk, accept) = (&*desk, &accept);
+    let mut search = Search { desk, accept, parts, offer, bad: Vec::new(), doubt: None, probe };
     while let Some(index) = search.next() {
         search.ask(index).await;
     }
@@ -122,6 +137,8 @@ pub(super) async fn run(desk: Arc<Desk>, parts: Vec<Part>, probe: Probe) -> Unde
 
 struct Search<'d> {
     desk: &'d Desk,
+    /// Where rows go that are accepted and not confirmed yet.
+    accept: &'d mpsc::Sender<Unconfirmed>,
     /// In the order of their rows.
     parts: Vec<Part>,
     offer: Offer<'d>,
@@ -186,22 +203,23 @@ impl Search<'_> {
         if rows < 2 {
             return index;
         }
-        let Part { parcel, refusal } = self.parts.remove(index);
+        let Part { parcel, refusal, heard: _ } = self.parts.remove(index);
         let (before, row, after) = parcel.around(rows / 2);
         let parts = [before, row, after].into_iter().filter(|parcel| !parcel.is_empty());
-        let parts: Vec<_> = parts.map(|parcel| Part { parcel, refusal: refusal.clone() }).collect();
+        let parts: Vec<_> =
+            parts.map(|parcel| Part { refusal: refusal.clone(), ..Part::new(parcel) }).collect();
         let sampled = index + parts.len().min(2) - 1;
         self.parts.splice(index..index, parts);
         sampled
     }
 
     async fn ask(&mut self, index: usize) {
-        let Part { parcel, refusal } = self.parts.remove(index);
+        let Part { parcel, refusal, heard } = self.parts.remove(index);
         let accepted = self.desk.last_accepted();
         let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        match attempt::decide(self.desk, parcel).await {
+        match attempt::decide(self.desk, self.accept, parcel, heard).await {
             Answer::Gone => {}
-            Answer::Delivered => {
+            Answer::Accepted => {
                 self.desk.accepted.fetch_max(number, Ordering::AcqRel);
                 self.desk.refused_in_a_row.store(0, Ordering::Release);
                 // Now there is something to compare with.
@@ -235,11 +253,16 @@ impl Search<'_> {
         let parts: Vec<_> = if rows.is_empty() {
             let (first, second) = parcel.halves();
             let halves = [first, second].into_iter();
-            halves.map(|parcel| Part { parcel, refusal: Some(refusal(false)) }).collect()
+            halves
+                .map(|parcel| Part { refusal: Some(refusal(false)), ..Part::new(parcel) })
+                .collect()
         } else {
             let pieces = parcel.split_at(rows).into_iter();
             pieces
-                .map(|(parcel, named)| Part { parcel, refusal: named.then(|| refusal(true)) })
+                .map(|(parcel, named)| Part {
+                    refusal: named.then(|| refusal(true)),
+                    ..Part::new(parcel)
+                })
                 .collect()
         };
         self.parts.splice(index..index, parts);
@@ -267,7 +290,7 @@ impl Search<'_> {
         if heard.alone == 1 {
             self.desk.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
         }
-        self.parts.insert(index, Part { parcel, refusal: Some(heard) });
+        self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(parcel) });
     }
 
     /// Whether a row that the receiver names is taken to be bad without an acceptance to compare with.

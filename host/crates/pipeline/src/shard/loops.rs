@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Obstacle;
 use super::orders::{Order, Orders};
 use crate::checkpoint::LeaseGone;
+use crate::demand::{Demand, Raised};
 use crate::ledger::Standing;
 use crate::seams::SourceLost;
 
@@ -22,6 +23,9 @@ pub(super) struct Loops<'a> {
     pub(super) orders: &'a mut Orders,
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) deadline: Option<Instant>,
+    pub(super) demand: &'a Demand,
+    /// Raised once the run only waits for settlements.
+    pub(super) waiting: Option<Raised>,
 }
 
 /// Something to decide about.
@@ -43,7 +47,10 @@ impl Loops<'_> {
             order = self.orders.next() => Event::Order(order),
             gone = &mut self.saving => Event::LeaseGone(gone),
             end = ended(&mut self.forwarding) => Event::Forwarded(end),
-            end = ended(&mut self.pulling) => Event::PullingEnded(end),
+            end = ended(&mut self.pulling) => {
+                self.ask_for_settlement();
+                Event::PullingEnded(end)
+            }
             Ok(()) = self.standing.changed() => Event::Standing(*self.standing.borrow_and_update()),
             () = reached(self.deadline) => Event::TimeIsUp,
         }
@@ -52,9 +59,15 @@ impl Loops<'_> {
     /// Stops pulling at once and everything else within `limit`; with `again`, no later than was said before.
     pub(super) fn wind_up(&mut self, limit: Duration, again: bool) {
         self.may_pull.send_replace(false);
+        self.ask_for_settlement();
         let by = Instant::now() + limit;
         let before = self.deadline.filter(|_| again);
         self.deadline = Some(before.map_or(by, |before| before.min(by)));
+    }
+
+    /// Nothing more is pulled, so the run waits for what was.
+    fn ask_for_settlement(&mut self) {
+        self.waiting.get_or_insert_with(|| self.demand.raise());
     }
 
     /// Whether all that was pulled is settled, or can no longer be.

@@ -8,6 +8,7 @@
     reason = "the world around the tests is test code too, which clippy cannot see"
 )]
 
+mod confirmation;
 mod dead_letters;
 mod delivery;
 mod lease;

@@ -80,6 +80,7 @@ gauge forwarder_in_flight_bytes
 gauge forwarder_open_batches{source,shard}
 gauge forwarder_shard_holding{source,shard}
 gauge forwarder_sink_holding{sink}
+gauge forwarder_unconfirmed_records{sink}
 gauge forwarder_unmatched{kind,name}
 histogram forwarder_delivery_seconds{sink}";
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use forwarder_pipeline::{
     Block, BodyLimits, BoxError, Budget, Cause, CheckpointStore, Compute, Damage, DeadLetters,
-    DeliverySettings, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel, Parts,
-    Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner, SafePoint,
-    SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost, Transform,
-    TransformFactory, Verdict,
+    DeliverySettings, Demand, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel,
+    Parts, Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner,
+    SafePoint, SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost,
+    Transform, TransformFactory, Verdict,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, BlockReader, Encoded, Limits, Origin, RowIx, RowState};
@@ -42,16 +42,19 @@ pub(crate) struct Plot {
     routes: Vec<forwarder_pipeline::Rule>,
     shards: ShardSettings,
     budget: Budget,
+    demand: Demand,
     threads: usize,
 }
 
 impl Plot {
     pub(crate) fn new() -> Self {
+        let demand = Demand::default();
         Self {
             sinks: Vec::new(),
             routes: Vec::new(),
             shards: ShardSettings::default(),
-            budget: Budget::new(64 << 20),
+            budget: Budget::with_demand(64 << 20, demand.clone()),
+            demand,
             threads: 0,
         }
     }
@@ -77,7 +80,7 @@ impl Plot {
     }
 
     pub(crate) fn budget(mut self, bytes: u64) -> Self {
-        self.budget = Budget::new(bytes);
+        self.budget = Budget::with_demand(bytes, self.demand.clone());
         self
     }
 
@@ -114,6 +117,7 @@ impl Plot {
             dead_letter_retry: RetryPolicy::default(),
             plugin_refusals: RejectLimit::default(),
             shards: self.shards,
+            demand: self.demand,
         })
         .unwrap();
         World { pipeline, sinks, dead_letters, budget: self.budget }
@@ -372,6 +376,8 @@ pub(crate) struct MemorySink {
     takes: Mutex<Duration>,
     attempts: Mutex<Vec<(Instant, Vec<String>)>>,
     delivered: Mutex<Vec<Vec<String>>>,
+    /// How often it was asked for confirmations.
+    pub(crate) asked: AtomicUsize,
     pub(crate) closed: AtomicBool,
 }
 
@@ -384,6 +390,7 @@ impl MemorySink {
             takes: Mutex::default(),
             attempts: Mutex::default(),
             delivered: Mutex::default(),
+            asked: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -482,6 +489,10 @@ impl Sink for MemorySink {
             }
             verdict
         })
+    }
+
+    fn confirm(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -1,5 +1,6 @@
 //! The ways a syslog server can be told to misbehave.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub struct Faults(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     pace: watch::Sender<Pace>,
+    keep_open: AtomicBool,
     conditions: Mutex<Conditions>,
 }
 
@@ -73,6 +75,11 @@ impl Faults {
         self.0.pace.send_replace(Pace::Full);
     }
 
+    /// Never closes its side of a connection that the sender has finished, though it has read everything.
+    pub fn keep_open(&self) {
+        self.0.keep_open.store(true, Ordering::Release);
+    }
+
     /// Closes the connection that brings the `messages`-th message from now; what it brought beyond
     /// that is lost. Once only, and not over UDP. Orderly on the server's part, but the kernel turns
     /// it into a reset if it holds bytes that were never read.
@@ -88,6 +95,10 @@ impl Faults {
     /// Drops one of the messages accepted next without a word; several calls add up.
     pub fn discard_one(&self) {
         self.conditions().discards += 1;
+    }
+
+    pub(crate) fn keeps_open(&self) -> bool {
+        self.0.keep_open.load(Ordering::Acquire)
     }
 
     pub(crate) fn pace(&self) -> watch::Receiver<Pace> {

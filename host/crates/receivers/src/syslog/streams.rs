@@ -43,6 +43,8 @@ impl Serve for Streams {
     async fn serve(self: Arc<Self>, mut connection: Connection, reset: ResetSwitch) {
         match self.read(&mut connection).await {
             Stop::Cut(Ending::Reset) => reset.on(),
+            // Until the server goes down and drops us.
+            Stop::Ended if self.intake.faults().keeps_open() => std::future::pending().await,
             Stop::Ended | Stop::Broken | Stop::Cut(Ending::Close) => {
                 // Over TLS this says goodbye properly; a peer that is gone will not mind.
                 let _gone = connection.shutdown().await;

@@ -48,11 +48,19 @@ impl Failure {
             return Self { cause: Cause::new("tls_refused", text), permanent: true };
         }
         let (reason, help) = if error.kind() == io::ErrorKind::TimedOut {
-            ("timeout", "nothing was lost, will send it again")
+            (
+                "timeout",
+                "check that the receiver is up and reading, and firewalls between; nothing was lost, will try \
+                 again",
+            )
         } else if doing == CONNECTING {
             ("connect", "is the receiver up and the port open? nothing was lost, will try again")
         } else {
-            ("broken_connection", "will connect again and repeat what it may not have read")
+            (
+                "broken_connection",
+                "if this repeats, see the receiver's log; nothing was lost, will connect again and repeat what \
+                 it may not have read",
+            )
         };
         let text = format!("{doing} {target}: {}; {help}", chain(error));
         Self { cause: Cause::new(reason, text), permanent: false }
@@ -110,6 +118,7 @@ impl Dialer {
             writer,
             gauge,
             write_timeout: self.write_timeout,
+            finished: false,
         })
     }
 
@@ -223,6 +232,16 @@ pub(super) struct Connection {
     writer: WriteHalf<Box<dyn Duplex>>,
     gauge: Gauge,
     write_timeout: Duration,
+    finished: bool,
+}
+
+/// How a connection ended.
+pub(super) enum End {
+    /// The receiver closed its side after we had finished ours. A kernel answers with a reset instead where a
+    /// program closes, or dies, before it has read everything.
+    Orderly,
+    /// In any other way.
+    Broken(Failure),
 }
 
 impl Connection {
@@ -249,9 +268,12 @@ impl Connection {
     }
 
     /// Waits for the connection to end. May be given up and asked again.
-    pub(super) async fn gone(&mut self) -> Failure {
+    pub(super) async fn ended(&mut self) -> End {
         let error = closed(&mut self.reader).await;
-        self.failure("lost the connection to", &error)
+        if self.finished && error.kind() == io::ErrorKind::UnexpectedEof {
+            return End::Orderly;
+        }
+        End::Broken(self.failure("lost the connection to", &error))
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> Failure {
@@ -268,13 +290,17 @@ impl Connection {
         }
     }
 
-    /// Says goodbye (TLS first, then TCP) and waits until the receiver does, which it does once it has read
-    /// everything. `false` if it broke off instead.
-    pub(super) async fn close(mut self) -> bool {
-        if self.writer.shutdown().await.is_err() {
-            return false;
-        }
-        closed(&mut self.reader).await.kind() == io::ErrorKind::UnexpectedEof
+    /// Whether the receiver's kernel has acknowledged everything.
+    pub(super) fn is_acknowledged(&self) -> Result<bool, Failure> {
+        Ok(self.acknowledged()? >= self.gauge.accepted())
+    }
+
+    /// Ends our side (TLS first, then TCP). Nothing may be written after that; [`Connection::ended`] says what the
+    /// receiver makes of it.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        self.finished = true;
+        let finished = timeout(self.write_timeout, self.writer.shutdown()).await;
+        stalled(finished).map_err(|error| self.failure("finishing the connection to", &error))
     }
 }
 

@@ -3,18 +3,19 @@
 use forwarder_record::{Batch, Cell, Row};
 use memchr::memmem::Finder;
 
-use crate::object::{EventCells, KeyForms, Lines, Objects};
+use crate::object::{C1_LEAD, EventCells, KeyForms, Lines, Objects};
 
 /// What the text of a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// Pairs that can be taken apart again whatever the values hold: backslash, line breaks, NUL and the
-    /// separator's characters are escaped with a backslash, `=` in keys only.
+    /// Pairs that can be taken apart again whatever the values hold: backslash and the separator's characters are
+    /// escaped with a backslash, `=` in keys only; control characters are written `\n`, `\r`, `\t`, `\0` or
+    /// `\u` with four hexadecimal digits, so that none of them leaves raw.
     Kv(Separator),
     /// The vendor sample's bytes, for sites whose parsers expect them: the separator before every pair, the
     /// first included, and no escaping. Values that hold the separator are counted as ambiguous.
     KvSeed(String),
-    /// One JSON object.
+    /// One JSON object without raw control characters.
     Json,
     /// The value of one field and nothing else; rows without it have nothing to send.
     Field(String),
@@ -84,14 +85,14 @@ impl<'a> Writer<'a> {
                 cells,
                 keys: KeyForms::new(batch),
                 separator,
-                escape: Escape::new(&[b"\\\n\r\0", separator.as_slice()].concat()),
+                escape: Escape::all_controls(&[b"\\", separator.as_slice()].concat()),
             },
             Payload::KvSeed(separator) => Self::KvSeed {
                 cells,
                 separator: Box::new(Finder::new(separator)),
                 escape: Escape::new(breaks),
             },
-            Payload::Json => Self::Json(Objects::new(batch, cells, lines)),
+            Payload::Json => Self::Json(Objects::new(batch, cells, Lines::Single)),
             Payload::Field(key) => Self::Field { key, escape: Escape::new(breaks) },
         }
     }
@@ -156,9 +157,11 @@ fn holds(separator: &Finder<'_>, cell: &Cell<'_>) -> bool {
 const LANE: usize = 16;
 const NEEDLES: usize = 8;
 
-/// A few bytes that get a backslash in front, of which line breaks and NUL turn into letters as well.
+/// A few bytes that get a backslash in front, of which control characters turn into letters or numbers as well.
 #[derive(Debug, Clone)]
 pub(super) struct Escape {
+    /// Every byte below it is escaped.
+    floor: u8,
     /// Filled up with repetitions of the first; `None` if there is nothing to escape.
     needles: Option<[u8; NEEDLES]>,
     /// The same by byte value, for what is shorter than a lane.
@@ -166,14 +169,26 @@ pub(super) struct Escape {
 }
 
 impl Escape {
+    /// Escapes these bytes.
     fn new(bytes: &[u8]) -> Self {
+        Self::above(0, bytes)
+    }
+
+    /// Escapes these bytes and every control character: C0, DEL and C1.
+    fn all_controls(bytes: &[u8]) -> Self {
+        Self::above(b' ', &[&[DEL, C1_LEAD], bytes].concat())
+    }
+
+    fn above(floor: u8, bytes: &[u8]) -> Self {
         let needles = bytes.first().map(|&first| {
             let mut needles = [first; NEEDLES];
             needles.iter_mut().zip(bytes).for_each(|(needle, &byte)| *needle = byte);
             needles
         });
-        let is_needle = std::array::from_fn(|byte| bytes.iter().any(|&b| usize::from(b) == byte));
-        Self { needles, is_needle }
+        let is_needle = std::array::from_fn(|byte| {
+            byte < usize::from(floor) || bytes.iter().any(|&b| usize::from(b) == byte)
+        });
+        Self { floor, needles, is_needle }
     }
 
     #[inline]
@@ -187,8 +202,7 @@ impl Escape {
             let (clean, tail) = rest.split_at_checked(at).unwrap_or((rest, &[]));
             out.extend_from_slice(clean);
             let Some((&byte, after)) = tail.split_first() else { return };
-            out.extend_from_slice(&[b'\\', letter(byte)]);
-            rest = after;
+            rest = push_escaped(out, byte, after);
         }
         out.extend_from_slice(rest);
     }
@@ -208,7 +222,9 @@ impl Escape {
     #[inline]
     fn position(&self, needles: &[u8; NEEDLES], text: &[u8]) -> Option<usize> {
         // Without a branch per comparison, so that a whole lane is done at once.
-        let hit = |byte: u8| needles.iter().fold(false, |found, &needle| found | (byte == needle));
+        let hit = |byte: u8| {
+            needles.iter().fold(byte < self.floor, |found, &needle| found | (byte == needle))
+        };
         let (lanes, tail) = text.as_chunks::<LANE>();
         for (nth, lane) in lanes.iter().enumerate() {
             if lane.iter().fold(false, |found, &byte| found | hit(byte)) {
@@ -221,13 +237,45 @@ impl Escape {
     }
 }
 
-const fn letter(byte: u8) -> u8 {
-    match byte {
+const DEL: u8 = 0x7f;
+
+/// Appends the escape of `byte`; returns what is left of what follows it.
+fn push_escaped<'a>(out: &mut Vec<u8>, byte: u8, after: &'a [u8]) -> &'a [u8] {
+    let letter = match byte {
         b'\n' => b'n',
         b'\r' => b'r',
+        b'\t' => b't',
         0 => b'0',
+        C1_LEAD => return push_c1(out, after),
+        0..b' ' | DEL => {
+            push_number(out, byte);
+            return after;
+        }
         other => other,
+    };
+    out.extend_from_slice(&[b'\\', letter]);
+    after
+}
+
+/// The second byte decides whether a character that begins with [`C1_LEAD`] is a control character.
+fn push_c1<'a>(out: &mut Vec<u8>, after: &'a [u8]) -> &'a [u8] {
+    match after.split_first() {
+        Some((&second @ 0x80..=0x9f, rest)) => {
+            push_number(out, second);
+            rest
+        }
+        _ => {
+            out.push(C1_LEAD);
+            after
+        }
     }
+}
+
+/// `\u` with four digits, as in JSON, for a character below U+0100.
+fn push_number(out: &mut Vec<u8>, code: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(code >> 4), digit(code & 15)]);
 }
 
 #[cfg(test)]
@@ -250,6 +298,15 @@ mod tests {
     }
 
     #[test]
+    fn every_control_character_is_escaped_and_its_neighbours_are_not() {
+        let mut out = Vec::new();
+        let text = "a\tb\u{1b}[2J\u{7f}\u{80}\u{9b}\u{9f}\u{a0}£é杭|\\";
+        Escape::all_controls(b"\\|").push(&mut out, text.as_bytes());
+        let expected = "a\\tb\\u001b[2J\\u007f\\u0080\\u009b\\u009f\u{a0}£é杭\\|\\\\";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
     fn a_separator_is_punctuation() {
         for good in ["||", " ", "\t", ", ", "|", ";;;;"] {
             assert!(Separator::new(good).is_ok(), "{good:?}");
@@ -262,14 +319,26 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_escaped_reads_back(text in any::<String>()) {
-            let escaped = escaped("\\\n\r\0|", &text);
-            prop_assert!(!escaped.contains(['\n', '\r', '\0']));
+            let mut out = Vec::new();
+            Escape::all_controls(b"\\|").push(&mut out, text.as_bytes());
+            let escaped = String::from_utf8(out).unwrap();
+            prop_assert!(!escaped.contains(char::is_control));
             let mut read = String::new();
             let mut chars = escaped.chars();
             while let Some(c) = chars.next() {
                 prop_assert!(c != '|');
                 read.push(match c {
-                    '\\' => match chars.next().unwrap() { 'n' => '\n', 'r' => '\r', '0' => '\0', other => other },
+                    '\\' => match chars.next().unwrap() {
+                        'n' => '\n',
+                        'r' => '\r',
+                        't' => '\t',
+                        '0' => '\0',
+                        'u' => {
+                            let digits: String = chars.by_ref().take(4).collect();
+                            char::from_u32(u32::from_str_radix(&digits, 16).unwrap()).unwrap()
+                        }
+                        other => other,
+                    },
                     other => other,
                 });
             }

@@ -218,12 +218,14 @@ fn push_element(out: &mut Vec<u8>, element: &SdElement) {
     out.push(b']');
 }
 
-/// Exactly three characters are escaped in a PARAM-VALUE (§6.3.3).
+/// Exactly three characters are escaped in a PARAM-VALUE (§6.3.3). Control characters, for which there is no escape,
+/// become `_` as in names.
 fn push_param_value(out: &mut Vec<u8>, value: &str) {
-    for byte in value.bytes() {
-        if matches!(byte, b'"' | b'\\' | b']') {
+    for c in value.chars() {
+        if matches!(c, '"' | '\\' | ']') {
             out.push(b'\\');
         }
-        out.push(byte);
+        let c = if c.is_control() { '_' } else { c };
+        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
     }
 }

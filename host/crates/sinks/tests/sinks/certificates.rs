@@ -18,7 +18,7 @@ use tokio::join;
 use tokio_rustls::TlsAcceptor;
 
 use crate::collector::{Collector, exchange};
-use crate::receiver::{Receiver, body};
+use crate::receiver::{Receiver, body, decided};
 
 /// What a receiver shows, and the key it holds; they need not belong together.
 #[derive(Debug, Clone)]
@@ -93,11 +93,12 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
     let receiver = Receiver::start().await;
     let client = syslog::Client::start(syslog::ClientSettings {
+        sink: "siem".to_owned(),
         target: Target::parse(&format!("tls://{}", receiver.address())).unwrap(),
         tls,
         connect_timeout: TEN_SECONDS,
         write_timeout: TEN_SECONDS,
-        window: WindowLimits::default(),
+        window: WindowLimits { bytes: 0, ..WindowLimits::default() },
     })
     .unwrap();
     let record = body(&["record"]);
@@ -110,7 +111,7 @@ async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        outcome = client.send(&record) => outcome,
+        sent = client.send(&record) => decided(sent),
         () = reading => unreachable!(),
     }
 }
@@ -260,15 +261,17 @@ async fn a_receiver_without_parameters_in_common_is_not_blamed_on_certificates()
             let _ = stream.read_to_end(&mut Vec::new()).await;
         };
         let client = syslog::Client::start(syslog::ClientSettings {
+            sink: "siem".to_owned(),
             target: Target::parse(&format!("tls://{}", receiver.address())).unwrap(),
             tls: TlsSettings { min_version: MinVersion::Tls12, ..trust(Verify::Nothing) },
             connect_timeout: TEN_SECONDS,
             write_timeout: TEN_SECONDS,
-            window: WindowLimits::default(),
+            window: WindowLimits { bytes: 0, ..WindowLimits::default() },
         })
         .unwrap();
         let record = body(&["record"]);
-        let ((), outcome) = join!(answering, client.send(&record));
+        let ((), sent) = join!(answering, client.send(&record));
+        let outcome = decided(sent);
         let Outcome::Hold { cause } = outcome else { panic!("{outcome:?}") };
         assert!(cause.to_string().contains(said), "{cause}");
         assert!(!cause.to_string().contains("ca_file"), "{cause}");

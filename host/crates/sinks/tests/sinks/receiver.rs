@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use forwarder_sinks::Body;
+use forwarder_sinks::syslog::Sent;
+use forwarder_sinks::{Body, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -41,6 +42,14 @@ impl Receiver {
 pub(crate) fn body(messages: &[&str]) -> Body {
     let frames = messages.iter().map(|message| format!("{} {message}", message.len()).into());
     Body::plain(frames.collect(), messages.len())
+}
+
+/// What became of a body about which nothing is still to come.
+pub(crate) fn decided(sent: Sent) -> Outcome {
+    match sent {
+        Sent::Decided(outcome) => outcome,
+        Sent::Accepted(_) => panic!("accepted"),
+    }
 }
 
 /// Reads exactly `count` octet-counted messages.

@@ -3,18 +3,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use forwarder_sinks::syslog::{Client, ClientSettings, Closed, Target, WindowLimits};
+use forwarder_sinks::syslog::{
+    Client, ClientSettings, Closed, Confirmation, Sent, Target, WindowLimits,
+};
 use forwarder_sinks::{Body, Cause, Identity, MinVersion, Outcome, TlsSettings, Verify};
 use rcgen::ExtendedKeyUsagePurpose;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::join;
 use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Authority;
-use crate::receiver::{Receiver, body, read_messages};
+use crate::receiver::{Receiver, body, decided, read_messages};
 
 fn settings(receiver: &Receiver, scheme: &str) -> ClientSettings {
     ClientSettings {
+        sink: "siem".to_owned(),
         target: Target::parse(&format!("{scheme}://{}", receiver.address())).unwrap(),
         tls: TlsSettings::default(),
         connect_timeout: Duration::from_secs(10),
@@ -27,15 +30,33 @@ fn client(receiver: &Receiver) -> Client {
     Client::start(settings(receiver, "tcp")).unwrap()
 }
 
-/// Sends as the pipeline would: again, whenever the sink says when.
-async fn deliver(client: &Client, body: &Body) {
+/// Sends as the pipeline would: again, whenever the sink says when. Until the receiver's kernel has it.
+async fn deliver(client: &Client, body: &Body) -> Option<Confirmation> {
     loop {
         match client.send(body).await {
-            Outcome::Delivered => return,
-            Outcome::Retry { after, .. } => tokio::time::sleep(after.unwrap_or_default()).await,
-            other => panic!("{other:?}"),
+            Sent::Accepted(confirmation) => return Some(confirmation),
+            Sent::Decided(Outcome::Delivered) => return None,
+            Sent::Decided(Outcome::Retry { after, .. }) => {
+                tokio::time::sleep(after.unwrap_or_default()).await;
+            }
+            other @ Sent::Decided(_) => panic!("{other:?}"),
         }
     }
+}
+
+/// The proof that is to come about a body that the receiver's kernel has.
+fn accepted(sent: Sent) -> Confirmation {
+    match sent {
+        Sent::Accepted(confirmation) => confirmation,
+        Sent::Decided(outcome) => panic!("{outcome:?}"),
+    }
+}
+
+/// Everything that a connection brings, up to our end of it.
+async fn read_all(receiver: &Receiver) -> String {
+    let mut all = String::new();
+    receiver.accept().await.read_to_string(&mut all).await.unwrap();
+    all
 }
 
 fn reason(outcome: &Outcome) -> &'static str {
@@ -53,10 +74,10 @@ async fn bodies_arrive_in_order_on_one_connection() {
     };
     let (one, two, three) = (body(&["a", "b"]), body(&["c"]), body(&["d", "e"]));
     let sending = async { join!(client.send(&one), client.send(&two), client.send(&three)) };
-    let ((messages, _open), outcomes) = join!(reading, sending);
+    let ((messages, _open), (first, second, third)) = join!(reading, sending);
     assert_eq!(messages, ["a", "b", "c", "d", "e"]);
-    assert_eq!(outcomes, (Outcome::Delivered, Outcome::Delivered, Outcome::Delivered));
-    assert_eq!(client.send(&body(&[])).await, Outcome::Delivered);
+    let _unconfirmed = [accepted(first), accepted(second), accepted(third)];
+    assert_eq!(decided(client.send(&body(&[])).await), Outcome::Delivered);
 }
 
 #[tokio::test]
@@ -64,14 +85,14 @@ async fn what_a_receiver_took_with_it_when_it_died_is_sent_again_first() {
     let receiver = Receiver::start().await;
     let client = client(&receiver);
     let lost = body(&["lost"]);
-    let (unread, outcome) = join!(receiver.accept(), client.send(&lost));
-    assert_eq!(outcome, Outcome::Delivered);
+    let (unread, sent) = join!(receiver.accept(), client.send(&lost));
+    let _unconfirmed = accepted(sent);
     // Closed with data unread: its kernel throws the message away and resets the connection.
     drop(unread);
 
     let next = body(&["next"]);
     let reading = async { read_messages(&mut receiver.accept().await, 2).await };
-    let (messages, ()) = join!(reading, deliver(&client, &next));
+    let (messages, _unconfirmed) = join!(reading, deliver(&client, &next));
     assert_eq!(messages, ["lost", "next"]);
 }
 
@@ -80,8 +101,8 @@ async fn the_window_is_sent_again_without_waiting_for_more_to_send() {
     let receiver = Receiver::start().await;
     let client = client(&receiver);
     let lost = body(&["lost"]);
-    let (unread, outcome) = join!(receiver.accept(), client.send(&lost));
-    assert_eq!(outcome, Outcome::Delivered);
+    let (unread, sent) = join!(receiver.accept(), client.send(&lost));
+    let _unconfirmed = accepted(sent);
     drop(unread);
     assert_eq!(read_messages(&mut receiver.accept().await, 1).await, ["lost"]);
 }
@@ -99,14 +120,14 @@ async fn an_orderly_goodbye_is_noticed_before_the_next_write() {
         let mut stream = receiver.accept().await;
         (read_messages(&mut stream, 1).await, stream)
     };
-    let ((messages, stream), outcome) = join!(reading, client.send(&first));
-    assert_eq!((messages, outcome), (vec!["first".to_owned()], Outcome::Delivered));
+    let ((messages, stream), sent) = join!(reading, client.send(&first));
+    assert_eq!((messages, decided(sent)), (vec!["first".to_owned()], Outcome::Delivered));
     drop(stream);
 
     // Without a window, anything written into the closed connection would be gone.
     let second = body(&["second"]);
     let reading = async { read_messages(&mut receiver.accept().await, 1).await };
-    let (messages, ()) = join!(reading, deliver(&client, &second));
+    let (messages, _) = join!(reading, deliver(&client, &second));
     assert_eq!(messages, ["second"]);
 }
 
@@ -119,7 +140,7 @@ async fn a_receiver_that_is_down_is_tried_no_more_often_than_the_back_off_allows
 
     let record = body(&["record"]);
     for _attempt in 0..2 {
-        let outcome = client.send(&record).await;
+        let outcome = decided(client.send(&record).await);
         assert_eq!(reason(&outcome), "connect", "{outcome:?}");
         let Outcome::Retry { after: Some(after), ref cause } = outcome else {
             panic!("{outcome:?}")
@@ -130,7 +151,7 @@ async fn a_receiver_that_is_down_is_tried_no_more_often_than_the_back_off_allows
 
     let receiver = Receiver::start_at(address).await;
     let reading = async { read_messages(&mut receiver.accept().await, 1).await };
-    let (messages, ()) = join!(reading, deliver(&client, &record));
+    let (messages, _) = join!(reading, deliver(&client, &record));
     assert_eq!(messages, ["record"]);
 }
 
@@ -141,13 +162,14 @@ async fn a_receiver_that_stops_reading_is_given_up() {
         ClientSettings { write_timeout: Duration::from_millis(100), ..settings(&receiver, "tcp") };
     let client = Client::start(settings).unwrap();
     let large = body(&[&"x".repeat(32 << 20)]);
-    let (_unread, outcome) = join!(receiver.accept(), client.send(&large));
+    let (_unread, sent) = join!(receiver.accept(), client.send(&large));
+    let outcome = decided(sent);
     assert_eq!(reason(&outcome), "timeout", "{outcome:?}");
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_body_in_our_own_kernel_is_not_delivered() {
+async fn a_body_in_our_own_kernel_is_not_accepted() {
     let receiver = Receiver::start_narrow();
     let client = client(&receiver);
     let text = "x".repeat(256 << 10);
@@ -161,8 +183,8 @@ async fn a_body_in_our_own_kernel_is_not_delivered() {
         (read_messages(&mut stream, 1).await, stream)
     };
     let sending = async {
-        assert_eq!(client.send(&record).await, Outcome::Delivered);
-        assert!(is_reading.load(Ordering::SeqCst), "delivered before anything was read");
+        let _unconfirmed = accepted(client.send(&record).await);
+        assert!(is_reading.load(Ordering::SeqCst), "accepted before anything was read");
     };
     let ((messages, _open), ()) = join!(reading, sending);
     assert_eq!(messages, [text]);
@@ -180,12 +202,12 @@ async fn a_close_waits_for_the_receivers_goodbye() {
         all
     };
     let sending = async {
-        deliver(&client, &record).await;
-        client.close(Duration::from_secs(10)).await
+        let confirmation = deliver(&client, &record).await.unwrap();
+        (client.close(Duration::from_secs(10)).await, confirmation.is_given().await)
     };
     let (all, closed) = join!(reading, sending);
-    assert_eq!((all.as_slice(), closed), (b"6 record".as_slice(), Closed::Cleanly));
-    assert_eq!(reason(&client.send(&record).await), "closed");
+    assert_eq!((all.as_slice(), closed), (b"6 record".as_slice(), (Closed::Cleanly, true)));
+    assert_eq!(reason(&decided(client.send(&record).await)), "closed");
 }
 
 #[tokio::test]
@@ -193,9 +215,10 @@ async fn a_close_without_an_answer_ends_in_time_and_says_so() {
     let receiver = Receiver::start().await;
     let client = client(&receiver);
     let record = body(&["record"]);
-    let (_silent, outcome) = join!(receiver.accept(), client.send(&record));
-    assert_eq!(outcome, Outcome::Delivered);
+    let (_silent, sent) = join!(receiver.accept(), client.send(&record));
+    let confirmation = accepted(sent);
     assert_eq!(client.close(Duration::from_millis(50)).await, Closed::Unconfirmed);
+    assert!(!confirmation.is_given().await);
 }
 
 #[tokio::test]
@@ -203,12 +226,12 @@ async fn a_close_repeats_what_may_be_lost_to_a_receiver_that_is_back() {
     let receiver = Receiver::start().await;
     let client = client(&receiver);
     let (lost, next) = (body(&["lost"]), body(&["next"]));
-    let (unread, outcome) = join!(receiver.accept(), client.send(&lost));
-    assert_eq!(outcome, Outcome::Delivered);
+    let (unread, sent) = join!(receiver.accept(), client.send(&lost));
+    let _unconfirmed = accepted(sent);
     let address = receiver.address();
     drop((unread, receiver));
     // Noticed, and not to be tried again for a while.
-    let refused = client.send(&next).await;
+    let refused = decided(client.send(&next).await);
     assert!(matches!(refused, Outcome::Retry { .. }), "{refused:?}");
 
     let receiver = Receiver::start_at(address).await;
@@ -219,6 +242,141 @@ async fn a_close_repeats_what_may_be_lost_to_a_receiver_that_is_back() {
     };
     let (all, closed) = join!(reading, client.close(Duration::from_secs(10)));
     assert_eq!((all.as_slice(), closed), (b"4 lost".as_slice(), Closed::Cleanly));
+}
+
+#[tokio::test]
+async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() {
+    let receiver = Receiver::start().await;
+    let window = WindowLimits { age: Duration::from_millis(200), ..WindowLimits::default() };
+    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    // Once because of the age, then because somebody asks.
+    for asks in [false, true] {
+        let record = body(&["record"]);
+        let reading = async { read_all(&receiver).await };
+        let sending = async {
+            let confirmation = accepted(client.send(&record).await);
+            if asks {
+                client.confirm();
+            }
+            confirmation.is_given().await
+        };
+        let (all, is_given) = join!(reading, sending);
+        assert_eq!((all.as_str(), is_given), ("6 record", true));
+    }
+}
+
+#[tokio::test]
+async fn a_full_window_is_confirmed_before_more_is_written() {
+    let receiver = Receiver::start().await;
+    let window = WindowLimits { bytes: 10, ..WindowLimits::default() };
+    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    let (first, second) = (body(&["0123456789"]), body(&["next"]));
+    let reading = async { [read_all(&receiver).await, read_all(&receiver).await] };
+    let sending = async {
+        let confirmation = accepted(client.send(&first).await);
+        let next = accepted(client.send(&second).await);
+        assert!(confirmation.is_given().await);
+        client.close(Duration::from_secs(10)).await;
+        assert!(next.is_given().await);
+    };
+    let (all, ()) = join!(reading, sending);
+    assert_eq!(all, ["10 0123456789", "4 next"]);
+}
+
+/// The figures of issue 6: frozen for longer than the window's age, then killed.
+#[tokio::test]
+async fn a_receiver_that_stands_still_for_longer_than_the_age_and_dies_loses_nothing() {
+    let receiver = Receiver::start().await;
+    let window = WindowLimits { age: Duration::from_millis(50), ..WindowLimits::default() };
+    let settings = ClientSettings {
+        window,
+        write_timeout: Duration::from_millis(100),
+        ..settings(&receiver, "tcp")
+    };
+    let client = Client::start(settings).unwrap();
+    let (lost, next) = (body(&["lost"]), body(&["next"]));
+    let (unread, sent) = join!(receiver.accept(), client.send(&lost));
+    let mut confirmation = Box::pin(accepted(sent).is_given());
+    // Once our side is finished, what follows is refused for now rather than kept waiting.
+    while !unread.ready(Interest::READABLE).await.unwrap().is_read_closed() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let refused = decided(client.send(&next).await);
+    assert_eq!(reason(&refused), "unconfirmed", "{refused:?}");
+    let patience = Duration::from_millis(300);
+    assert!(tokio::time::timeout(patience, &mut confirmation).await.is_err(), "nothing was read");
+    drop(unread);
+
+    let reading = async { read_all(&receiver).await };
+    let (all, is_given) = join!(reading, confirmation);
+    assert_eq!((all.as_str(), is_given), ("4 lost", true));
+}
+
+#[tokio::test]
+async fn a_receiver_that_breaks_every_connection_off_gets_a_bounded_number_of_repetitions() {
+    let receiver = Receiver::start().await;
+    let window = WindowLimits { age: Duration::from_millis(20), ..WindowLimits::default() };
+    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    let record = body(&["record"]);
+    let mut connections = 0;
+    let breaking_off = async {
+        loop {
+            let mut stream = receiver.accept().await;
+            connections += 1;
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    };
+    let sending = async { accepted(client.send(&record).await).is_given().await };
+    let is_given = tokio::select! {
+        never = breaking_off => never,
+        is_given = sending => is_given,
+    };
+    assert!(is_given, "then its kernel's acknowledgement has to do");
+    assert_eq!(
+        connections, 4,
+        "three that it broke off, and the one that is not finished any more"
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_closes_gets_one_repetition_and_is_known_from_then_on() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let (first, second) = (body(&["first"]), body(&["second"]));
+    let (mut kept_open, sent) = join!(receiver.accept(), client.send(&first));
+    assert_eq!(read_messages(&mut kept_open, 1).await, ["first"]);
+    // From here on, waits of a minute are over at once.
+    tokio::time::pause();
+    let reading = async {
+        let mut stream = receiver.accept().await;
+        (read_messages(&mut stream, 1).await, stream)
+    };
+    let ((messages, mut stream), is_given) = join!(reading, accepted(sent).is_given());
+    assert_eq!((messages, is_given), (vec!["first".to_owned()], true));
+    let (messages, confirmation) = join!(read_messages(&mut stream, 1), deliver(&client, &second));
+    assert_eq!(messages, ["second"]);
+    assert!(confirmation.unwrap().is_given().await, "by age, on the same connection");
+}
+
+#[tokio::test]
+async fn who_no_longer_waits_for_a_confirmation_is_not_repeated_for() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let (another, ours) = (body(&["another"]), body(&["ours"]));
+    let (unread, sent) = join!(receiver.accept(), client.send(&another));
+    drop(accepted(sent));
+    let confirmation = accepted(client.send(&ours).await);
+    drop(unread);
+    let reading = async { read_all(&receiver).await };
+    let confirming = async {
+        // Once it is connected again.
+        let _ = client.probe().await;
+        client.close(Duration::from_secs(10)).await;
+        confirmation.is_given().await
+    };
+    assert_eq!(join!(reading, confirming), ("4 ours".to_owned(), true));
 }
 
 fn trusting(authority: &Authority) -> TlsSettings {
@@ -247,9 +405,14 @@ async fn over_tls(
         Some(messages)
     };
     let sending = async {
-        let outcome = client.send(&record).await;
-        client.close(Duration::from_secs(10)).await;
-        outcome
+        match client.send(&record).await {
+            Sent::Decided(outcome) => outcome,
+            Sent::Accepted(confirmation) => {
+                client.close(Duration::from_secs(10)).await;
+                assert!(confirmation.is_given().await);
+                Outcome::Delivered
+            }
+        }
     };
     let (messages, outcome) = join!(reading, sending);
     (outcome, messages)

@@ -42,6 +42,26 @@ fn a_message_carries_time_and_stable_id() {
 }
 
 #[test]
+fn nested_json_brings_no_control_character_and_stays_the_same_value() {
+    let nested = "{\r\n\t\"a\": \"\\n\u{7f}\u{85}\u{9b}é\u{a0}\",\n \"b\": [1,\r\n2]\n}\n";
+    let mut batch = batch(&[(1, 0, &[("event", nested)])]);
+    edit(&mut batch, |edits| {
+        edits.nest("event".into());
+        edits.keep(vec!["event".into()]);
+    });
+    for framing in [Framing::OctetCounting, Framing::LineFeed] {
+        let settings =
+            EncoderSettings { payload: Payload::Json, framing, ..EncoderSettings::default() };
+        let (frames, _) = encode(&settings, &batch);
+        let message = split(&frames[0], framing).remove(0);
+        assert!(!message.contains(char::is_control), "{message:?}");
+        let text = &message[message.find('{').unwrap()..];
+        let read: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(read["event"], serde_json::from_str::<serde_json::Value>(nested).unwrap());
+    }
+}
+
+#[test]
 fn json_with_line_breaks_stays_on_one_line_under_line_feeds() {
     let mut batch = batch(&[(1, 0, &[("event", "{\r\n\"a\": \"\\n\"\n}"), ("k", "l1\nl2")])]);
     edit(&mut batch, |edits| {
@@ -131,6 +151,8 @@ proptest! {
         prop_assert_eq!(notes, Notes::default());
         let messages = split(std::str::from_utf8(&out.bytes).unwrap(), framing);
         prop_assert_eq!(messages.len(), batch.live_rows());
+        let raw = |c: char| c.is_control() && !separator.contains(c);
+        prop_assert!(!messages.iter().any(|message| message.contains(raw)));
         for (message, row) in messages.iter().zip(batch.rows()) {
             let read = syslog_loose::parse_message(message, syslog_loose::Variant::RFC5424);
             prop_assert_eq!(read.hostname, Some("fwd-1"));
@@ -188,7 +210,13 @@ fn pairs(text: &str, separator: &str) -> Vec<(String, String)> {
                 match escaped {
                     'n' => '\n',
                     'r' => '\r',
+                    't' => '\t',
                     '0' => '\0',
+                    'u' => {
+                        let (digits, after) = rest.split_at(4);
+                        rest = after;
+                        char::from_u32(u32::from_str_radix(digits, 16).unwrap()).unwrap()
+                    }
                     other => other,
                 }
             }
