@@ -6,13 +6,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::state_dir;
+
 /// The folder in the state directory.
 const FOLDER: &str = "first-use";
+
+/// A time before any log.
+const OLDEST: i64 = 0;
 
 /// More bytes than this are no time.
 const MAX_TIME: u64 = 64;
@@ -31,13 +35,24 @@ impl FirstUse {
         Self { folder, name: group.to_owned() }
     }
 
-    /// The time on record, in seconds since the epoch. A record that cannot be read is none: then more is
-    /// read than needed, and nothing skipped.
+    /// The time on record, in seconds since the epoch. A record that is there and cannot be read stands for the
+    /// oldest log: then more is read than needed, and nothing skipped.
     pub fn read(&self) -> Option<i64> {
+        let path = self.path();
         let mut text = String::new();
-        let file = no_follow().read(true).open(self.path()).ok()?;
-        file.take(MAX_TIME).read_to_string(&mut text).ok()?;
-        text.trim().parse::<Timestamp>().ok().map(Timestamp::as_second)
+        let read = state_dir::open_file(&path, File::options().read(true))
+            .and_then(|file| file.take(MAX_TIME).read_to_string(&mut text));
+        match (read, text.trim().parse::<Timestamp>()) {
+            (Ok(_), Ok(time)) => Some(time.as_second()),
+            (Err(cause), _) if cause.kind() == io::ErrorKind::NotFound => None,
+            _ => {
+                tracing::warn!(
+                    path = %path.display(),
+                    "the time of the group's first use cannot be read; `start = \"end\"` means the oldest log"
+                );
+                Some(OLDEST)
+            }
+        }
     }
 
     /// Puts a time on record, unless there is one.
@@ -48,11 +63,13 @@ impl FirstUse {
         if self.read().is_some() {
             return Ok(());
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        state_dir::create(&self.folder)?;
         let time = Timestamp::from_second(unix).map_err(io::Error::other)?;
         // Written beside and moved, so that a crash leaves no half of a time.
         let draft = self.folder.join(format!(".{}-{}", self.name, std::process::id()));
-        let mut file = no_follow().write(true).create(true).truncate(true).open(&draft)?;
+        let mut options = File::options();
+        let mut file =
+            state_dir::open_file(&draft, options.write(true).create(true).truncate(true))?;
         writeln!(file, "{time}")?;
         file.sync_all()?;
         fs::rename(&draft, self.path())?;
@@ -75,18 +92,12 @@ impl FirstUse {
     }
 }
 
-fn no_follow() -> fs::OpenOptions {
-    let mut options = File::options();
-    options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    options
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_first_time_stays_until_the_group_is_deleted_and_a_damaged_one_is_none() {
+    fn the_first_time_stays_until_the_group_is_deleted_and_a_damaged_one_is_the_oldest() {
         let dir = tempfile::tempdir().unwrap();
         let first_use = FirstUse::of(dir.path(), "p", "l", "g");
         assert_eq!(first_use.read(), None);
@@ -99,6 +110,6 @@ mod tests {
         first_use.record(7).unwrap();
         assert_eq!(first_use.read(), Some(7));
         fs::write(first_use.path(), "tomorrow").unwrap();
-        assert_eq!(first_use.read(), None);
+        assert_eq!(first_use.read(), Some(OLDEST));
     }
 }

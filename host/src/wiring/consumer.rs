@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_pipeline::{Budget, Damage, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
-use forwarder_sls::group::PullError;
+use forwarder_sls::group::{PullError, Start};
 use forwarder_sls::{Chain, Client, ConsumerGroup, GroupConfig, JoinError, Lease};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -54,7 +54,9 @@ impl Consumer {
         let mut group = source::group(&config, consumer)?;
         let SourceConfig { project, logstore, consumer_group, .. } = &config;
         let first_use = FirstUse::of(state_dir, project, logstore, consumer_group);
-        group.unused_at = first_use.read();
+        if group.start == Start::End {
+            group.unused_at = first_use.read();
+        }
         Ok(Self { config: Arc::new(config), client, group, first_use, budget })
     }
 
