@@ -16,7 +16,7 @@ use crate::row::Row;
 use crate::text::{Range, Span, Text};
 
 /// What a field name occupies beside its text, with the tables that decoders and sinks keep per name.
-const KEY_BYTES: usize = 64;
+pub(crate) const KEY_BYTES: usize = 64;
 
 /// How a value is shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,14 +120,6 @@ impl Batch {
         let row = self.row_data(ix);
         let shared = self.groups.get(row.group as usize).map_or(0, |group| group.shared_bytes);
         row.log.len as usize + row.added_bytes as usize + shared
-    }
-
-    /// Bytes in use of the table, its names and the side arena.
-    pub(crate) fn table_bytes(&self) -> usize {
-        size_of::<CellData>() * self.cells.len()
-            + (size_of::<RowData>() + size_of::<RowIx>()) * self.rows.len()
-            + KEY_BYTES * self.keys.len()
-            + self.text.arena_len()
     }
 
     /// Logs that were pulled, dropped and rejected ones included, emitted ones not.

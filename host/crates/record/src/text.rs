@@ -64,11 +64,6 @@ impl Text {
         self.arena.capacity()
     }
 
-    /// Bytes in use beside the block.
-    pub(crate) const fn arena_len(&self) -> usize {
-        self.arena.len()
-    }
-
     /// Copies `text` into the arena.
     pub(crate) fn add(&mut self, text: &str) -> Result<Span, TextFull> {
         self.add_parts(&[text])

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::pairs::{contents_area, pair};
 use super::{DecodeError, Limits, Place};
-use crate::batch::{Batch, CellData, GroupData, Label, RowData, RowIx, RowState};
+use crate::batch::{Batch, CellData, GroupData, KEY_BYTES, Label, RowData, RowIx, RowState};
 use crate::keys::KeyId;
 use crate::origin::Time;
 use crate::protobuf::{Reader, Value};
@@ -14,13 +14,19 @@ use crate::text::{AsciiArea, Range, Span, TextFull};
 /// bytes on the wire has a cell of twelve.
 const LOG_GROWTH: usize = 3;
 
+/// What a row takes beside its cells: its entries in the table, and the text of its time.
+const ROW_BYTES: usize = size_of::<RowData>() + size_of::<RowIx>() + 16;
+
 /// The table under construction and what makes the next log cheap.
 pub(super) struct Decoder<'l> {
     pub(super) batch: Batch,
     limits: &'l Limits,
     /// Where this part of the block begins, and what the parts before it hold.
     from: Place,
-    /// Bytes that table and text may come to; a single log may exceed it.
+    /// Logs and cells that this part may have of those that the block may have.
+    max_rows: usize,
+    max_cells: usize,
+    /// Bytes that table and text of the next logs may come to.
     room: usize,
     time_key: KeyId,
     nanos_key: KeyId,
@@ -30,7 +36,9 @@ pub(super) struct Decoder<'l> {
     pub(super) shared: Vec<CellData>,
     /// Bytes of their names and values.
     shared_bytes: usize,
-    /// The same, summed over all logs so far, earlier parts included.
+    /// What they add to each log, with their cells and its row.
+    shared_growth: usize,
+    /// Their bytes, summed over all logs so far, earlier parts included.
     shared_bytes_of_logs: usize,
     /// Per key, the group that had it as a tag last, and where in `shared`: finds repeated tags.
     tag_seen: Vec<Seen>,
@@ -71,6 +79,8 @@ impl<'l> Decoder<'l> {
             batch,
             limits,
             from,
+            max_rows: limits.max_rows.saturating_sub(from.rows),
+            max_cells: limits.max_cells.saturating_sub(from.cells),
             room,
             time_key,
             nanos_key,
@@ -78,6 +88,7 @@ impl<'l> Decoder<'l> {
             source_key,
             shared: Vec::new(),
             shared_bytes: 0,
+            shared_growth: 0,
             shared_bytes_of_logs: from.shared_bytes,
             tag_seen: Vec::new(),
             tag_name: String::new(),
@@ -140,6 +151,8 @@ impl<'l> Decoder<'l> {
         let batch = &self.batch;
         let bytes = |cell: &CellData| batch.key(cell.key()).len() + cell.value.len() as usize;
         self.shared_bytes = self.shared.iter().map(bytes).sum();
+        let cells = self.shared.len() * size_of::<CellData>();
+        self.shared_growth = self.shared_bytes + cells + ROW_BYTES;
         self.batch.groups.push(GroupData {
             number,
             topic,
@@ -159,6 +172,7 @@ impl<'l> Decoder<'l> {
         if let Some(id) = self.batch.keys.find(&self.batch.text, &self.tag_name) {
             return Ok(id);
         }
+        self.room = self.room.saturating_sub(KEY_BYTES + self.tag_name.len());
         let span = self.batch.text.add(&self.tag_name)?;
         Ok(self.batch.keys.intern(&self.batch.text, span))
     }
@@ -194,7 +208,7 @@ impl<'l> Decoder<'l> {
             place.log_at = fields.offset();
             let Some(field) = fields.next()? else { return Ok(None) };
             if let (1, Value::Bytes(log)) = (field.number, field.value) {
-                if self.is_full_for(log) {
+                if !self.has_room_for(log) {
                     return Ok(Some(place));
                 }
                 self.log(block, number, place.row_in_group, log)?;
@@ -203,14 +217,13 @@ impl<'l> Decoder<'l> {
         }
     }
 
-    /// Whether one more log would exceed the room. There is always room for the first.
-    fn is_full_for(&self, log: Range) -> bool {
-        if self.batch.rows.is_empty() {
-            return false;
-        }
-        let shared = self.shared_bytes + self.shared.len() * size_of::<CellData>();
-        let log = log.len as usize * LOG_GROWTH + shared + size_of::<RowData>();
-        self.batch.table_bytes() + self.batch.text_bytes + log > self.room
+    /// Takes the room for one more log; there always is some for the first.
+    #[inline]
+    fn has_room_for(&mut self, log: Range) -> bool {
+        let bytes = log.len as usize * LOG_GROWTH + self.shared_growth;
+        let left = self.room.checked_sub(bytes);
+        self.room = left.unwrap_or_default();
+        left.is_some() || self.batch.rows.is_empty()
     }
 
     /// Where the next part begins, with what has been read so far.
@@ -231,7 +244,7 @@ impl<'l> Decoder<'l> {
         row_in_group: u32,
         log: Range,
     ) -> Result<(), DecodeError> {
-        if self.from.rows + self.batch.rows.len() >= self.limits.max_rows {
+        if self.batch.rows.len() >= self.max_rows {
             return Err(self.too_large("logs", self.limits.max_rows));
         }
         let mut ascii = None;
@@ -323,7 +336,9 @@ impl<'l> Decoder<'l> {
             return Ok(id);
         }
         let span = self.batch.text.admit(key)?;
+        let known = self.batch.keys.len();
         let id = self.batch.keys.intern(&self.batch.text, span);
+        self.room = self.room.saturating_sub((self.batch.keys.len() - known) * KEY_BYTES);
         self.last_seen.resize(self.batch.keys.len(), Seen::default());
         match self.expected.get_mut(nth) {
             Some(slot) => *slot = id,
@@ -370,7 +385,7 @@ impl<'l> Decoder<'l> {
         if count > self.limits.max_fields {
             return Err(self.too_large("fields in one log", self.limits.max_fields));
         }
-        if self.from.cells + self.batch.cells.len() > self.limits.max_cells {
+        if self.batch.cells.len() > self.max_cells {
             return Err(self.too_large("fields", self.limits.max_cells));
         }
         self.batch.text_bytes += log.len as usize + self.shared_bytes;

@@ -6,15 +6,19 @@ use std::borrow::Cow;
 /// ([`is_unseen`]) are escaped, everything else is copied in runs as long as possible.
 #[inline]
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     loop {
-        let clean = clean_prefix(rest.as_bytes());
-        let Some((run, tail)) = rest.split_at_checked(clean) else { return };
-        out.extend_from_slice(run.as_bytes());
-        let mut chars = tail.chars();
-        let Some(found) = chars.next() else { return };
-        push_escaped(out, found);
-        rest = chars.as_str();
+        let clean = clean_prefix(rest);
+        let (run, tail) = rest.split_at_checked(clean).unwrap_or((rest, &[]));
+        out.extend_from_slice(run);
+        rest = match tail {
+            [] => return,
+            [byte @ ..0x80, after @ ..] => {
+                push_ascii(out, *byte);
+                after
+            }
+            wide => push_wide(out, wide),
+        };
     }
 }
 
@@ -35,7 +39,7 @@ fn push_verbatim_with(out: &mut Vec<u8>, json: &str) {
     while let Some((at, found)) = rest.char_indices().find(|&(_, c)| c >= '\x7f' && is_unseen(c)) {
         let (run, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.extend_from_slice(run.as_bytes());
-        push_escaped(out, found);
+        push_unseen(out, found);
         rest = tail.get(found.len_utf8()..).unwrap_or_default();
     }
     out.extend_from_slice(rest.as_bytes());
@@ -118,29 +122,70 @@ fn clean_prefix(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        let suspect = suspect_at(rest);
-        at += suspect;
-        match rest.get(suspect) {
-            Some(0x80..) => match harmless_len(rest.get(suspect..).unwrap_or_default()) {
-                Some(len) => at += len,
-                None => return at,
+        at += ascii_prefix(rest);
+        match bytes.get(at) {
+            Some(0x80..) => match harmless_prefix(bytes, at) {
+                Ok(end) => at = end,
+                Err(end) => return end,
             },
             _ => return at,
         }
     }
 }
 
-/// Where the first suspect byte is, or the end.
+/// How many bytes from the start are ASCII and need no escape.
 #[inline]
+fn ascii_prefix(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let found = bytes_to_stop_at(u64::from_le_bytes(*word));
+        if found != 0 {
+            return nth * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let stops = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x7f;
+    words.len() * 8 + tail.iter().position(stops).unwrap_or(tail.len())
+}
+
+/// The top bit of each byte of `word` that must be escaped or is not ASCII, looked for in all eight at once.
+///
+/// Subtracting borrows across bytes only above one that is found, so the lowest bit set is always right; adding never
+/// carries, since 255 is no byte of UTF-8.
+const fn bytes_to_stop_at(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let below_space = word.wrapping_sub(EACH * 0x20) & !word;
+    let quote = word ^ (EACH * b'"' as u64);
+    let backslash = word ^ (EACH * b'\\' as u64);
+    let is_quote = quote.wrapping_sub(EACH) & !quote;
+    let is_backslash = backslash.wrapping_sub(EACH) & !backslash;
+    let delete_or_wide = word.wrapping_add(EACH);
+    (below_space | is_quote | is_backslash | delete_or_wide) & (EACH * 0x80)
+}
+
+/// Goes on from a byte that is not ASCII: to a place where ASCII may go on (`Ok`), or to what must be escaped or the
+/// end (`Err`).
+fn harmless_prefix(bytes: &[u8], at: usize) -> Result<usize, usize> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let found = at + suspect_at(rest);
+    match bytes.get(found) {
+        Some(0x80..) => match harmless_len(bytes.get(found..).unwrap_or_default()) {
+            Some(len) => Ok(found + len),
+            None => Err(found),
+        },
+        _ => Err(found),
+    }
+}
+
+/// Where the first suspect byte is, or the end.
 fn suspect_at(bytes: &[u8]) -> usize {
+    let looked_up = |&byte: &u8| IS_SUSPECT.get(usize::from(byte)).copied().unwrap_or(false);
     let (lanes, tail) = bytes.as_chunks::<LANE>();
     for (nth, lane) in lanes.iter().enumerate() {
         // Without a branch per byte, so that a whole lane is done at once.
         if lane.iter().fold(false, |found, &byte| found | is_suspect(byte)) {
-            return nth * LANE + lane.iter().position(|&byte| is_suspect(byte)).unwrap_or_default();
+            return nth * LANE + lane.iter().position(looked_up).unwrap_or_default();
         }
     }
-    let looked_up = |&byte: &u8| IS_SUSPECT.get(usize::from(byte)).copied().unwrap_or(false);
     lanes.len() * LANE + tail.iter().position(looked_up).unwrap_or(tail.len())
 }
 
@@ -163,30 +208,41 @@ fn harmless_len(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cold]
-fn push_escaped(out: &mut Vec<u8>, c: char) {
-    let short = match c {
-        '"' => b'"',
-        '\\' => b'\\',
-        '\n' => b'n',
-        '\r' => b'r',
-        '\t' => b't',
-        '\x08' => b'b',
-        '\x0c' => b'f',
-        _ => {
-            let mut units = [0; 2];
-            return c.encode_utf16(&mut units).iter().for_each(|&unit| push_unit(out, unit));
-        }
+fn push_ascii(out: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'"' => b'"',
+        b'\\' => b'\\',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => return push_unit(out, byte.into()),
     };
     out.extend_from_slice(&[b'\\', short]);
+}
+
+/// Escapes the character that `bytes` begin with; returns what follows it.
+#[cold]
+fn push_wide<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
+    const LONGEST: usize = 4;
+    let first = bytes.get(..LONGEST).unwrap_or(bytes);
+    let valid = first.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let Some(found) = valid.chars().next() else { return &[] };
+    push_unseen(out, found);
+    bytes.get(found.len_utf8()..).unwrap_or_default()
+}
+
+#[cold]
+fn push_unseen(out: &mut Vec<u8>, c: char) {
+    c.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| push_unit(out, unit));
 }
 
 /// `\u001b`
 fn push_unit(out: &mut Vec<u8>, unit: u16) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(b"\\u");
-    for shift in [12, 8, 4, 0] {
-        out.push(HEX.get(usize::from(unit >> shift & 15)).copied().unwrap_or(b'0'));
-    }
+    let digit = |shift: u16| HEX.get(usize::from(unit >> shift & 15)).copied().unwrap_or(b'0');
+    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
 
 /// Reads one escape after its backslash; returns what follows it.
