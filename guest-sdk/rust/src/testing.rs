@@ -25,6 +25,7 @@ mod apply;
 mod json;
 mod log;
 pub(crate) mod stub;
+mod time;
 
 use crate::transform::Transform;
 

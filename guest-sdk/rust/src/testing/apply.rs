@@ -3,6 +3,7 @@
 use serde::de::IgnoredAny;
 
 use super::json::{self, Splice};
+use super::time;
 use super::{Log, Outcome, Rejected, Sent};
 use crate::format::Format;
 
@@ -141,7 +142,7 @@ impl Working {
     /// A plugin that writes `__time__` sets the time of the event.
     fn note_time(&mut self, key: &str) {
         let value = self.log.get(key).filter(|_| key == "__time__");
-        match value.map(nanoseconds) {
+        match value.map(time::nanoseconds) {
             Some(Some(time)) => self.log.time = time,
             Some(None) => self.reject("`__time__` was set to something that is not a time"),
             None => {}
@@ -227,19 +228,4 @@ impl Working {
 
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
-}
-
-/// The last second that has a four-digit year.
-const LAST_SECOND: u64 = 253_402_300_799;
-
-/// Decimal seconds with at most nine digits after an optional point, as nanoseconds.
-fn nanoseconds(text: &str) -> Option<u64> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(seconds) || !digits(fraction) || fraction.len() > 9 {
-        return None;
-    }
-    let nanos: u64 = format!("{fraction:0<9}").parse().ok()?;
-    let seconds = seconds.parse::<u64>().ok().filter(|&seconds| seconds <= LAST_SECOND)?;
-    Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
