@@ -4,7 +4,7 @@ use crate::protobuf::{Malformed, Reader, Value};
 use crate::text::Range;
 
 /// Key and value of a `Content` or a `LogTag`; each empty when absent, the last one when repeated.
-#[inline]
+#[inline(always)]
 pub(super) fn pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
     match usual_pair(range.of(block), range.start) {
         Some(pair) => Ok(pair),
@@ -31,7 +31,7 @@ fn any_pair(block: &[u8], range: Range) -> Result<(Range, Range), Malformed> {
 
 /// The form that every writer produces: key, then value, nothing else; the key shorter than 128 bytes, the value
 /// than 16 KiB.
-#[inline]
+#[inline(always)]
 fn usual_pair(bytes: &[u8], start: u32) -> Option<(Range, Range)> {
     let [0x0a, key_len @ 0..0x80, rest @ ..] = bytes else { return None };
     let key = Range { start: start + 2, len: u32::from(*key_len) };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and characters that are not seen
 /// ([`is_unseen`]) are escaped, everything else is copied in runs as long as possible.
-#[inline]
+#[inline(always)]
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     loop {
@@ -27,7 +27,7 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 #[inline]
 pub fn push_verbatim(out: &mut Vec<u8>, json: &str) {
     // Nothing of the kind is in plain ASCII, and that is several times cheaper to see.
-    if json.as_bytes().iter().fold(true, |plain, &byte| plain & (byte < 0x7f)) {
+    if json.bytes().fold(0, u8::max) < 0x7f {
         out.extend_from_slice(json.as_bytes());
     } else {
         push_verbatim_with(out, json);
@@ -117,34 +117,56 @@ const IS_SUSPECT: [bool; 256] = {
 const LANE: usize = 16;
 
 /// How many bytes from the start need no escape.
-#[inline]
+#[inline(always)]
 fn clean_prefix(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        at += ascii_prefix(rest);
-        match bytes.get(at) {
-            Some(0x80..) => match harmless_prefix(bytes, at) {
-                Ok(end) => at = end,
-                Err(end) => return end,
-            },
-            _ => return at,
-        }
+    let ascii = ascii_prefix(bytes);
+    match bytes.get(ascii) {
+        Some(0x80..) => wide_prefix(bytes, ascii),
+        _ => ascii,
     }
 }
 
 /// How many bytes from the start are ASCII and need no escape.
-#[inline]
+#[inline(always)]
 fn ascii_prefix(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (nth, word) in words.iter().enumerate() {
-        let found = bytes_to_stop_at(u64::from_le_bytes(*word));
-        if found != 0 {
-            return nth * 8 + found.trailing_zeros() as usize / 8;
+    let Some((first, rest)) = bytes.split_first_chunk::<8>() else { return short_prefix(bytes) };
+    // The first word alone: in text with many escapes most runs are short.
+    let found = bytes_to_stop_at(u64::from_le_bytes(*first));
+    if found != 0 {
+        return found.trailing_zeros() as usize / 8;
+    }
+    let (pairs, tail) = rest.as_chunks::<16>();
+    for (nth, pair) in pairs.iter().enumerate() {
+        // Two words at a time have one branch, and do not wait for each other.
+        let pair = u128::from_le_bytes(*pair);
+        let (low, high) = (bytes_to_stop_at(pair as u64), bytes_to_stop_at((pair >> 64) as u64));
+        if low | high != 0 {
+            let zeros = if low != 0 { low.trailing_zeros() } else { 64 + high.trailing_zeros() };
+            return 8 + nth * 16 + zeros as usize / 8;
         }
     }
-    let stops = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x7f;
-    words.len() * 8 + tail.iter().position(stops).unwrap_or(tail.len())
+    let Some((last, tail)) = tail.split_first_chunk::<8>() else {
+        return bytes.len() - tail.len() + short_prefix(tail);
+    };
+    let found = bytes_to_stop_at(u64::from_le_bytes(*last));
+    let before = bytes.len() - tail.len() - 8;
+    if found != 0 {
+        return before + found.trailing_zeros() as usize / 8;
+    }
+    before + 8 + short_prefix(tail)
+}
+
+/// The same for less than a word.
+#[inline(always)]
+fn short_prefix(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    for &byte in bytes {
+        if (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte >= 0x7f) {
+            break;
+        }
+        at += 1;
+    }
+    at
 }
 
 /// The top bit of each byte of `word` that must be escaped or is not ASCII, looked for in all eight at once.
@@ -162,17 +184,18 @@ const fn bytes_to_stop_at(word: u64) -> u64 {
     (below_space | is_quote | is_backslash | delete_or_wide) & (EACH * 0x80)
 }
 
-/// Goes on from a byte that is not ASCII: to a place where ASCII may go on (`Ok`), or to what must be escaped or the
-/// end (`Err`).
-fn harmless_prefix(bytes: &[u8], at: usize) -> Result<usize, usize> {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let found = at + suspect_at(rest);
-    match bytes.get(found) {
-        Some(0x80..) => match harmless_len(bytes.get(found..).unwrap_or_default()) {
-            Some(len) => Ok(found + len),
-            None => Err(found),
-        },
-        _ => Err(found),
+/// The same from a byte at `at` that is not ASCII. Apart, so that plain ASCII does not pay for it.
+#[inline(never)]
+fn wide_prefix(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        at += suspect_at(bytes.get(at..).unwrap_or_default());
+        match bytes.get(at) {
+            Some(0x80..) => match harmless_len(bytes.get(at..).unwrap_or_default()) {
+                Some(len) => at += len,
+                None => return at,
+            },
+            _ => return at,
+        }
     }
 }
 
@@ -208,6 +231,7 @@ fn harmless_len(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cold]
+#[inline(never)]
 fn push_ascii(out: &mut Vec<u8>, byte: u8) {
     let short = match byte {
         b'"' => b'"',
@@ -224,6 +248,7 @@ fn push_ascii(out: &mut Vec<u8>, byte: u8) {
 
 /// Escapes the character that `bytes` begin with; returns what follows it.
 #[cold]
+#[inline(never)]
 fn push_wide<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
     const LONGEST: usize = 4;
     let first = bytes.get(..LONGEST).unwrap_or(bytes);

@@ -102,7 +102,10 @@ impl<'a> Writer<'a> {
         match self {
             Self::Kv { cells, keys, separator, escape } => {
                 let mut written = Written::Nothing;
-                for cell in cells.of(row) {
+                for cell in row.cells() {
+                    if !cells.hold(&cell) {
+                        continue;
+                    }
                     if written != Written::Nothing {
                         out.extend_from_slice(separator);
                     }
@@ -114,7 +117,10 @@ impl<'a> Writer<'a> {
             }
             Self::KvSeed { cells, separator, escape } => {
                 let mut written = Written::Nothing;
-                for cell in cells.of(row) {
+                for cell in row.cells() {
+                    if !cells.hold(&cell) {
+                        continue;
+                    }
                     if holds(separator, &cell) {
                         written = Written::Ambiguous;
                     } else if written == Written::Nothing {

@@ -221,6 +221,11 @@ fn push_element(out: &mut Vec<u8>, element: &SdElement) {
 /// Exactly three characters are escaped in a PARAM-VALUE (§6.3.3). Control characters, for which there is no escape,
 /// become `_` as in names.
 fn push_param_value(out: &mut Vec<u8>, value: &str) {
+    // Ids and names mostly need nothing, and are in every message.
+    let stays = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b']');
+    if value.bytes().all(stays) {
+        return out.extend_from_slice(value.as_bytes());
+    }
     for c in value.chars() {
         if matches!(c, '"' | '\\' | ']') {
             out.push(b'\\');
