@@ -29,6 +29,7 @@ mod plugins;
 mod positions;
 mod printable;
 mod proxies;
+mod ram_role;
 mod refusals;
 mod rotation;
 mod routes;

@@ -123,6 +123,13 @@ impl Settings {
         self
     }
 
+    /// Takes the key of a RAM role from a metadata service instead.
+    #[must_use]
+    pub fn ram_role(mut self, role: &str, metadata: &str) -> Self {
+        self.credentials = Table::of(&[("ecs_ram_role", role), ("metadata_url", metadata)]);
+        self
+    }
+
     /// Adds a second `[[source]]` that differs from the first in these keys.
     #[must_use]
     pub fn another_source(mut self, otherwise: &[(&str, &str)]) -> Self {

@@ -81,8 +81,15 @@ pub enum Credentials {
         /// The token of temporary (STS) credentials.
         token: Option<Secret>,
     },
-    /// A JSON file with `AccessKeyId`, `AccessKeySecret` and `SecurityToken` that somebody rotates.
+    /// A JSON file with `AccessKeyId`, `AccessKeySecret` and `SecurityToken` that another program replaces.
     File(PathBuf),
+    /// The RAM role of the ECS instance.
+    Role {
+        /// The role's name.
+        role: String,
+        /// Where the instance's metadata service is; `None` is its usual address.
+        metadata: Option<String>,
+    },
 }
 
 /// The version of request signatures.
@@ -191,9 +198,17 @@ fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credential
         keys.finish(cx);
         return Some(Credentials::File(file.value.into()));
     }
+    if let Some(role) = keys.text("ecs_ram_role", cx) {
+        let metadata = metadata_url(&mut keys, cx);
+        keys.finish(cx);
+        let role = valid_name(&role, "ecs_ram_role", ROLE, cx).then_some(role.value)?;
+        return Some(Credentials::Role { role, metadata });
+    }
     for key in ["access_key_id", "access_key_secret"] {
         if !keys.has(key) {
-            let help = format!("add `{key} = \"${{NAME_OF_A_VARIABLE}}\"`");
+            let help = format!(
+                "add `{key} = \"${{NAME_OF_A_VARIABLE}}\"`, or `ecs_ram_role` on an ECS instance"
+            );
             cx.error(&keys.at_key(key), format!("`{key}` is missing"), help);
         }
     }
@@ -202,6 +217,16 @@ fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credential
     let token = keys.secret("security_token", cx).map(value);
     keys.finish(cx);
     Some(Credentials::Key { id: id?.value, secret: secret?.value, token })
+}
+
+fn metadata_url(keys: &mut Section, cx: &mut Context<'_>) -> Option<String> {
+    let url = keys.text("metadata_url", cx)?;
+    let is_url = ["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme));
+    if !is_url {
+        let help = "write `http://ADDRESS`, or leave it out for the address of ECS";
+        cx.error(&url.at, "`metadata_url` is not an address", help);
+    }
+    is_url.then_some(url.value)
 }
 
 fn signature(section: &mut Section, cx: &mut Context<'_>) -> Signature {
@@ -260,6 +285,14 @@ const NAME: Naming = Naming {
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     },
     told: "1 to 128 letters, digits, `-` or `_`",
+};
+
+const ROLE: Naming = Naming {
+    allowed: |text| {
+        (1..=64).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    },
+    told: "1 to 64 letters, digits, `-`, `_` or `.`",
 };
 
 const LOGSTORE: Naming = Naming {

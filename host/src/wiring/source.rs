@@ -12,7 +12,8 @@ use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::{
-    Chain, Client, ClientConfig, Credentials, Cursor, Endpoint, GroupConfig, Part,
+    Chain, Client, ClientConfig, Credentials, CredentialsError, Cursor, Endpoint, GroupConfig,
+    METADATA, Part, RamRole,
 };
 use futures_util::future::BoxFuture;
 
@@ -28,11 +29,15 @@ use crate::problem::Problem;
 /// A client for the project of a source.
 ///
 /// # Errors
-/// A name, the key file or the certificates cannot be used.
+/// A name, the key file or the certificates cannot be used, or the metadata service gives no key.
 pub async fn client(config: &SourceConfig) -> Result<Client, Failure> {
     build_client(config).await.map_err(|cause| {
         let message = format!("source `{}` cannot be set up: {}", config.name, Chain(&*cause));
-        Failure::new(Exit::Config, Problem::new(message))
+        let exit = match cause.downcast_ref() {
+            Some(CredentialsError::NoRole { .. }) => Exit::Source,
+            _ => Exit::Config,
+        };
+        Failure::new(exit, Problem::new(message))
     })
 }
 
@@ -41,6 +46,10 @@ async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
     let endpoint = Endpoint::parse(&config.endpoint.url(), true)?;
     let credentials = match &config.credentials {
         CredentialsConfig::File(path) => Credentials::from_file(path).await?,
+        CredentialsConfig::Role { role, metadata } => {
+            let metadata = metadata.as_deref().unwrap_or(METADATA);
+            Credentials::from_role(RamRole::new(role, metadata)?).await?
+        }
         CredentialsConfig::Key { id, secret, token } => {
             Credentials::from_parts(part(id), part(secret), token.as_ref().map(part)).await?
         }

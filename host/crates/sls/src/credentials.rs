@@ -1,4 +1,4 @@
-//! Access keys: given once, replaced by their owner, or read from files that are rotated.
+//! Access keys: given once, replaced by their owner, read from files that are rotated, or those of a RAM role.
 //!
 //! Every attempt of every request takes one snapshot, so that id, secret and token always belong
 //! together and a retry picks up a rotated key. Nothing here prints a secret.
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
+
+use crate::ram_role::RamRole;
 
 /// An access key id with its secret, and the token of a temporary one (STS).
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +44,12 @@ impl AccessKey {
     /// The token, if the key is temporary.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+
+    /// The key in a document of the form that the instance metadata service and STS answer with.
+    pub(crate) fn from_json(document: &[u8]) -> Option<Self> {
+        let KeyFile { id, secret, token } = serde_json::from_slice(document).ok()?;
+        Some(Self { id, secret, token })
     }
 
     /// Takes secret and token out of a text somebody else wrote: the service quotes signed headers
@@ -89,6 +97,14 @@ pub enum CredentialsError {
         /// Where we looked.
         path: PathBuf,
     },
+    /// The instance's metadata service gives no key of the role.
+    #[error("no access key of the RAM role `{role}`: {why}")]
+    NoRole {
+        /// Which role.
+        role: String,
+        /// What the metadata service answered, and what to do.
+        why: String,
+    },
 }
 
 /// The key in force, shared by everyone who signs. Cloning shares; it does not copy the key.
@@ -107,6 +123,7 @@ enum Origin {
     Nowhere,
     Json(PathBuf),
     Parts { id: Part, secret: Part, token: Option<Part> },
+    Role(RamRole),
 }
 
 /// One part of a key: its id, its secret or its token.
@@ -140,6 +157,7 @@ impl Origin {
             Self::Nowhere => return Ok(None),
             Self::Json(path) => read(path).await?,
             Self::Parts { id, secret, token } => of_parts(id, secret, token.as_ref()).await?,
+            Self::Role(role) => role.key().await?,
         }))
     }
 }
@@ -186,6 +204,17 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         let key = of_parts(&id, &secret, token.as_ref()).await?;
         Ok(Self::new(key, Origin::Parts { id, secret, token }))
+    }
+
+    /// The temporary key of a RAM role. The metadata service is asked again whenever the key is refused, as it is
+    /// once it has expired.
+    ///
+    /// # Errors
+    ///
+    /// The metadata service is out of reach or knows no such role.
+    pub async fn from_role(role: RamRole) -> Result<Self, CredentialsError> {
+        let key = role.key().await?;
+        Ok(Self::new(key, Origin::Role(role)))
     }
 
     fn new(key: AccessKey, origin: Origin) -> Self {
@@ -239,9 +268,7 @@ async fn read(path: &Path) -> Result<AccessKey, CredentialsError> {
     let text = tokio::fs::read(path)
         .await
         .map_err(|source| CredentialsError::Unreadable { path: path.into(), source })?;
-    let file: KeyFile = serde_json::from_slice(&text)
-        .map_err(|_| CredentialsError::Malformed { path: path.into() })?;
-    Ok(AccessKey { id: file.id, secret: file.secret, token: file.token })
+    AccessKey::from_json(&text).ok_or_else(|| CredentialsError::Malformed { path: path.into() })
 }
 
 #[cfg(test)]

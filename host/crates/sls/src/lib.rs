@@ -26,6 +26,7 @@ mod error;
 pub mod group;
 pub mod metrics;
 mod names;
+mod ram_role;
 pub mod sign;
 pub mod wire;
 
@@ -36,3 +37,4 @@ pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::{CallTo, Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
 pub use group::{ConsumerGroup, GroupConfig, JoinError, Lease, LeaseState};
 pub use names::{ConsumerName, GroupName, LogstoreName, NameError, ProjectName};
+pub use ram_role::{METADATA, RamRole};

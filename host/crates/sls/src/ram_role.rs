@@ -1,0 +1,110 @@
+//! Temporary keys of the RAM role that an ECS instance plays, from the instance's metadata service.
+//!
+//! The service answers on a link-local address in plain HTTP, without a proxy. In its hardened mode it wants a
+//! token that is asked for with `PUT`; in its normal mode there is none to be had, and none is needed
+//! (Alibaba Cloud, "Instance metadata" and "Instance RAM roles").
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Method, Response, StatusCode};
+
+use crate::credentials::{AccessKey, CredentialsError};
+use crate::error::Chain;
+
+/// Where an ECS instance finds its metadata service.
+pub const METADATA: &str = "http://100.100.100.200";
+
+/// The service is on the same host, so one that takes longer is not there.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a token of the hardened mode is asked to last. It is used once.
+const TOKEN_SECONDS: &str = "60";
+
+/// No answer of the service is longer.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// A role and the service that hands out its keys.
+#[derive(Debug)]
+pub struct RamRole {
+    role: String,
+    metadata: String,
+    http: reqwest::Client,
+}
+
+impl RamRole {
+    /// The role that `metadata`, such as [`METADATA`], hands out keys for. Asks nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client cannot be built.
+    pub fn new(role: impl Into<String>, metadata: &str) -> Result<Self, CredentialsError> {
+        let role = role.into();
+        let http = reqwest::Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(Policy::none())
+            .tls_certs_only([])
+            .timeout(TIMEOUT)
+            .build();
+        match http {
+            Ok(http) => {
+                Ok(Self { role, metadata: metadata.trim_end_matches('/').to_owned(), http })
+            }
+            Err(source) => Err(CredentialsError::NoRole { role, why: Chain(&source).to_string() }),
+        }
+    }
+
+    /// Asks for the key in force.
+    pub(crate) async fn key(&self) -> Result<AccessKey, CredentialsError> {
+        self.ask().await.map_err(|why| CredentialsError::NoRole { role: self.role.clone(), why })
+    }
+
+    async fn ask(&self) -> Result<AccessKey, String> {
+        let address =
+            format!("{}/latest/meta-data/ram/security-credentials/{}", self.metadata, self.role);
+        let mut request = self.http.get(&address);
+        if let Some(token) = self.token().await? {
+            request = request.header("X-aliyun-ecs-metadata-token", token);
+        }
+        let answer = request.send().await.map_err(|error| Chain(&error).to_string())?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                return Err(format!(
+                    "`{address}` knows no such role; attach the role to the instance"
+                ));
+            }
+            status => return Err(format!("`{address}` answered {status}")),
+        }
+        AccessKey::from_json(&body(answer).await?)
+            .ok_or_else(|| format!("`{address}` answered without a key"))
+    }
+
+    /// A token of the hardened mode, if the service has that mode.
+    async fn token(&self) -> Result<Option<String>, String> {
+        let request = self
+            .http
+            .request(Method::PUT, format!("{}/latest/api/token", self.metadata))
+            .header("X-aliyun-ecs-metadata-token-ttl-seconds", TOKEN_SECONDS);
+        let answer = request.send().await.map_err(|error| Chain(&error).to_string())?;
+        if answer.status() != StatusCode::OK {
+            return Ok(None);
+        }
+        let token = String::from_utf8(body(answer).await?).ok();
+        // What cannot be a header value is not a token.
+        Ok(token
+            .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())))
+    }
+}
+
+async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
+    let mut whole = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(|error| Chain(&error).to_string())? {
+        whole.extend_from_slice(&part);
+        if whole.len() > MAX_ANSWER {
+            return Err(format!("the metadata service answered more than {MAX_ANSWER} bytes"));
+        }
+    }
+    Ok(whole)
+}
