@@ -7,11 +7,13 @@ use forwarder_sls::AccessKey;
 use forwarder_tests::{Logs, World, receivers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// A metadata service in hardened mode: it gives the key of one role to whoever shows the token.
 struct Metadata {
     url: String,
     key: Arc<Mutex<&'static str>>,
+    _service: JoinSet<()>,
 }
 
 const TOKEN: &str = "AXSuxGQZ-one-time-token";
@@ -22,16 +24,17 @@ impl Metadata {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let key = Arc::new(Mutex::new(key));
         let given = Arc::clone(&key);
-        tokio::spawn(async move {
+        let mut service = JoinSet::new();
+        service.spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(answer(connection, Arc::clone(&given)));
+                answer(connection, &given).await;
             }
         });
-        Self { url, key }
+        Self { url, key, _service: service }
     }
 }
 
-async fn answer(mut connection: TcpStream, key: Arc<Mutex<&'static str>>) {
+async fn answer(mut connection: TcpStream, key: &Mutex<&'static str>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match connection.read_u8().await {

@@ -198,8 +198,9 @@ fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credential
         keys.finish(cx);
         return Some(Credentials::File(file.value.into()));
     }
-    if let Some(role) = keys.text("ecs_ram_role", cx) {
-        let metadata = metadata_url(&mut keys, cx);
+    let role = keys.text("ecs_ram_role", cx);
+    let metadata = metadata_url(role.is_some(), &mut keys, cx);
+    if let Some(role) = role {
         keys.finish(cx);
         let role = valid_name(&role, "ecs_ram_role", ROLE, cx).then_some(role.value)?;
         return Some(Credentials::Role { role, metadata });
@@ -219,11 +220,13 @@ fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credential
     Some(Credentials::Key { id: id?.value, secret: secret?.value, token })
 }
 
-fn metadata_url(keys: &mut Section, cx: &mut Context<'_>) -> Option<String> {
+fn metadata_url(has_role: bool, keys: &mut Section, cx: &mut Context<'_>) -> Option<String> {
     let url = keys.text("metadata_url", cx)?;
     let is_url = ["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme));
-    if !is_url {
-        let help = "write `http://ADDRESS`, or leave it out for the address of ECS";
+    if !has_role {
+        cx.error(&url.at, "`metadata_url` has no effect", "add `ecs_ram_role`, or leave it out");
+    } else if !is_url {
+        let help = "write `http://ADDRESS`, or leave it out for the usual address of ECS";
         cx.error(&url.at, "`metadata_url` is not an address", help);
     }
     is_url.then_some(url.value)
