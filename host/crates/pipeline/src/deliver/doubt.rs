@@ -13,7 +13,7 @@ use crate::refusals::Refusals;
 use crate::retry::Backoff;
 
 /// With so many undecided parts nothing new is sent.
-const MAX_PARTS: usize = 64;
+const MAX_PARTS: usize = 256;
 
 pub(super) struct Doubt {
     desk: Arc<Desk>,
@@ -43,7 +43,12 @@ impl Doubt {
 
     /// When there is something to ask that nothing else will cause.
     pub(super) fn due(&self) -> Option<Instant> {
-        if self.in_search || self.parts.is_empty() { None } else { self.due }
+        if self.in_search || self.parts.is_empty() {
+            return None;
+        }
+        let accepted = self.desk.last_accepted();
+        let decidable = self.parts.iter().filter_map(|part| part.decided_at(accepted)).min();
+        self.due.into_iter().chain(decidable).min()
     }
 
     /// Takes the parts that can be decided now.
@@ -56,7 +61,7 @@ impl Doubt {
             self.turn = self.turn.wrapping_add(1);
             self.parts.iter_mut().for_each(Part::ask_again);
             Probe::Turn { turn: self.turn, first: true }
-        } else if self.parts.iter().any(|part| part.is_contrasted(self.desk.last_accepted())) {
+        } else if self.parts.iter().any(|part| part.is_decidable(self.desk.last_accepted(), now)) {
             Probe::No
         } else {
             return None;

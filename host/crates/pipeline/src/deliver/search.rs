@@ -3,7 +3,9 @@
 //! A receiver that refuses a row says either that the row is bad or that it takes nothing at the moment: a proxy
 //! that answers 413, 415 or 403 to everything looks, row by row, like one that objects to a row. So a row
 //! becomes a dead letter only after it was refused alone, then another row of the same sink was accepted, and then
-//! it was refused alone once more. One that is accepted alone was not the culprit.
+//! it was refused alone once more. One that is accepted alone was not the culprit. Where the receiver does not name
+//! the row, it is asked about [`UNNAMED_REFUSALS`] times, further and further apart, and believed only while no other
+//! row is in doubt: a receiver that comes and goes, or one bad node of several, refuses good rows now and then.
 //!
 //! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
@@ -12,8 +14,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::dead_letter::Burial;
@@ -30,6 +34,10 @@ pub(super) const REFUSED_IN_A_ROW: u32 = 8;
 /// A row that the receiver names, and that is the only one in doubt, is believed to be bad after so many refusals
 /// alone, each after a wait: on a quiet source there may be no other row to compare it with for hours.
 const NAMED_REFUSALS: u32 = 4;
+
+/// A row that the receiver does not name is believed to be bad after so many refusals alone, with an acceptance
+/// between them. The waits between them begin with half of the first wait of a hold, and double.
+const UNNAMED_REFUSALS: u32 = 4;
 
 /// Some rows of a body, and what was heard about them.
 #[derive(Debug)]
@@ -49,6 +57,10 @@ struct Refusal {
     alone: u32,
     /// Requests to the sink that had begun when this was heard last: an acceptance counts if it began later.
     begun: u64,
+    /// How often something had been accepted between two refusals alone.
+    contrasts: u32,
+    /// Not asked again before, though something was accepted.
+    again_at: Instant,
     /// Refused often enough, but so are too many others. Asked again when its time has come.
     too_many: bool,
 }
@@ -68,14 +80,22 @@ impl Part {
         self.refusal.as_ref().is_some_and(|refusal| refusal.alone > 0)
     }
 
-    /// Whether the sink has accepted something since, so that asking again decides about the row. `accepted` is
-    /// the number of the latest request that was accepted.
-    pub(super) fn is_contrasted(&self, accepted: u64) -> bool {
-        self.is_suspect()
-            && self
-                .refusal
-                .as_ref()
-                .is_some_and(|refusal| accepted > refusal.begun && !refusal.too_many)
+    /// Refused in some way, and nothing accepted to compare that with.
+    fn is_uncontrasted(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.contrasts == 0)
+    }
+
+    /// When asking again decides about the row, if the sink has accepted something since. `accepted` is the number
+    /// of the latest request that was accepted.
+    pub(super) fn decided_at(&self, accepted: u64) -> Option<Instant> {
+        let refusal = self.refusal.as_ref().filter(|refusal| refusal.alone > 0)?;
+        let is_contrasted = accepted > refusal.begun || (!refusal.named && refusal.contrasts > 0);
+        (is_contrasted && !refusal.too_many).then_some(refusal.again_at)
+    }
+
+    /// Whether that time has come.
+    pub(super) fn is_decidable(&self, accepted: u64, now: Instant) -> bool {
+        self.decided_at(accepted).is_some_and(|at| at <= now)
     }
 
     /// Its time has come.
@@ -154,8 +174,8 @@ impl Search<'_> {
         if let Some(index) = self.next_probe() {
             return Some(index);
         }
-        let accepted = self.desk.last_accepted();
-        if let Some(index) = self.parts.iter().position(|part| part.is_contrasted(accepted)) {
+        let (accepted, now) = (self.desk.last_accepted(), Instant::now());
+        if let Some(index) = self.parts.iter().position(|part| part.is_decidable(accepted, now)) {
             return Some(index);
         }
         if self.desk.is_refused_everything() { None } else { self.next_unasked() }
@@ -231,10 +251,11 @@ impl Search<'_> {
                 let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
                 let mut heard = self.heard(cause, named);
                 heard.alone = 1;
-                let contrasted = refusal.as_ref().is_some_and(|known| accepted > known.begun);
-                if let Some(known) = refusal {
-                    heard.alone += known.alone;
-                }
+                let alone = refusal.as_ref().filter(|known| known.alone > 0);
+                let contrasted = alone.is_some_and(|known| accepted > known.begun);
+                heard.alone += alone.map_or(0, |known| known.alone);
+                heard.contrasts = alone.map_or(0, |known| known.contrasts) + u32::from(contrasted);
+                heard.again_at += self.wait_after(&heard);
                 self.refused_alone(index, parcel, heard, contrasted);
             }
             Answer::Refused { parcel, rows, cause } => self.divide(index, parcel, &rows, &cause),
@@ -244,7 +265,24 @@ impl Search<'_> {
     /// A refusal that was heard just now.
     fn heard(&self, cause: Cause, named: bool) -> Refusal {
         let begun = self.desk.begun.load(Ordering::Acquire);
-        Refusal { cause, named, alone: 0, begun, too_many: false }
+        Refusal {
+            cause,
+            named,
+            alone: 0,
+            begun,
+            contrasts: 0,
+            again_at: Instant::now(),
+            too_many: false,
+        }
+    }
+
+    /// How long a row that was refused alone is left in peace.
+    fn wait_after(&self, heard: &Refusal) -> Duration {
+        if heard.named {
+            return Duration::ZERO;
+        }
+        let first = self.desk.settings.retry.first_hold / 2;
+        first * 2_u32.pow(heard.alone.saturating_sub(1).min(UNNAMED_REFUSALS))
     }
 
     /// Puts the pieces of a refused part in its place.
@@ -275,7 +313,7 @@ impl Search<'_> {
         mut heard: Refusal,
         contrasted: bool,
     ) {
-        if contrasted || self.is_believed(&heard) {
+        if self.is_confirmed(&heard, contrasted) || self.is_believed(&heard) {
             match self.offer.hear(&Refusals::one(&heard.cause)) {
                 Ok(()) => {
                     self.bad.push((parcel, heard.cause));
@@ -291,6 +329,16 @@ impl Search<'_> {
             self.desk.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
         }
         self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(parcel) });
+    }
+
+    /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
+    fn is_confirmed(&self, heard: &Refusal, contrasted: bool) -> bool {
+        if heard.named {
+            return contrasted;
+        }
+        let others_in_doubt =
+            || self.desk.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
+        heard.alone >= UNNAMED_REFUSALS && heard.contrasts > 0 && (contrasted || !others_in_doubt())
     }
 
     /// Whether a row that the receiver names is taken to be bad without an acceptance to compare with.

@@ -1,7 +1,7 @@
 //! Which refusals are believed: those that stand in contrast with an acceptance.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forwarder_pipeline::Verdict;
@@ -159,4 +159,20 @@ async fn more_bad_rows_than_are_believed_are_kept_while_others_are_delivered() {
     splunk.is_well();
     shard.until_saved("1").await;
     assert_eq!(splunk.received().len(), 430);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_refused_in_a_body_and_once_alone_is_asked_about_again() {
+    let world = Plot::new().sink("splunk").start();
+    let alone = AtomicUsize::new(0);
+    world.sink("splunk").answers(move |rows| match rows {
+        [row] if row == "2" && alone.fetch_add(1, Ordering::SeqCst) == 0 => divide(),
+        [_] => Verdict::Delivered,
+        _ => divide(),
+    });
+    let shard = world.shard(7);
+    shard.put(rows(1..=3));
+    shard.until_saved("1").await;
+    assert_eq!(world.dead_letters.rows(), [] as [&str; 0]);
+    assert_eq!(world.sink("splunk").received_sorted(), ["1", "2", "3"]);
 }

@@ -95,12 +95,27 @@ impl Unreachable {
 
     /// The same body has failed so often that its parts are to be sent.
     fn suspected_size(&self, bytes: usize) -> Cause {
-        let reason = if self.kind == Failure::Timeout { "timeout" } else { "broken_connection" };
         let text = format!(
             "{self}; the same body of {bytes} bytes has failed repeatedly, its size may be the reason: look for a \
              limit in the proxy before the collector, or lower `max_body`; nothing was lost, will send it in halves"
         );
-        Cause::new(reason, text)
+        Cause::new(self.reason(), text)
+    }
+
+    const fn reason(&self) -> &'static str {
+        match self.kind {
+            Failure::Timeout => "timeout",
+            _ => "broken_connection",
+        }
+    }
+
+    /// The same single row has failed so often that something between may object to what it says.
+    fn suspected_row(&self) -> Cause {
+        let text = format!(
+            "{self}; this row alone has failed repeatedly: look for a content filter or a limit in the proxy before the \
+             collector"
+        );
+        Cause::new(self.reason(), text)
     }
 
     /// Why, and what to do.
@@ -227,8 +242,15 @@ impl Client {
     }
 
     fn unanswered(&self, lost: &Unreachable, body: &Body) -> Outcome {
-        if body.rows() < 2 || !lost.may_be_size() {
+        if !lost.may_be_size() {
             return lost.outcome();
+        }
+        if body.rows() < 2 {
+            return if self.body_limit.failed_alone(body.raw_bytes()) {
+                Outcome::Divide { cause: lost.suspected_row() }
+            } else {
+                lost.outcome()
+            };
         }
         let cause = lost.suspected_size(body.raw_bytes());
         match self.body_limit.failed(body.raw_bytes()) {

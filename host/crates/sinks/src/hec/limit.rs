@@ -78,22 +78,22 @@ impl BodyLimit {
     /// A body of several rows failed without an answer.
     pub(super) fn failed(&self, bytes: usize) -> Suspicion {
         let mut state = self.state();
-        if bytes <= LEAST {
-            return Suspicion::None;
-        }
         if bytes > state.limit {
             return Suspicion::Known;
         }
-        if state.failures.len() >= REMEMBERED && !state.failures.contains_key(&bytes) {
-            state.failures.pop_first();
-        }
-        let failures = state.failures.entry(bytes).or_default();
-        *failures += 1;
-        if *failures < FAILURES {
+        if !state.has_failed_often(bytes) {
             return Suspicion::None;
         }
-        state.failures.remove(&bytes);
-        state.too_large(bytes).map_or(Suspicion::Known, |limit| Suspicion::New { limit })
+        let before = state.limit;
+        match state.too_large(bytes) {
+            Some(limit) if limit != before => Suspicion::New { limit },
+            _ => Suspicion::Known,
+        }
+    }
+
+    /// A single row failed without an answer. Whether it has done so often enough to be suspected itself.
+    pub(super) fn failed_alone(&self, bytes: usize) -> bool {
+        self.state().has_failed_often(bytes)
     }
 
     /// A body was accepted.
@@ -124,6 +124,20 @@ impl BodyLimit {
 }
 
 impl State {
+    /// Counts a failure of this body; true, and counting begins again, if it is one too many.
+    fn has_failed_often(&mut self, bytes: usize) -> bool {
+        if self.failures.len() >= REMEMBERED && !self.failures.contains_key(&bytes) {
+            self.failures.pop_first();
+        }
+        let failures = self.failures.entry(bytes).or_default();
+        *failures += 1;
+        let often = *failures >= FAILURES;
+        if often {
+            self.failures.remove(&bytes);
+        }
+        often
+    }
+
     fn too_large(&mut self, bytes: usize) -> Option<usize> {
         if bytes > self.limit {
             // Was in flight when the limit was learned.
@@ -203,6 +217,13 @@ mod tests {
         assert_eq!([failed(90_000), failed(90_000), failed(80_000)], [Suspicion::None; 3]);
         assert_eq!(failed(90_000), Suspicion::New { limit: 45_000 });
         assert_eq!(failed(80_000), Suspicion::Known);
-        assert!((0..100).all(|_| failed(4_000) == Suspicion::None), "nothing to do with its size");
+        assert_eq!(
+            [failed(4_000), failed(4_000), failed(4_000)],
+            [Suspicion::None, Suspicion::None, Suspicion::New { limit: LEAST }]
+        );
+        assert_eq!([failed(400), failed(400)], [Suspicion::None; 2]);
+        assert_eq!(failed(400), Suspicion::Known, "divided, though its size is not the reason");
+        let alone: Vec<_> = (0..6).map(|_| limit.failed_alone(9)).collect();
+        assert_eq!(alone, [false, false, true, false, false, true]);
     }
 }
