@@ -115,6 +115,8 @@ async fn a_garbled_answer_is_an_error_and_never_no_data() {
         ("x-log-count", "0"),
         ("x-log-cursor", "MTAwMA=="),
         ("x-log-cursor", "OTk5"),
+        ("x-log-cursor", "aGVsbG8="),
+        ("x-log-cursor", "!!!"),
     ] {
         sls.fault("PullLogs", Fault::Header(name, Some(value)));
         let error = client.pull_logs(&from(&store, &cursor)).await.unwrap_err();
@@ -330,6 +332,27 @@ async fn a_refused_code_keeps_its_text() {
     sls.fault("ListShards", Fault::Refuse(418, "SomethingNew"));
     let error = sls.client().list_shards(&logstore()).await.unwrap_err();
     assert_eq!(error.code(), Some(&ErrorCode::Other("SomethingNew".into())));
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_shard_is_an_error_and_never_no_checkpoint() {
+    let sls = Sls::start(&[0]).await;
+    let client = sls.client().trying_once();
+    let group = "grp".parse().unwrap();
+    for (answer, fault) in [
+        (
+            r#"[{"shard":1,"checkpoint":"MTI="}]"#,
+            "a checkpoint of shard 1, which was not asked for",
+        ),
+        (
+            r#"[{"shard":0,"checkpoint":"MTI="},{"shard":0,"checkpoint":""}]"#,
+            "two checkpoints of shard 0",
+        ),
+    ] {
+        sls.fault("GetCheckPoint", Fault::Body(answer.into()));
+        let error = client.get_checkpoints(&logstore(), &group, Some(0)).await.unwrap_err();
+        assert!(error.is_damaged() && error.to_string().contains(fault), "{error}");
+    }
 }
 
 #[tokio::test]

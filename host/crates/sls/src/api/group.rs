@@ -1,5 +1,7 @@
 //! Consumer groups: list, create, update, delete, heartbeat, checkpoints.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -184,7 +186,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::group_missing`], or for want of permission.
+    /// [`Error::group_missing`], or for want of permission. [`Error::Malformed`] if the answer is about another
+    /// shard than the one asked for, or twice about one: none of it may be taken for "no checkpoint".
     pub async fn get_checkpoints(
         &self,
         logstore: &LogstoreName,
@@ -195,8 +198,26 @@ impl Client {
         if let Some(shard) = shard {
             call = call.param("shard", shard.to_string());
         }
-        self.fetch_list::<_, MAX_LISTED>(&call).await
+        let stored: Vec<Checkpoint> = self.fetch_list::<_, MAX_LISTED>(&call).await?;
+        match misplaced(&stored, shard) {
+            Some(fault) => Err(Error::Malformed { call: self.call_to(call.name), fault }),
+            None => Ok(stored),
+        }
     }
+}
+
+/// What does not fit together in a list of checkpoints.
+fn misplaced(stored: &[Checkpoint], asked: Option<u32>) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    stored.iter().map(|checkpoint| checkpoint.shard).find_map(|shard| {
+        if asked.is_some_and(|asked| asked != shard) {
+            Some(format!("a checkpoint of shard {shard}, which was not asked for"))
+        } else if !seen.insert(shard) {
+            Some(format!("two checkpoints of shard {shard}"))
+        } else {
+            None
+        }
+    })
 }
 
 fn group_call(

@@ -135,6 +135,11 @@ impl PullHead {
                 "`x-log-count` is {count}, but `x-log-bodyrawsize` is {raw_size}"
             ));
         }
+        if request_cursor.position().is_some() && next_cursor.position().is_none() {
+            return Some(format!(
+                "`x-log-cursor` {next_cursor} is not a position, as {request_cursor} is"
+            ));
+        }
         if next_cursor.lies_before(request_cursor) {
             return Some(format!(
                 "`x-log-cursor` {next_cursor} lies before the cursor {request_cursor} that was asked for"
