@@ -82,6 +82,14 @@ fn what_instances_hold_is_charged_to_the_plugins_memory() {
 }
 
 #[test]
+fn modules_that_are_never_instantiated_are_charged_too() {
+    let module = format!("(core module {})", "(func)".repeat(10_000));
+    refused(&module.repeat(60), "`limits.memory` is 67108864");
+    // Also where they are declared in a component that is not instantiated either.
+    refused(&format!("(component {})", module.repeat(60)), "`limits.memory` is 67108864");
+}
+
+#[test]
 fn data_that_is_copied_again_and_again_is_refused() {
     let text = "x".repeat(1 << 20);
     let copies = "(core instance (instantiate $copy (with \"e\" (instance $memory))))".repeat(100);
