@@ -83,7 +83,13 @@ pub(crate) fn from_pairs(text: &str) -> Fields {
                 part.push(match escaped {
                     'n' => '\n',
                     'r' => '\r',
+                    't' => '\t',
                     '0' => '\0',
+                    'u' => {
+                        let (digits, after) = rest.split_at(4);
+                        rest = after;
+                        char::from_u32(u32::from_str_radix(digits, 16).unwrap()).unwrap()
+                    }
                     other => other,
                 });
             }
