@@ -183,7 +183,7 @@ pub trait Sink: Send + Sync {
     /// nobody knows whether the far side has the rows, and they are sent again after the restart.
     fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict>;
 
-    /// Somebody waits for rows that were accepted: ask the far side for their confirmation now, if it can be
+    /// Rows that were accepted are waited for: ask the far side for their confirmation now, if it can be
     /// asked. Called again and again while that is so; returns at once.
     fn confirm(&self) {}
 

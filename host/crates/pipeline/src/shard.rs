@@ -401,7 +401,7 @@ impl Line {
         self.lane.submit(job).await.result().await?
     }
 
-    /// Decides whether what a run cannot get past is worth another pull, or needs somebody.
+    /// Decides whether what a run cannot get past is worth another pull, or needs operator action.
     fn meet(&self, Obstacle { at, fault }: &Obstacle) -> Goal {
         let position = at.as_ref().map(tracing::field::display);
         if let Fault::Unreadable(cause) = fault {
