@@ -5,7 +5,7 @@
 //! since a replay of the rejected log emits them again.
 
 use crate::batch::{Batch, CellData, Format, Label, RowData, RowIx, RowState};
-use crate::edits::{Edit, Edits, Values};
+use crate::edits::{Edit, Edits, Emitted, Values};
 use crate::json;
 use crate::keys::KeyId;
 use crate::origin::Time;
@@ -187,7 +187,7 @@ impl Application<'_> {
 
     fn apply(&mut self, edit: &Edit) -> Result<(), TextFull> {
         match edit {
-            Edit::Drop { .. } | Edit::Reject { .. } | Edit::Emit { .. } => {}
+            Edit::Drop { .. } | Edit::Reject { .. } => {}
             Edit::Keep { keys } => self.retain(keys, true),
             Edit::Remove { keys } => self.retain(keys, false),
             Edit::RemoveAt { key, rows } => self.remove_at(key, rows),
@@ -426,22 +426,21 @@ impl Application<'_> {
     }
 
     fn emit(&mut self, edits: &Edits) -> Result<(), TextFull> {
-        for edit in edits.in_order() {
-            if let Edit::Emit { like, label, fields } = edit
-                && self.fate.get(*like as usize) != Some(&Fate::Rejected)
-                && let Some(&like) = self.slice.rows().get(*like as usize)
+        for Emitted { like, label, fields } in edits.emitted() {
+            if self.fate.get(like as usize) != Some(&Fate::Rejected)
+                && let Some(&like) = self.slice.rows().get(like as usize)
             {
-                self.add_row(like, label.as_deref(), fields)?;
+                self.add_row(like, label, fields)?;
             }
         }
         Ok(())
     }
 
-    fn add_row(
+    fn add_row<'e>(
         &mut self,
         like: RowIx,
         label: Option<&str>,
-        fields: &[(String, String)],
+        fields: impl Iterator<Item = &'e str>,
     ) -> Result<(), TextFull> {
         let batch = &mut *self.batch;
         let label = label.map(|label| batch.label(label));
@@ -467,9 +466,13 @@ impl Application<'_> {
         self.fill_row(ix, fields)
     }
 
-    fn fill_row(&mut self, ix: RowIx, fields: &[(String, String)]) -> Result<(), TextFull> {
+    fn fill_row<'e>(
+        &mut self,
+        ix: RowIx,
+        mut fields: impl Iterator<Item = &'e str>,
+    ) -> Result<(), TextFull> {
         let batch = &mut *self.batch;
-        for (key, value) in fields {
+        while let (Some(key), Some(value)) = (fields.next(), fields.next()) {
             let cell = CellData::new(batch.intern(key)?, batch.text.add(value)?);
             batch.put_cell(ix, cell);
             let Some(row) = batch.rows.get_mut(ix.index()) else { continue };

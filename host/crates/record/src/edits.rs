@@ -4,6 +4,8 @@
 //! here comes from a guest, so row numbers and lengths are checked at once, and everything is counted, so that
 //! the caller can stop a guest that asks for too much ([`Edits::bytes`]).
 
+use std::ops::Range;
+
 use crate::batch::Format;
 
 /// An edit that does not fit its slice. The plugin is at fault.
@@ -67,8 +69,21 @@ impl Values {
 
     /// The texts.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| self.text.get(start..end).unwrap_or_default())
+        self.range(0..self.len())
+    }
+
+    /// Some of the texts.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    #[expect(clippy::indexing_slicing, reason = "every end is one of a text that was added")]
+    fn range(&self, range: Range<usize>) -> impl Iterator<Item = &str> {
+        let mut start = match range.start {
+            0 => 0,
+            first => self.ends[first - 1],
+        };
+        self.ends[range].iter().map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
     }
 }
 
@@ -95,8 +110,23 @@ pub(crate) enum Edit {
     JsonSet { key: String, path: Vec<String>, format: Format, rows: Vec<u32>, values: Values },
     JsonRemove { key: String, path: Vec<String>, rows: Vec<u32> },
     Route { label: String, rows: Vec<u32> },
-    Emit { like: u32, label: Option<String>, fields: Vec<(String, String)> },
     Reject { rows: Vec<u32>, reason: String },
+}
+
+/// A log to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Emission {
+    like: u32,
+    label: Option<Box<str>>,
+    fields: usize,
+}
+
+/// A log to be added, with its fields.
+pub(crate) struct Emitted<'a, F> {
+    pub(crate) like: u32,
+    pub(crate) label: Option<&'a str>,
+    /// Names and values in turn.
+    pub(crate) fields: F,
 }
 
 /// Edits to one slice, not yet applied.
@@ -104,11 +134,18 @@ pub(crate) enum Edit {
 pub struct Edits {
     rows: u32,
     edits: Vec<Edit>,
+    /// Logs to be added, which can be many and small.
+    emissions: Vec<Emission>,
+    /// Names and values of all their fields, in turn.
+    emitted: Values,
     bytes: usize,
 }
 
-/// What one edit counts besides its texts and row numbers: about what it occupies here.
-const EDIT_BYTES: usize = 64;
+/// What an edit counts besides its texts and row numbers: what it occupies here.
+const EDIT_BYTES: usize = size_of::<Edit>();
+
+/// The same for a log to be added.
+const EMISSION_BYTES: usize = size_of::<Emission>();
 
 /// What a cell that an edit makes counts besides its texts: about what it takes in the table.
 const CELL_BYTES: usize = 16;
@@ -127,7 +164,7 @@ impl Edits {
 
     /// Whether nothing was asked for.
     pub const fn is_empty(&self) -> bool {
-        self.edits.is_empty()
+        self.edits.is_empty() && self.emissions.is_empty()
     }
 
     /// Discard rows.
@@ -241,8 +278,14 @@ impl Edits {
         self.check(&[like])?;
         let text: usize =
             fields.iter().map(|(key, value)| key.len() + value.len() + CELL_BYTES).sum();
-        let bytes = text + label.as_ref().map_or(0, String::len);
-        self.push(bytes, Edit::Emit { like, label, fields });
+        let label = label.map(String::into_boxed_str);
+        let bytes = text + label.as_ref().map_or(0, |label| label.len()) + EMISSION_BYTES;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.emissions.push(Emission { like, label, fields: fields.len() });
+        for (key, value) in &fields {
+            self.emitted.push(key);
+            self.emitted.push(value);
+        }
         Ok(())
     }
 
@@ -253,8 +296,20 @@ impl Edits {
         Ok(())
     }
 
+    /// All but the logs to be added.
     pub(crate) fn in_order(&self) -> &[Edit] {
         &self.edits
+    }
+
+    /// The logs to be added, in order.
+    pub(crate) fn emitted(&self) -> impl Iterator<Item = Emitted<'_, impl Iterator<Item = &str>>> {
+        let mut first = 0;
+        self.emissions.iter().map(move |Emission { like, label, fields }| {
+            let from = first;
+            first += 2 * fields;
+            let fields = self.emitted.range(from..first);
+            Emitted { like: *like, label: label.as_deref(), fields }
+        })
     }
 
     fn push(&mut self, bytes: usize, edit: Edit) {
@@ -282,7 +337,7 @@ impl Edits {
 }
 
 fn total(texts: &[String]) -> usize {
-    texts.iter().map(|text| text.len() + 8).sum()
+    texts.iter().map(|text| text.len() + size_of::<String>()).sum()
 }
 
 #[cfg(test)]
