@@ -101,12 +101,26 @@ impl Cache {
     pub(crate) fn store(&self, engine: &Engine, digest: Digest, code: &[u8]) {
         let name = name(engine, digest);
         let written = write_private(&self.dir, &name, &[&self.seal(&name, code), code])
-            .and_then(|draft| Ok(renameat(&self.dir, &draft, &self.dir, &name)?))
+            .and_then(|draft| self.put_in_place(&draft, &name))
             .and_then(|()| Ok(rustix::fs::fsync(&self.dir)?))
             .and_then(|()| self.prune());
         if let Err(error) = written {
             tracing::warn!(%error, path = %self.path.display(), "compiled plugin is not cached");
         }
+    }
+
+    /// Deletes the compiled form of a component.
+    pub(crate) fn remove(&self, engine: &Engine, digest: Digest) {
+        // Where there is none, there is nothing to delete.
+        let _ = unlinkat(&self.dir, name(engine, digest), AtFlags::empty());
+    }
+
+    fn put_in_place(&self, draft: &str, name: &str) -> io::Result<()> {
+        renameat(&self.dir, draft, &self.dir, name).map_err(|error| {
+            // A folder has the name, say. The rename's own failure is what gets reported.
+            let _ = unlinkat(&self.dir, draft, AtFlags::empty());
+            error.into()
+        })
     }
 
     fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
@@ -306,6 +320,16 @@ mod tests {
         let mut other = wasmtime::Config::new();
         other.epoch_interruption(true);
         assert!(setup.cache().load(&Engine::new(&other).unwrap(), setup.digest).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_leaves_no_draft() {
+        let setup = Setup::new();
+        setup.store();
+        fs::remove_file(setup.file()).unwrap();
+        fs::create_dir(setup.file()).unwrap();
+        setup.store();
+        assert_eq!(fs::read_dir(setup.folder()).unwrap().count(), 2, "the key and the folder");
     }
 
     #[test]
