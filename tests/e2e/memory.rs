@@ -89,6 +89,40 @@ fn worst_groups() -> Vec<EncodedGroup> {
     ]
 }
 
+/// Each call has its own limit of output, and a plugin that fails on larger slices is called for small ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_adds_much_in_many_small_calls_stays_within_the_limit() {
+    const LOGS: u64 = 12 * 1_024;
+    let world = World::of(World::sls(1), receivers::hec().mode(Mode::Counts)).await;
+    for _ in 0..LOGS / 1_024 {
+        let group = encoded(Vec::new(), vec![log(vec![("k".into(), "v".into())]); 1_024]);
+        world.sls.put(PROJECT, LOGSTORE, Placement::Balanced, [group]).unwrap();
+    }
+    let config = world
+        .settings()
+        .hec("splunk", &world.hec.url(), "")
+        .plugin(&Forwarder::plugin("misbehave"), "config = { most_rows = 40, growth = 30_000 }")
+        .write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    let delivered = |logs: f64| logs >= LOGS as f64;
+    forwarder.until_metric("forwarder_delivered_records_total", &[], delivered).await;
+    world.settled().await;
+    let metrics = forwarder.metrics().await;
+    let delivered = metrics.sum("forwarder_delivered_records_total", &[]);
+    assert_eq!(delivered, LOGS as f64, "each once");
+    let failed = metrics.sum("forwarder_plugin_calls_total", &[("outcome", "trapped")]);
+    assert!(failed > 0.0, "the slices were cut");
+    let peak = forwarder.peak_memory();
+    assert!(peak <= LIMIT, "{} MiB resident", peak >> 20);
+    assert!(world.dead_letters().is_empty());
+    assert_eq!(
+        forwarder.log().matches("calls of the plugin failed").count(),
+        1,
+        "told once in a while"
+    );
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_that_unfold_to_much_stay_within_the_limit_and_arrive_whole() {
     for plugin in [None, Some("audit")] {

@@ -13,7 +13,7 @@ use forwarder_pipeline::{
     Halt, MatchWatch, Matcher, Outcome, Rejected, Transform, TransformFactory,
 };
 use forwarder_plugin::{
-    CompilerProcess, Engine, EngineOptions, Package, Plugin, PluginOptions, Worker,
+    CompilerProcess, Engine, EngineOptions, HaltCause, Package, Plugin, PluginOptions, Worker,
 };
 use forwarder_record::{Batch, Condition, Pattern, Row};
 use tokio::sync::watch;
@@ -242,7 +242,11 @@ struct ThreadChain {
 }
 
 impl Transform for ThreadChain {
-    fn apply(&mut self, batch: &mut Batch) -> Result<Outcome, Halt> {
+    fn apply(
+        &mut self,
+        batch: &mut Batch,
+        bears: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, Halt> {
         let mut whole = Outcome::default();
         for (link, worker) in self.chain.links.iter().zip(&mut self.workers) {
             if !link.takes(&batch.origin().source) {
@@ -261,7 +265,10 @@ impl Transform for ThreadChain {
             let topics = if counts { link.topics(batch) } else { Vec::new() };
             let halt =
                 |halt: forwarder_plugin::Halt| link.halt(halt.cause.to_string(), halt.retry_in);
-            let outcome = worker.apply(batch, link.condition()).map_err(halt)?;
+            let outcome = match worker.apply(batch, link.condition(), bears) {
+                Err(forwarder_plugin::Halt { cause: HaltCause::TooLarge, .. }) => return Ok(None),
+                other => other.map_err(halt)?,
+            };
             if let Some(changes) = changes {
                 changes.note(outcome.changed, topics.iter().map(String::as_str));
             }
@@ -274,7 +281,7 @@ impl Transform for ThreadChain {
                 reason,
             }));
         }
-        Ok(whole)
+        Ok(Some(whole))
     }
 }
 

@@ -112,9 +112,16 @@ pub(crate) struct Rest {
     block: Arc<Charge>,
     /// Size of the block, unless it was counted with an earlier part.
     raw_bytes: usize,
+    /// How often the room for the next part is halved, because parts turned out too large lately.
+    halvings: u32,
 }
 
 impl Rest {
+    /// A block of which nothing was made yet.
+    fn whole(load: Box<dyn Load>, block: Charge, raw_bytes: usize) -> Self {
+        Self { load, block: Arc::new(block), raw_bytes, halvings: 0 }
+    }
+
     /// Waits for the memory that the next part may take.
     pub(crate) async fn admit(self) -> Part {
         let permit = self.block.permit.part().await;
@@ -137,6 +144,10 @@ const fn room_of_block(raw_bytes: u64) -> usize {
     let room = (raw_bytes as usize).saturating_mul(TIMES_THE_BLOCK).saturating_add(FLOOR);
     if room < CEILING { room } else { CEILING }
 }
+
+/// Most that a part of a divided block may come to, in parts of what was admitted for it, before it is made again of
+/// fewer logs: plugins add to them, and sinks escape what is in them.
+const GROWTH_OF_PART: usize = 4;
 
 /// Text of the rows that are encoded between two looks at the memory they take. Escaping may multiply it by seven.
 const TEXT_PER_LOOK: usize = 1 << 20;
@@ -223,12 +234,12 @@ impl Plan {
         let made = Draft::make(batch, transform, to, |held| charge.permit.cover(held as u64))?;
         let Some(draft) = made else {
             charge.permit.holds_block_only();
-            return Ok(Made::TooLarge(Rest { load, block: Arc::new(charge), raw_bytes }));
+            return Ok(Made::TooLarge(Rest::whole(load, charge, raw_bytes)));
         };
         if load.advance() {
             charge.permit.cover(draft.held as u64);
             let block = Arc::new(charge);
-            let rest = Rest { load, block: Arc::clone(&block), raw_bytes: 0 };
+            let rest = Rest { load, block: Arc::clone(&block), raw_bytes: 0, halvings: 0 };
             return Ok(Made::Plan(draft.plan(block, None, raw_bytes, Some(rest))));
         }
         charge.permit.holds(draft.held as u64);
@@ -241,17 +252,23 @@ impl Plan {
         transform: &mut dyn Transform,
         to: &Destinations,
     ) -> Result<Made, Fault> {
-        let Part { rest: Rest { mut load, block, raw_bytes }, mut permit } = part;
+        let Part { rest: Rest { mut load, block, raw_bytes, halvings }, mut permit } = part;
+        let charged = permit.charged() as usize;
         // Its text is written out once for each sink at most.
-        let room = permit.charged() as usize / (to.sinks.len() + 1);
+        let room = (charged / (to.sinks.len() + 1)).checked_shr(halvings).unwrap_or(0);
         let batch = load.read(room)?;
-        let shared = batch.raw_bytes();
-        let Some(draft) = Draft::make(batch, transform, to, |_| true)? else {
-            return Ok(Made::TooLarge(Rest { load, block, raw_bytes }));
+        let (shared, most) = (batch.raw_bytes(), charged.saturating_mul(GROWTH_OF_PART));
+        // One log cannot be divided, and what a plugin makes of it is bounded by what one call may make.
+        let is_least = batch.pulled_rows() <= 1;
+        let bears = |held: usize| is_least || held.saturating_sub(shared) <= most;
+        let Some(draft) = Draft::make(batch, transform, to, bears)? else {
+            let rest = Rest { load, block, raw_bytes, halvings: halvings + 1 };
+            return Ok(Made::TooLarge(rest));
         };
         permit.holds(draft.held.saturating_sub(shared) as u64);
+        let halvings = halvings.saturating_sub(1);
         let rest = load.advance();
-        let rest = rest.then(|| Rest { load, block: Arc::clone(&block), raw_bytes: 0 });
+        let rest = rest.then(|| Rest { load, block: Arc::clone(&block), raw_bytes: 0, halvings });
         Ok(Made::Plan(draft.plan(block, Some(permit), raw_bytes, rest)))
     }
 
@@ -381,7 +398,7 @@ impl Draft {
         if !bears(batch.held_bytes()) {
             return Ok(None);
         }
-        let outcome = transform.apply(&mut batch)?;
+        let Some(outcome) = transform.apply(&mut batch, &mut bears)? else { return Ok(None) };
         batch.end_pass();
         check(&batch, &outcome)?;
         let by_plugin = per_plugin(&outcome);

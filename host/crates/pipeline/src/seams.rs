@@ -107,10 +107,17 @@ pub trait Transform: Send {
     /// Runs the whole chain over the batch. Rows at fault are for the implementation to isolate; what it
     /// cannot handle halts the shard.
     ///
+    /// `bears` is to be asked with the bytes of the batch and of what is to be added to it, each time that these
+    /// become more. Once it says no, nothing comes of it, and the batch is read again with fewer rows.
+    ///
     /// # Errors
     ///
     /// [`Halt`] when the shard must not go on, not even without this batch.
-    fn apply(&mut self, batch: &mut Batch) -> Result<Outcome, Halt>;
+    fn apply(
+        &mut self,
+        batch: &mut Batch,
+        bears: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, Halt>;
 }
 
 /// Makes the transform of one compute thread, on that thread; called again if a job panicked with it.

@@ -97,7 +97,7 @@ fn load(engine: &Engine, name: &str, path: &Path, config: String) -> Plugin {
 }
 
 fn run(worker: &mut Worker, batch: &mut Batch) {
-    let outcome = worker.apply(batch, None).unwrap();
+    let outcome = worker.apply(batch, None, &mut |_| true).unwrap();
     assert_eq!((outcome.rejected.len(), outcome.faults), (0, 0));
 }
 

@@ -26,6 +26,7 @@ mod compile;
 mod compiler_process;
 mod engine;
 mod fault;
+mod fault_log;
 mod features;
 mod guest_log;
 mod instance;

@@ -12,6 +12,7 @@ use crate::capability::{self, Imports, Unfit};
 use crate::compile::{CompileError, CompileLimits, MAX_REASON, guarded};
 use crate::engine::Engine;
 use crate::fault::{Fault, shortened};
+use crate::fault_log::FaultLog;
 use crate::guest_log::GuestLog;
 use crate::instance::{Blueprint, Instance, State};
 use crate::limits::Limits;
@@ -145,6 +146,7 @@ pub(crate) struct Shared {
     pub(crate) blueprint: Blueprint,
     pub(crate) on_error: OnError,
     pub(crate) breaker: Breaker,
+    pub(crate) fault_log: FaultLog,
     digest: Digest,
     imports: Imports,
     /// The instance that was made to try out the configuration; the first worker takes it.
@@ -187,8 +189,13 @@ impl Plugin {
             grants: options.grants,
             log: Arc::new(GuestLog::new(name)),
         };
-        let first = Instance::new(&blueprint)
-            .map_err(|fault| LoadError::NotConfigured { plugin: name.to_owned(), fault })?;
+        let first = Instance::new(&blueprint).map_err(|fault| {
+            // One that is content with another configuration need not be compiled again for that.
+            if let (false, Some(cache)) = (matches!(fault, Fault::Refused(_)), engine.cache()) {
+                cache.remove(engine.wasm(), package.digest());
+            }
+            LoadError::NotConfigured { plugin: name.to_owned(), fault }
+        })?;
         tracing::info!(
             plugin = name,
             digest = %package.digest(),
@@ -202,6 +209,7 @@ impl Plugin {
             blueprint,
             on_error: options.on_error,
             breaker: Breaker::new(name),
+            fault_log: FaultLog::default(),
             digest: package.digest(),
             imports,
             first: Mutex::new(Some(first)),

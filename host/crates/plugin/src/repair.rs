@@ -26,16 +26,41 @@ pub(crate) enum Part {
     AtFault(RowIx, Fault),
 }
 
+/// What a batch came to so far, in the order of rows, and whether there is memory for more.
+pub(crate) struct Parts<'a> {
+    pub(crate) done: Vec<Part>,
+    /// Bytes of the batch and of the edits.
+    held: usize,
+    bears: &'a mut dyn FnMut(usize) -> bool,
+}
+
+impl<'a> Parts<'a> {
+    /// Nothing yet.
+    pub(crate) fn new(batch: &Batch, bears: &'a mut dyn FnMut(usize) -> bool) -> Self {
+        Self { done: Vec::new(), held: batch.held_bytes(), bears }
+    }
+
+    /// Adds what a call came to.
+    fn edited(&mut self, slice: Slice, edits: Edits) -> Result<(), HaltCause> {
+        self.held = self.held.saturating_add(edits.bytes());
+        if !edits.is_empty() && !(self.bears)(self.held) {
+            return Err(HaltCause::TooLarge);
+        }
+        self.done.push(Part::Edited(slice, edits));
+        Ok(())
+    }
+}
+
 /// Runs a plugin on a slice and adds what it came to, in the order of rows. Returns the number of faults.
 pub(crate) fn process(
     worker: &mut Worker,
     batch: &mut Batch,
     mut slice: Slice,
-    parts: &mut Vec<Part>,
+    parts: &mut Parts<'_>,
 ) -> Result<u32, HaltCause> {
     match worker.attempt(batch, &mut slice)? {
         Ok((edits, _)) => {
-            parts.push(Part::Edited(slice, edits));
+            parts.edited(slice, edits)?;
             Ok(0)
         }
         Err(fault) => {
@@ -68,7 +93,7 @@ impl<'a> Search<'a> {
         &mut self,
         batch: &mut Batch,
         slice: Slice,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts<'_>,
     ) -> Result<(), HaltCause> {
         // A stack, the next part on top. The slice itself comes first: the second try.
         let mut todo = vec![slice];
@@ -76,7 +101,7 @@ impl<'a> Search<'a> {
             match self.worker.attempt(batch, &mut part)? {
                 Ok((edits, work)) => {
                     self.work += work;
-                    parts.push(Part::Edited(part, edits));
+                    parts.edited(part, edits)?;
                     self.check()?;
                 }
                 Err(fault) => {
@@ -85,7 +110,7 @@ impl<'a> Search<'a> {
                         ([_], _) if self.worker.plugin().on_error == OnError::Halt => {
                             return Err(HaltCause::Policy(fault));
                         }
-                        ([row], _) => parts.push(Part::AtFault(*row, fault)),
+                        ([row], _) => parts.done.push(Part::AtFault(*row, fault)),
                         (_, None) => {}
                         (_, Some((first, second))) => cut(batch, first, second, &mut todo),
                     }

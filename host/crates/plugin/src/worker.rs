@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use forwarder_record::{Batch, Condition, Edits, RowIx, RowState, Slice, TextFull};
 
 use crate::fault::Fault;
+use crate::fault_log::Faults;
 use crate::instance::Instance;
 use crate::metrics;
 use crate::plugin::{OnError, Shared};
-use crate::repair::{self, Part};
+use crate::repair::{self, Part, Parts};
 
 /// Runs one plugin on one thread. Dropping it drops the instance.
 ///
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub passed: usize,
     /// Faults of the plugin while it worked on the batch.
     pub faults: u32,
+    /// Rows at fault.
+    pub at_fault: usize,
     /// Whether any row was changed, labelled, added or taken out, or was at fault.
     pub changed: bool,
 }
@@ -84,6 +87,9 @@ pub enum HaltCause {
     /// A new instance could not be made, although one could at the start.
     #[error("could not be started again: {0}")]
     NotRestarted(Fault),
+    /// What the plugin adds to the batch takes more memory than there is for it. To be tried with fewer rows.
+    #[error("adds more than there is memory for")]
+    TooLarge,
     /// The batch cannot hold what plugins added to it.
     #[error("added too much: {0}")]
     BatchFull(#[source] TextFull),
@@ -97,18 +103,26 @@ impl Worker {
     /// Runs the plugin over the live rows of a batch that fulfil `when`, slice by slice; the others never
     /// enter the sandbox. Emitted rows are put in order, so that the next plugin sees them.
     ///
+    /// `bears` is asked with the bytes of the batch and of the edits so far, each time that there are more: each call
+    /// has its own limit, and calls can be many.
+    ///
     /// # Errors
     ///
     /// The batch must be held back. It is as it was before the call, unless the cause is
     /// [`HaltCause::BatchFull`]: then it must be decoded anew.
-    pub fn apply(&mut self, batch: &mut Batch, when: Option<&Condition>) -> Result<Outcome, Halt> {
+    pub fn apply(
+        &mut self,
+        batch: &mut Batch,
+        when: Option<&Condition>,
+        bears: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Outcome, Halt> {
         let limits = &self.plugin.blueprint.limits;
         let slices = batch.slices(limits.slice, |row| when.is_none_or(|when| when.matches(row)));
         // Collected first and applied afterwards: a batch that is held must be processed again as a whole.
-        let mut parts = Vec::with_capacity(slices.len());
+        let mut parts = Parts::new(batch, bears);
         let faults = self.process(batch, slices, &mut parts).map_err(|cause| self.halted(cause))?;
         let mut outcome = Outcome { faults, ..Outcome::default() };
-        for part in parts {
+        for part in parts.done {
             self.settle(batch, part, &mut outcome).map_err(|cause| self.halted(cause))?;
         }
         batch.end_pass();
@@ -120,7 +134,7 @@ impl Worker {
         &mut self,
         batch: &mut Batch,
         slices: Vec<Slice>,
-        parts: &mut Vec<Part>,
+        parts: &mut Parts<'_>,
     ) -> Result<u32, HaltCause> {
         if slices.is_empty() {
             return Ok(0);
@@ -195,6 +209,7 @@ impl Worker {
             Part::AtFault(row, fault) => (row, fault),
         };
         outcome.changed = true;
+        outcome.at_fault += 1;
         let plugin = self.plugin.name.as_str();
         match self.plugin.on_error {
             // A halt has been raised when the row was found.
@@ -221,9 +236,17 @@ impl Worker {
         metrics::rows(metrics::ROWS_DROPPED, plugin, outcome.dropped);
         metrics::rows(metrics::ROWS_EMITTED, plugin, outcome.emitted);
         metrics::rows(metrics::NOT_JSON, plugin, outcome.not_json);
-        if outcome.faults > 0 {
-            let (faults, rejected) = (outcome.faults, outcome.rejected.len());
-            tracing::warn!(plugin, faults, rejected, "plugin failed; its instance was replaced");
+        if outcome.faults == 0 {
+            return;
+        }
+        let faults = Faults { calls: outcome.faults.into(), rows: outcome.at_fault as u64 };
+        if let Some(Faults { calls, rows }) = self.plugin.fault_log.add(faults, Instant::now()) {
+            tracing::warn!(
+                plugin,
+                calls,
+                rows_at_fault = rows,
+                "calls of the plugin failed, and their instances were replaced; rows at fault go where `on_error` says"
+            );
         }
     }
 

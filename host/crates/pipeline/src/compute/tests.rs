@@ -9,8 +9,12 @@ use crate::seams::{Halt, Outcome};
 struct Nothing;
 
 impl Transform for Nothing {
-    fn apply(&mut self, _: &mut Batch) -> Result<Outcome, Halt> {
-        Ok(Outcome::default())
+    fn apply(
+        &mut self,
+        _: &mut Batch,
+        _: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, Halt> {
+        Ok(Some(Outcome::default()))
     }
 }
 

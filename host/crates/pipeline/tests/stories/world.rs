@@ -332,7 +332,11 @@ pub(crate) fn block(rows: &[String]) -> Bytes {
 struct Chain;
 
 impl Transform for Chain {
-    fn apply(&mut self, batch: &mut Batch) -> Result<Outcome, Halt> {
+    fn apply(
+        &mut self,
+        batch: &mut Batch,
+        _: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, Halt> {
         let plugin: Arc<str> = "audit".into();
         let wishes: Vec<(RowIx, String)> =
             batch.rows().map(|row| (row.ix(), text(batch, row.ix()).to_owned())).collect();
@@ -358,7 +362,7 @@ impl Transform for Chain {
                 _ => {}
             }
         }
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 }
 

@@ -24,7 +24,7 @@ fn plugin_with(misbehave: &str, options: PluginOptions) -> Plugin {
 }
 
 fn apply(plugin: &Plugin, batch: &mut Batch) -> Outcome {
-    plugin.worker().apply(batch, None).unwrap()
+    plugin.worker().apply(batch, None, &mut |_| true).unwrap()
 }
 
 /// Rows were edited, and nothing else happened.
@@ -222,7 +222,7 @@ fn the_policy_decides_about_the_row_at_fault_and_no_other() {
     assert_eq!((outcome.dropped, outcome.rejected.len(), batch.live_rows()), (1, 0, 99));
 
     let mut batch = numbered(100, &[5]);
-    let halt = with(OnError::Halt).worker().apply(&mut batch, None).unwrap_err();
+    let halt = with(OnError::Halt).worker().apply(&mut batch, None, &mut |_| true).unwrap_err();
     assert!(matches!(halt.cause, HaltCause::Policy(Fault::Trapped(_))), "{halt}");
     assert_eq!((batch.live_rows(), column(&batch, "seen")), (100, vec![String::new(); 100]));
 }
@@ -240,13 +240,30 @@ fn a_plugin_that_fails_everywhere_halts_and_leaves_the_batch_as_it_was() {
     let all: Vec<usize> = (0..2000).collect();
     let mut batch = numbered(2000, &all);
     let mut worker = plugin("unreachable").worker();
-    let halt = worker.apply(&mut batch, None).unwrap_err();
+    let halt = worker.apply(&mut batch, None, &mut |_| true).unwrap_err();
     let HaltCause::TooManyFaults { faults, .. } = halt.cause else { panic!("{halt}") };
     assert_eq!((faults, batch.live_rows()), (9, 2000));
     assert_eq!(column(&batch, "seen"), vec![""; 2000]);
     assert!(halt.to_string().starts_with("plugin `guest` failed 9 times on one slice"), "{halt}");
 
-    worker.apply(&mut numbered(10, &[]), None).unwrap();
+    worker.apply(&mut numbered(10, &[]), None, &mut |_| true).unwrap();
+}
+
+#[test]
+fn what_the_memory_does_not_bear_is_given_up_and_leaves_the_batch_as_it_was() {
+    let mut batch = numbered(3_000, &[1]);
+    let held = batch.held_bytes();
+    let mut worker = plugin("unreachable").worker();
+    let mut asked = Vec::new();
+    let mut bears = |bytes| {
+        asked.push(bytes);
+        asked.len() < 20
+    };
+    let halt = worker.apply(&mut batch, None, &mut bears).unwrap_err();
+    assert!(matches!(halt.cause, HaltCause::TooLarge), "{halt}");
+    assert_eq!(asked.len(), 20, "asked in the middle of a search, and not once more");
+    assert!(asked[0] > held && asked.is_sorted_by(|before, after| before < after), "{asked:?}");
+    assert_eq!(column(&batch, "seen"), vec![""; 3_000]);
 }
 
 #[test]
@@ -255,7 +272,7 @@ fn the_search_stops_when_it_has_cost_enough() {
     let options = PluginOptions { limits, ..PluginOptions::default() };
     let plugin = plugin_with("(loop $l (br $l)) unreachable", options);
     let began = Instant::now();
-    let halt = plugin.worker().apply(&mut numbered(1000, &[1]), None).unwrap_err();
+    let halt = plugin.worker().apply(&mut numbered(1000, &[1]), None, &mut |_| true).unwrap_err();
     let HaltCause::TooManyFaults { faults, last } = halt.cause else { panic!("{halt}") };
     assert!(faults <= 4 && matches!(last, Fault::OutOfTime { .. }), "{faults} {last}");
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -268,7 +285,10 @@ fn one_plugin_spins_and_another_on_another_thread_goes_on() {
         let spin = scope.spawn(|| costs_one_row(&spinning, "ran out of time"));
         let mut worker = working.worker();
         while !spin.is_finished() {
-            assert_eq!(worker.apply(&mut numbered(100, &[]), None).unwrap(), edited());
+            assert_eq!(
+                worker.apply(&mut numbered(100, &[]), None, &mut |_| true).unwrap(),
+                edited()
+            );
         }
         spin.join().unwrap();
     });
@@ -281,7 +301,9 @@ const DROPS_IN_FIRST_CALL: &str = "(if (i32.eq (global.get $calls) (i32.const 1)
 #[test]
 fn an_instance_is_kept_between_calls() {
     let mut worker = plugin(DROPS_IN_FIRST_CALL).worker();
-    let dropped = |worker: &mut Worker| worker.apply(&mut numbered(2, &[0]), None).unwrap().dropped;
+    let dropped = |worker: &mut Worker| {
+        worker.apply(&mut numbered(2, &[0]), None, &mut |_| true).unwrap().dropped
+    };
     assert_eq!((dropped(&mut worker), dropped(&mut worker), dropped(&mut worker)), (1, 0, 0));
 }
 
@@ -290,7 +312,9 @@ fn an_instance_that_holds_too_much_memory_is_replaced() {
     // 52 of 64 pages, more than three quarters of the limit.
     let grow = format!("(drop (memory.grow (i32.const 50))) {DROPS_IN_FIRST_CALL}");
     let mut worker = plugin(&grow).worker();
-    let dropped = |worker: &mut Worker| worker.apply(&mut numbered(2, &[0]), None).unwrap().dropped;
+    let dropped = |worker: &mut Worker| {
+        worker.apply(&mut numbered(2, &[0]), None, &mut |_| true).unwrap().dropped
+    };
     assert_eq!((dropped(&mut worker), dropped(&mut worker), dropped(&mut worker)), (1, 1, 1));
 }
 

@@ -142,7 +142,7 @@ fn a_table_that_grows_without_end_costs_one_row() {
         "(global $calls (mut i32) (i32.const 0)) (table 0 funcref)",
     );
     let plugin = load(&wat, PluginOptions::default()).unwrap();
-    let outcome = plugin.worker().apply(&mut numbered(10, &[3]), None).unwrap();
+    let outcome = plugin.worker().apply(&mut numbered(10, &[3]), None, &mut |_| true).unwrap();
     let [(row, reason)] = outcome.rejected.as_slice() else { panic!("{outcome:?}") };
     assert_eq!(row.index(), 3);
     assert!(reason.contains("ran out of memory at 67108864"), "{reason}");

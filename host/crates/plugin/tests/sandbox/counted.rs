@@ -40,7 +40,7 @@ fn counted(on_error: OnError) -> Vec<(String, u64)> {
     metrics::with_local_recorder(&counters, || {
         let options = PluginOptions { on_error, ..PluginOptions::default() };
         let plugin = load(&guest("unreachable"), options).unwrap();
-        plugin.worker().apply(&mut numbered(1000, &[3, 900]), None).unwrap();
+        plugin.worker().apply(&mut numbered(1000, &[3, 900]), None, &mut |_| true).unwrap();
     });
     let counters = counters.0.into_inner().unwrap();
     counters.into_iter().map(|(name, count)| (name, count.load(Ordering::Relaxed))).collect()

@@ -21,7 +21,7 @@ fn plugin(name: &str, config: &str) -> Plugin {
 }
 
 fn apply(plugin: &Plugin, batch: &mut Batch) -> Outcome {
-    plugin.worker().apply(batch, None).unwrap()
+    plugin.worker().apply(batch, None, &mut |_| true).unwrap()
 }
 
 /// What `misbehave` does to row 617 of 1,000 when it is told to.
@@ -125,7 +125,7 @@ fn rows_that_do_not_fulfil_the_condition_never_enter() {
     // Traps on every row it sees, and so on the three that begin with 1.
     let plugin = plugin("misbehave", r#"{"poison":"trap","field":"n"}"#);
     let mut batch = numbered(12, &[]);
-    let outcome = plugin.worker().apply(&mut batch, Some(&when)).unwrap();
+    let outcome = plugin.worker().apply(&mut batch, Some(&when), &mut |_| true).unwrap();
     let rows: Vec<usize> = outcome.rejected.iter().map(|(row, _)| row.index()).collect();
     assert_eq!((rows, batch.live_rows()), (vec![1, 10, 11], 9));
 }

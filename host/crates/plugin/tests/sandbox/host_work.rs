@@ -129,7 +129,7 @@ fn cpu() -> Duration {
 fn spent(body: &str, mut batch: Batch) -> (Duration, bool, String) {
     let mut worker = plugin(body).worker();
     let began = cpu();
-    let outcome = worker.apply(&mut batch, None);
+    let outcome = worker.apply(&mut batch, None, &mut |_| true);
     let spent = cpu() - began;
     let said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
     (spent, outcome.is_ok(), said)
@@ -240,15 +240,16 @@ fn prices_are_above_what_the_work_takes() {
 #[test]
 fn ordinary_edits_are_far_from_the_limit() {
     let mut worker = plugin(&times(20, NEW_FIELD)).worker();
-    worker.apply(&mut wide(), None).unwrap();
+    worker.apply(&mut wide(), None, &mut |_| true).unwrap();
     let mut worker = plugin(&times(4, JSON_REMOVE)).worker();
-    worker.apply(&mut json(), None).unwrap();
+    worker.apply(&mut json(), None, &mut |_| true).unwrap();
 }
 
 #[test]
 fn edits_that_take_too_long_are_the_plugins_fault_and_change_nothing() {
     let mut batch = wide();
-    let halt = plugin(&times(1300, RENAME)).worker().apply(&mut batch, None).unwrap_err();
+    let halt =
+        plugin(&times(1300, RENAME)).worker().apply(&mut batch, None, &mut |_| true).unwrap_err();
     let HaltCause::TooManyFaults { last, .. } = halt.cause else { panic!("{halt}") };
     assert_eq!(last.kind(), "out_of_time");
     assert!(last.to_string().contains("limits.cpu"), "{last}");

@@ -163,6 +163,6 @@ fn a_second_start_finds_the_compiled_code() {
     let files = || std::fs::read_dir(dir.path().join("cache")).unwrap().count();
     assert_eq!(files(), 2, "the code and the key that vouches for it");
     let mut batch = numbered(10, &[]);
-    start().worker().apply(&mut batch, None).unwrap();
+    start().worker().apply(&mut batch, None, &mut |_| true).unwrap();
     assert_eq!((column(&batch, "seen"), files()), (vec!["y".to_owned(); 10], 2));
 }

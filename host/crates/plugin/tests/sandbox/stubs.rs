@@ -79,12 +79,18 @@ fn plugin(body: &str) -> Result<Plugin, LoadError> {
 
 /// Runs a guest over two rows and says how many it dropped.
 fn dropped(body: &str) -> usize {
-    plugin(body).unwrap().worker().apply(&mut numbered(2, &[]), None).unwrap().dropped
+    plugin(body)
+        .unwrap()
+        .worker()
+        .apply(&mut numbered(2, &[]), None, &mut |_| true)
+        .unwrap()
+        .dropped
 }
 
 /// Runs a guest and gives the fault of one row.
 fn fault(body: &str) -> String {
-    let outcome = plugin(body).unwrap().worker().apply(&mut numbered(1, &[]), None).unwrap();
+    let outcome =
+        plugin(body).unwrap().worker().apply(&mut numbered(1, &[]), None, &mut |_| true).unwrap();
     outcome.rejected.into_iter().map(|(_, reason)| reason).collect()
 }
 

@@ -1,0 +1,57 @@
+//! Tells the log about faults of a plugin, now and then with the sum: a plugin can fail many times a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Least time between two lines about one plugin.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// One per plugin, shared by its workers.
+#[derive(Debug, Default)]
+pub(crate) struct FaultLog(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    untold: Faults,
+    told: Option<Instant>,
+}
+
+/// Faults and what they came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Faults {
+    /// Calls that failed.
+    pub(crate) calls: u64,
+    /// Rows at fault.
+    pub(crate) rows: u64,
+}
+
+impl FaultLog {
+    /// Counts faults; what is to be told now, if it is time.
+    pub(crate) fn add(&self, faults: Faults, now: Instant) -> Option<Faults> {
+        // Nothing panics while the lock is held.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.untold.calls += faults.calls;
+        state.untold.rows += faults.rows;
+        if state.told.is_some_and(|told| now.saturating_duration_since(told) < EVERY) {
+            return None;
+        }
+        state.told = Some(now);
+        Some(std::mem::take(&mut state.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_faults_are_told_at_once_and_later_ones_summed_up() {
+        let (log, now) = (FaultLog::default(), Instant::now());
+        let one = Faults { calls: 2, rows: 1 };
+        assert_eq!(log.add(one, now), Some(one));
+        for _ in 0..9 {
+            assert_eq!(log.add(one, now + EVERY / 2), None);
+        }
+        assert_eq!(log.add(one, now + EVERY), Some(Faults { calls: 20, rows: 10 }));
+    }
+}
