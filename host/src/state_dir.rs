@@ -114,6 +114,44 @@ pub fn create(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A folder below the state directory, by the names on its path: each is checked, and none is followed if it is a
+/// link. With `create`, those that are missing are made, and are there after a loss of power.
+///
+/// # Errors
+/// The system's (`NotFound` without `create`), or `PermissionDenied` with what is wrong with a folder.
+pub fn folder(state_dir: &Path, names: &[String], create: bool) -> io::Result<PathBuf> {
+    let mut path = state_dir.to_owned();
+    for name in names {
+        let parent = path.clone();
+        path.push(name);
+        if create {
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {
+                    fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+                    File::open(parent)?.sync_all()?;
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        let found = fs::symlink_metadata(&path)?;
+        let fault = if found.is_symlink() {
+            "is a symbolic link".to_owned()
+        } else if !found.is_dir() {
+            "is not a folder".to_owned()
+        } else if found.uid() != geteuid().as_raw() {
+            format!("belongs to user {}", found.uid())
+        } else if found.mode() & WRITABLE_BY_OTHERS != 0 {
+            format!("can be written by others (mode {:04o})", found.mode() & 0o7777)
+        } else {
+            continue;
+        };
+        let fault = format!("`{}` {fault}", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, fault));
+    }
+    Ok(path)
+}
+
 /// Opens a file of ours: never through a link, and only a regular file that this user owns. Its mode is 0600 if
 /// it is created, and loses the write permission of others if it exists: older versions followed the umask.
 ///

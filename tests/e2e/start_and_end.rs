@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use forwarder_emulator::Api;
 use forwarder_emulator::faults::Fault;
-use forwarder_tests::{Forwarder, GROUP, Logs, PROJECT, Settings, World, until};
+use forwarder_tests::{Forwarder, GROUP, LOGSTORE, Logs, PROJECT, Settings, World, until};
 
 /// A world that holds old logs, and settings that begin at the end.
 async fn world_with_old_logs() -> (World, Settings) {
@@ -52,15 +52,83 @@ async fn a_shard_without_checkpoint_in_a_group_that_others_used_begins_with_its_
     let mut set = Forwarder::command(world.folder());
     set.args(["group", "set", "--config", config.to_str().unwrap(), "--shard", "0", "--to", "end"]);
     assert!(set.stdout(Stdio::null()).status().await.unwrap().success());
-    assert!(world.sls.checkpoints(PROJECT, forwarder_tests::LOGSTORE, GROUP).unwrap().len() == 1);
+    assert!(world.sls.checkpoints(PROJECT, LOGSTORE, GROUP).unwrap().len() == 1);
     world.put(&Logs(1_000..2_000), 100);
     let mut forwarder = world.start(&config, &[]);
     // All of shard 1, and of shard 0 what is new.
     world.received(1_500, &forwarder).await;
     world.settled().await;
-    forwarder.says("the group was used before, and since when is not known").await;
+    forwarder
+        .says("the consumer group existed before, and there is no record of its first use")
+        .await;
     assert_eq!(forwarder.terminate().await, Some(0));
     assert_eq!(world.hec.tally().received, 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_existed_counts_as_used_where_the_record_of_its_first_use_is_gone() {
+    let (world, settings) = world_with_old_logs().await;
+    begins_in_vain(&world, &settings).await;
+    // No checkpoint was saved, and the disk is lost.
+    std::fs::remove_dir_all(world.folder().join("state")).unwrap();
+    world.put(&Logs(1_000..2_000), 100);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(2_000, &forwarder).await;
+    forwarder.says("shards without a checkpoint begin at their oldest log").await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(0..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_use_is_on_record_before_the_group_is_created() {
+    let (world, settings) = world_with_old_logs().await;
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let hour = Fault::Delay(Duration::from_secs(3_600));
+    world.sls.faults().inject(Api::CreateConsumerGroup, hour, 1_000);
+    let forwarder = world.start(&config, &[]);
+    let record = world.folder().join("state/first-use").join(PROJECT).join(LOGSTORE).join(GROUP);
+    until("the first use is on record", async || record.exists()).await;
+    forwarder.kill().await;
+    assert!(world.sls.checkpoints(PROJECT, LOGSTORE, GROUP).is_err(), "there is no group yet");
+    world.sls.faults().clear();
+    world.put(&Logs(1_000..2_000), 100);
+    let forwarder = world.start(&config, &[]);
+    world.received(1_000, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(1_000..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_of_several_hosts_that_start_together_read_nothing_old() {
+    let (world, settings) = world_with_old_logs().await;
+    // The first needs a moment from the group to its checkpoints, in which the others see a group without any.
+    world.sls.faults().inject(Api::GetCursor, Fault::Delay(Duration::from_millis(500)), 2);
+    let start = |host: &str| {
+        let state = world.folder().join(host).display().to_string();
+        let config = settings.clone().process("state_dir", &state);
+        let config = config.source("consumer", host);
+        let config = config.hec("splunk", &world.hec.url(), "").write(&format!("{host}.toml"));
+        world.start(&config, &[])
+    };
+    let mut hosts = vec![start("one")];
+    until("the group exists", async || world.sls.checkpoints(PROJECT, LOGSTORE, GROUP).is_ok())
+        .await;
+    hosts.extend([start("two"), start("three")]);
+    for host in &mut hosts {
+        host.says("joined").await;
+    }
+    world.put(&Logs(1_000..2_000), 100);
+    world.received(1_000, &hosts[0]).await;
+    world.settled().await;
+    for host in hosts {
+        let ended = host.stop().await;
+        assert_eq!(ended.code, Some(0));
+        assert!(!ended.log.contains("no record of its first use"), "{}", ended.log);
+    }
+    assert_eq!(world.assert_received(&Logs(1_000..2_000)), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +167,7 @@ async fn two_processes_with_an_end_are_over_when_both_are_done() {
     world.hec.down().await;
     let mut both = [world.start(&config, &[]), world.start(&config, &[])];
     until("each holds two shards", async || {
-        let held = world.sls.assignment(PROJECT, forwarder_tests::LOGSTORE, GROUP);
+        let held = world.sls.assignment(PROJECT, LOGSTORE, GROUP);
         held.is_ok_and(|held| held.len() == 2 && held.values().all(|shards| shards.len() == 2))
     })
     .await;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_pipeline::{Budget, Damage, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
-use forwarder_sls::group::{PullError, Start};
+use forwarder_sls::group::{FirstUse as FirstUseRecord, PullError};
 use forwarder_sls::{Chain, Client, ConsumerGroup, GroupConfig, JoinError, Lease};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,7 +35,6 @@ pub struct Consumer {
     config: Arc<SourceConfig>,
     client: Client,
     group: GroupConfig,
-    first_use: FirstUse,
     budget: Budget,
 }
 
@@ -54,10 +53,8 @@ impl Consumer {
         let mut group = source::group(&config, consumer)?;
         let SourceConfig { project, logstore, consumer_group, .. } = &config;
         let first_use = FirstUse::of(state_dir, project, logstore, consumer_group);
-        if group.start == Start::End {
-            group.unused_at = first_use.read();
-        }
-        Ok(Self { config: Arc::new(config), client, group, first_use, budget })
+        group.first_use = Arc::new(first_use);
+        Ok(Self { config: Arc::new(config), client, group, budget })
     }
 
     /// The span of every task of this source that is not about one shard. At the level of errors, so that no
@@ -82,7 +79,6 @@ impl Consumer {
                 Ok(group) => {
                     let (consumer, group_name) = (group.consumer(), &self.group.group);
                     tracing::info!(group = %group_name, %consumer, "joined");
-                    self.keep_first_use(&group);
                     return Ok(Member { consumer: self, group });
                 }
                 Err(cause) if cause.is_retryable() => {
@@ -95,15 +91,17 @@ impl Consumer {
     }
 }
 
-impl Consumer {
-    /// Keeps what `start = "end"` means, before anything is read.
-    fn keep_first_use(&self, group: &ConsumerGroup) {
-        let Some(unix) = group.unused_at() else { return };
-        if let Err(error) = self.first_use.record(unix) {
+impl FirstUseRecord for FirstUse {
+    fn known(&self) -> Option<i64> {
+        self.read()
+    }
+
+    fn record(&self, unix: i64) {
+        if let Err(error) = Self::record(self, unix) {
             tracing::warn!(
                 %error,
-                "cannot write the time of the group's first use into `state_dir`; a restart before the first \
-                 checkpoint would begin at the end as of then"
+                "cannot write the time of the group's first use into `state_dir`; if this process ends before its \
+                 first checkpoint, the next one begins at the oldest log"
             );
         }
     }

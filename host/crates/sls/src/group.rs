@@ -78,7 +78,7 @@ pub use observer::{Observer, Standing};
 pub use pull::{Pull, PullError, Pulled};
 pub use shard::Puller;
 use start::Beginning;
-pub use start::Start;
+pub use start::{FirstUse, InMemory, Start};
 use timing::Timing;
 
 /// The task that sends the heartbeats has ended, which nothing but a bug makes it do. All shards are given
@@ -121,9 +121,8 @@ pub struct GroupConfig {
     pub heartbeat_interval: Duration,
     /// Where to begin in a shard without checkpoint.
     pub start: Start,
-    /// A time (seconds since the epoch) at which the group was known to have no checkpoint, from a
-    /// [`ConsumerGroup::unused_at`] before. With [`Start::End`], reading begins there.
-    pub unused_at: Option<i64>,
+    /// The record of the group's first use; asked and written with [`Start::End`] only.
+    pub first_use: Arc<dyn FirstUse>,
     /// Stop at logs received at or after this time (seconds since the epoch).
     pub end: Option<i64>,
     /// Filtering by the service.
@@ -152,7 +151,7 @@ impl GroupConfig {
             in_order: None,
             heartbeat_interval: Duration::from_secs(10),
             start: Start::Begin,
-            unused_at: None,
+            first_use: Arc::new(InMemory::default()),
             end: None,
             filter: None,
             on_invalid_cursor: OnInvalidCursor::Begin,
@@ -304,12 +303,6 @@ impl ConsumerGroup {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         tracing::info!(group = %self.membership.config.group, "left the consumer group");
-    }
-
-    /// A time at which the group was known to have no checkpoint; with [`Start::End`] only. Keep it, and pass it
-    /// to every later [`join`](Self::join) of this group: it is what the end means.
-    pub fn unused_at(&self) -> Option<i64> {
-        self.membership.start.unused_at
     }
 
     /// Our name in the group.

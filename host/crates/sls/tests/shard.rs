@@ -4,10 +4,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_sls::api::Filter;
-use forwarder_sls::group::{LeaseState, OnInvalidCursor, Pull, PullError, Puller, Start};
+use forwarder_sls::group::{
+    FirstUse as _, InMemory, LeaseState, OnInvalidCursor, Pull, PullError, Puller, Start,
+};
 use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, Lease, metrics as names};
 use support::{Counters, Fault, Sls};
 use tokio::time::timeout;
@@ -63,7 +66,10 @@ async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
         world.write_at(0, &[b"c", b"d"], 200);
     });
     for (start, position) in [(Start::Begin, 1000), (Start::Time(150), 1002), (Start::End, 1004)] {
-        sls.with(|world| world.checkpoints.clear());
+        sls.with(|world| {
+            world.checkpoints.clear();
+            world.group = None;
+        });
         let (_group, lease) = holding(&sls, GroupConfig { start, ..config() }).await;
         let position = Cursor::at(position);
         assert_eq!(lease.puller().start().await.unwrap(), position, "{start:?}");
@@ -78,41 +84,70 @@ async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
     assert_eq!(sls.seen("UpdateCheckPoint").len(), writes, "what is stored is not stored again");
 }
 
+/// A configuration that begins at the end, with this on record.
+fn from_the_end(known: Option<i64>) -> (GroupConfig, Arc<InMemory>) {
+    let record = Arc::new(InMemory::new(known));
+    let first_use = Arc::<InMemory>::clone(&record);
+    (GroupConfig { start: Start::End, first_use, ..config() }, record)
+}
+
 #[tokio::test]
-async fn the_end_is_the_time_of_the_first_use_and_the_oldest_log_where_nobody_knows_that() {
+async fn the_end_is_the_time_of_the_first_use_and_the_oldest_log_where_that_is_not_known() {
     let sls = Sls::start(&[0, 1]).await;
-    let config = GroupConfig { start: Start::End, ..config() };
-    let first = sls.with(|world| {
+    let before = sls.with(|world| {
         world.write_at(1, &[b"old"], 100);
         world.grants = vec![1];
         world.now()
     });
-    // The group is used for the first time, and stopped before it could save anything.
-    sls.faults("GetCursor", 100, Fault::Refuse(401, "Unauthorized"));
-    let group = ConsumerGroup::join(sls.client(), config.clone()).await.unwrap();
-    let unused_at = group.unused_at().unwrap();
-    assert!((first..=first + 5).contains(&unused_at));
-    drop(group);
+    // The group cannot even be created: its first use is on record all the same.
+    sls.faults("CreateConsumerGroup", 1, Fault::Refuse(401, "Unauthorized"));
+    let (config, record) = from_the_end(None);
+    assert!(ConsumerGroup::join(sls.client(), config.clone()).await.is_err());
+    let unused_at = record.known().unwrap();
+    assert!((before - 2..=before + 5).contains(&unused_at), "{unused_at} {before}");
 
-    // What arrives meanwhile is read, whoever has saved what by then.
+    // It is used for the first time, and stopped before it could save anything.
+    sls.faults("GetCursor", 100, Fault::Refuse(401, "Unauthorized"));
+    drop(ConsumerGroup::join(sls.client(), config).await.unwrap());
+    assert_eq!(record.known(), Some(unused_at), "the first time stays");
+
+    // What arrives meanwhile is read, whatever was saved by then and also if nothing was.
     sls.with(|world| {
         world.faults.clear();
         world.write_at(1, &[b"new"], unused_at + 10);
-        world.checkpoints.insert(0, (Cursor::at(1000).to_string(), (unused_at + 60) * 1_000_000));
     });
-    for (unused_at, expected) in [(Some(unused_at), "new"), (None, "oldnew")] {
-        sls.with(|world| world.checkpoints.remove(&1));
-        let config = GroupConfig { unused_at, ..config.clone() };
+    for (known, others, expected) in
+        [(Some(unused_at), true, "new"), (None, true, "oldnew"), (None, false, "oldnew")]
+    {
+        sls.with(|world| {
+            world.checkpoints.clear();
+            if others {
+                world.checkpoints.insert(0, (Cursor::at(1000).to_string(), 60_000_000));
+            }
+        });
+        let (config, record) = from_the_end(known);
         let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
-        assert_eq!(group.unused_at(), unused_at);
+        assert_eq!(record.known(), known, "a group that was there is not put on record");
         let lease = group.next_lease().await.unwrap().unwrap();
         assert_eq!(data(&mut lease.puller()).await.0, expected);
     }
 
     // Whether it was used must be known.
     sls.fault("GetCheckPoint", Fault::Refuse(403, "Unauthorized"));
-    let error = ConsumerGroup::join(sls.client(), config).await.err().unwrap();
+    let error = ConsumerGroup::join(sls.client(), from_the_end(None).0).await.err().unwrap();
     assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_be_listed_is_on_record_only_if_it_was_created_here() {
+    for (exists, on_record) in [(false, true), (true, false)] {
+        let sls = Sls::start(&[0]).await;
+        sls.with(|world| world.group = exists.then(|| ("grp".into(), 60, false)));
+        sls.faults("ListConsumerGroup", 2, Fault::Refuse(403, "Unauthorized"));
+        let (config, record) = from_the_end(None);
+        ConsumerGroup::join(sls.client(), config).await.unwrap();
+        assert_eq!(record.known().is_some(), on_record);
+    }
 }
 
 #[tokio::test]

@@ -2,13 +2,16 @@
 //!
 //! Official clients update an existing group on every start, so deployments with different options
 //! overwrite each other's for ever. Here an option that is not configured is taken as it is found.
+//!
+//! A group that is not there yet has not been used by anyone. With a start at the end, that is put on record
+//! before the group is created, see `start.rs`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::api::Group;
 use crate::client::Client;
 use crate::error::{Chain, ConfigError, Error};
-use crate::group::GroupConfig;
+use crate::group::{GroupConfig, Start};
 use crate::names::GroupName;
 
 /// Timeout of a group we create, unless configured: takeover within a minute, several lost beats allowed.
@@ -55,9 +58,13 @@ pub(super) async fn ensure_group(
     client: &Client,
     config: &GroupConfig,
 ) -> Result<Duration, JoinError> {
+    let asked = Instant::now();
     match find(client, config).await {
         Ok(Some(group)) => Ok(compare(client, config, &group).await),
-        Ok(None) if config.manage_group => create(client, config).await,
+        Ok(None) if config.manage_group => {
+            keep_first_use(client, config, asked);
+            create(client, config).await.map(|(timeout, _)| timeout)
+        }
         Ok(None) => Err(JoinError::NoGroup(config.group.clone())),
         // A key that may consume need not be allowed to list.
         Err(error) if error.auth() && !error.clock_skew() && may_be_permission(&error) => {
@@ -73,7 +80,17 @@ pub(super) async fn find(client: &Client, config: &GroupConfig) -> Result<Option
     Ok(groups.into_iter().find(|group| group.name == config.group.as_str()))
 }
 
-async fn create(client: &Client, config: &GroupConfig) -> Result<Duration, JoinError> {
+/// The group was not there when this began: that time is before its first use.
+fn keep_first_use(client: &Client, config: &GroupConfig, began: Instant) {
+    if config.start == Start::End {
+        // The service's clock is known from its answer, so it is read now and set back.
+        let took = i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+        config.first_use.record(client.server_time().saturating_sub(took));
+    }
+}
+
+/// Creates the group; returns its timeout, and whether it was certainly not there before.
+async fn create(client: &Client, config: &GroupConfig) -> Result<(Duration, bool), JoinError> {
     let timeout = configured_timeout(config).unwrap_or(DEFAULT_TIMEOUT);
     let order = config.in_order.unwrap_or(false);
     let GroupConfig { logstore, group, .. } = config;
@@ -82,14 +99,14 @@ async fn create(client: &Client, config: &GroupConfig) -> Result<Duration, JoinE
         Err(error) if error.already_exists() => {
             // Somebody was faster, perhaps with other options.
             return match find(client, config).await {
-                Ok(Some(found)) => Ok(compare(client, config, &found).await),
-                Ok(None) => Ok(unseen(config, &error)),
-                Err(cause) => Ok(unseen(config, &cause)),
+                Ok(Some(found)) => Ok((compare(client, config, &found).await, false)),
+                Ok(None) => Ok((unseen(config, &error), false)),
+                Err(cause) => Ok((unseen(config, &cause), false)),
             };
         }
         Err(error) => return Err(JoinError::service(config)(error)),
     }
-    Ok(Duration::from_secs(timeout.into()))
+    Ok((Duration::from_secs(timeout.into()), true))
 }
 
 /// Brings an existing group to the configured options, if there are any; returns its timeout.
@@ -134,7 +151,15 @@ async fn unlisted(
     denied: Error,
 ) -> Result<Duration, JoinError> {
     if config.manage_group {
-        return create(client, config).await.map_err(|_| JoinError::service(config)(denied));
+        let asked = Instant::now();
+        let created = create(client, config).await;
+        let (timeout, new) = created.map_err(|_| JoinError::service(config)(denied))?;
+        // Not before: whether the group was there cannot be seen. A process that ends right here leaves a group
+        // without a record, which counts as used.
+        if new {
+            keep_first_use(client, config, asked);
+        }
+        return Ok(timeout);
     }
     let timeout = config.timeout.unwrap_or(ASSUMED_TIMEOUT);
     tracing::warn!(
