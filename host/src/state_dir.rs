@@ -3,6 +3,9 @@
 //! Compiled plugins in it are run as this process, locks decide which consumer we are, and dead letters hold
 //! logs. Another local user who can write there could replace each of them, so such a folder is refused rather
 //! than used with care. Created folders are 0700 whatever the umask.
+//!
+//! The folders above are not judged: volumes of containers are often writable by all users (an `emptyDir` of
+//! Kubernetes has mode 0777) where there are no other users.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
