@@ -22,12 +22,12 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     guests::build()?;
     let mut build = shell::cargo();
-    build.args(["build", "--locked", "--release", "--package", "forwarder"]);
+    build.args(["build", "--locked", "--release", "--workspace", "--bin", "forwarder"]);
     shell::run("build the forwarder", &mut build)?;
 
     let mut bench = shell::cargo();
     bench.args(["bench", "--locked", "--profile", "release", "--quiet"]);
-    bench.args(["--package", "forwarder-tests", "--bench", "throughput"]);
+    bench.args(["--workspace", "--bench", "throughput"]);
     bench.env("BENCH_MEGABYTES", options.megabytes.to_string());
     if let Some(job) = &options.job {
         bench.env("BENCH_JOB", job);

@@ -22,7 +22,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     guests::build()?;
     let mut build = shell::cargo();
-    build.args(["build", "--locked", "--release", "--package", "forwarder"]);
+    build.args(["build", "--locked", "--release", "--workspace", "--bin", "forwarder"]);
     shell::run("build the forwarder", &mut build)?;
 
     let mut demo = std::process::Command::new(shell::target().join("release/forwarder"));

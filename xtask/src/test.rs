@@ -140,8 +140,8 @@ fn syslog_daemons(tally: &mut Tally, all: bool) -> Result<()> {
 }
 
 /// What `cargo test` needs to know to run one of the interoperability tests.
-fn interop_test(name: &str) -> [&str; 6] {
-    ["--package", "forwarder-tests", "--features", "interop", "--test", name]
+fn interop_test(name: &str) -> [&str; 5] {
+    ["--workspace", "--features", "forwarder-tests/interop", "--test", name]
 }
 
 fn report(tally: &Tally, all: bool) -> Result<ExitCode> {
