@@ -14,9 +14,6 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::work::Work;
 
-/// What a cell that an edit makes is charged, on top of its text: about what it takes in the table.
-const CELL_BYTES: usize = 16;
-
 /// Edits that one call may record, emitted rows not counted: each is applied row by row.
 const MAX_EDITS: usize = 4_096;
 
@@ -42,8 +39,8 @@ pub(crate) struct Call {
     edits: Edits,
     edit_count: usize,
     labels: BTreeSet<String>,
-    /// Output besides the edits' own: log lines, and what edits of whole columns cost in rows.
-    extra: usize,
+    /// Bytes of log lines.
+    logged: usize,
     output_limit: usize,
     json_limit: usize,
     json_left: usize,
@@ -61,7 +58,7 @@ impl Call {
             edits: Edits::new(slice.len()),
             edit_count: 0,
             labels: BTreeSet::new(),
-            extra: 0,
+            logged: 0,
             output_limit: limits.output(slice.bytes()),
             json_limit,
             json_left: json_limit,
@@ -131,13 +128,13 @@ impl Call {
 
     /// One cell.
     pub(crate) fn cell(&self, row: u32, key: &str) -> Result<Option<Loan>, Fault> {
-        self.check_row(row)?;
+        self.check_rows(&[row])?;
         Ok(self.batch.cell(&self.slice, row, key).map(Self::lend))
     }
 
     /// All cells of one row.
     pub(crate) fn row(&self, row: u32) -> Result<Vec<(Loan, Loan)>, Fault> {
-        self.check_row(row)?;
+        self.check_rows(&[row])?;
         let row = self.slice.rows().get(row as usize).map(|&ix| self.batch.row(ix));
         let cells = row.into_iter().flat_map(|row| row.cells());
         Ok(cells.map(|cell| (Self::lend(cell.key), Self::lend(cell.value))).collect())
@@ -161,24 +158,17 @@ impl Call {
     /// Row numbers of reads obey the rule for edits: in range, ascending, unique. That also bounds how much
     /// a guest can have copied with one list.
     fn check_rows(&self, rows: &[u32]) -> Result<(), Fault> {
-        if let Some(pair) = rows.array_windows().find(|[before, after]| before >= after) {
-            let [before, after] = *pair;
-            return Err(bad(&BadEdit::NotAscending { before, after }));
-        }
-        rows.last().map_or(Ok(()), |&row| self.check_row(row))
-    }
-
-    fn check_row(&self, row: u32) -> Result<(), Fault> {
-        let rows = u32::try_from(self.slice.len()).unwrap_or(u32::MAX);
-        if row >= rows {
-            return Err(bad(&BadEdit::NoSuchRow { row, rows }));
-        }
-        Ok(())
+        self.edits.check(rows).map_err(|error| bad(&error))
     }
 
     /// CPU time that applying the edits will take, at most.
     pub(crate) fn work(&self) -> Duration {
-        self.work.time(self.edits.bytes().saturating_add(self.extra))
+        self.work.time(self.output())
+    }
+
+    /// Bytes of edits and log lines.
+    const fn output(&self) -> usize {
+        self.edits.bytes().saturating_add(self.logged)
     }
 
     /// Records that rows get another fate.
@@ -187,26 +177,23 @@ impl Call {
         self.record(|edits| edits.drop_rows(rows))
     }
 
-    /// Records an edit of the rows it names, which makes up to `cells` new cells that it does not count itself.
+    /// Records an edit of the rows it names.
     pub(crate) fn edit(
         &mut self,
         rows: Vec<u32>,
-        cells: usize,
         edit: impl FnOnce(&mut Edits, Vec<u32>) -> Result<(), BadEdit>,
     ) -> Result<(), Fault> {
         self.work.cells(&self.batch, &self.slice, Some(&rows));
-        self.record(|edits| edit(edits, rows))?;
-        self.charge(cells.saturating_mul(CELL_BYTES))
+        self.record(|edits| edit(edits, rows))
     }
 
-    /// Records an edit of every row. It is charged as if it named them, since that is the work it makes.
+    /// Records an edit of every row.
     pub(crate) fn edit_all(&mut self, edit: impl FnOnce(&mut Edits)) -> Result<(), Fault> {
         self.work.cells(&self.batch, &self.slice, None);
         self.record(|edits| {
             edit(edits);
             Ok(())
-        })?;
-        self.charge(self.slice.len() * size_of::<u32>())
+        })
     }
 
     /// Records an edit that looks up names of fields in the batch.
@@ -227,10 +214,8 @@ impl Call {
 
     /// Refuses rows. The reason is kept once per row.
     pub(crate) fn reject(&mut self, rows: Vec<u32>, reason: String) -> Result<(), Fault> {
-        let copies = rows.len().saturating_mul(reason.len());
         self.work.rows(rows.len());
-        self.record(|edits| edits.reject(rows, reason))?;
-        self.charge(copies)
+        self.record(|edits| edits.reject(rows, reason))
     }
 
     /// Labels rows.
@@ -253,10 +238,9 @@ impl Call {
         if let Some(label) = &label {
             self.count_label(label)?;
         }
-        let cells = fields.len();
-        self.work.emitted(cells);
+        self.work.emitted(fields.len());
         self.edits.emit(like, label, fields).map_err(|error| bad(&error))?;
-        self.charge(cells * CELL_BYTES)
+        self.check_sums()
     }
 
     fn record(
@@ -265,7 +249,7 @@ impl Call {
     ) -> Result<(), Fault> {
         self.count_edit()?;
         edit(&mut self.edits).map_err(|error| bad(&error))?;
-        self.charge(0)
+        self.check_sums()
     }
 
     fn count_edit(&mut self) -> Result<(), Fault> {
@@ -315,10 +299,15 @@ impl Call {
         }
     }
 
-    /// Charges for output that is not an edit, and checks the sum of output and of work.
-    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
-        self.extra = self.extra.saturating_add(bytes);
-        if self.edits.bytes().saturating_add(self.extra) > self.output_limit {
+    /// Charges for a log line of so many bytes.
+    pub(crate) fn charge_line(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.logged = self.logged.saturating_add(bytes);
+        self.check_sums()
+    }
+
+    /// Checks the sum of output and of work.
+    fn check_sums(&self) -> Result<(), Fault> {
+        if self.output() > self.output_limit {
             let limit = self.output_limit;
             return Err(Fault::Oversized { what: "edits and log lines", limit });
         }

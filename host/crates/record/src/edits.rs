@@ -147,6 +147,9 @@ const EDIT_BYTES: usize = size_of::<Edit>();
 /// The same for a log to be added.
 const EMISSION_BYTES: usize = size_of::<Emission>();
 
+/// What a row number counts.
+const ROW_BYTES: usize = size_of::<u32>();
+
 /// What a cell that an edit makes counts besides its texts: about what it takes in the table.
 const CELL_BYTES: usize = 16;
 
@@ -157,7 +160,8 @@ impl Edits {
     }
 
     /// Output so far in bytes: texts as often as they will be written (names of fields too, which a sink
-    /// writes once per row), row numbers, and a fixed amount per edit and per cell it makes.
+    /// writes once per row, and reasons), a number for each row concerned, and a fixed amount for each edit and for
+    /// each cell it makes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -170,42 +174,43 @@ impl Edits {
     /// Discard rows.
     pub fn drop_rows(&mut self, rows: Vec<u32>) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        self.push(rows.len() * 4, Edit::Drop { rows });
+        self.push(rows.len() * ROW_BYTES, Edit::Drop { rows });
         Ok(())
     }
 
     /// Prune every row to these fields.
     pub fn keep(&mut self, keys: Vec<String>) {
-        self.push(total(&keys), Edit::Keep { keys });
+        self.push(self.each_row() + total(&keys), Edit::Keep { keys });
     }
 
     /// Discard these fields in every row.
     pub fn remove(&mut self, keys: Vec<String>) {
-        self.push(total(&keys), Edit::Remove { keys });
+        self.push(self.each_row() + total(&keys), Edit::Remove { keys });
     }
 
     /// Discard one field in some rows.
     pub fn remove_at(&mut self, key: String, rows: Vec<u32>) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        self.push(key.len() + rows.len() * 4, Edit::RemoveAt { key, rows });
+        self.push(key.len() + rows.len() * ROW_BYTES, Edit::RemoveAt { key, rows });
         Ok(())
     }
 
     /// Rename a field in every row that has it; a field that had the new name is replaced there.
     pub fn rename(&mut self, key: String, to: String) {
         let names = to.len().saturating_mul(self.rows as usize);
-        self.push(names.saturating_add(key.len()), Edit::Rename { key, to });
+        let bytes = names.saturating_add(self.each_row() + key.len());
+        self.push(bytes, Edit::Rename { key, to });
     }
 
     /// Ship a field whose text is JSON as JSON.
     pub fn nest(&mut self, key: String) {
-        self.push(key.len(), Edit::Nest { key });
+        self.push(self.each_row() + key.len(), Edit::Nest { key });
     }
 
     /// The same for some rows only.
     pub fn nest_at(&mut self, key: String, rows: Vec<u32>) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        self.push(key.len() + rows.len() * 4, Edit::NestAt { key, rows });
+        self.push(key.len() + rows.len() * ROW_BYTES, Edit::NestAt { key, rows });
         Ok(())
     }
 
@@ -219,7 +224,7 @@ impl Edits {
     ) -> Result<(), BadEdit> {
         self.check_values(&rows, &values)?;
         let cells = (key.len() + CELL_BYTES).saturating_mul(rows.len());
-        let bytes = cells.saturating_add(values.text.len() + rows.len() * 4);
+        let bytes = cells.saturating_add(values.text.len() + rows.len() * ROW_BYTES);
         self.push(bytes, Edit::Set { key, format, rows, values });
         Ok(())
     }
@@ -227,7 +232,7 @@ impl Edits {
     /// Set a field in every row to one value.
     pub fn set_all(&mut self, key: String, format: Format, value: String) {
         let cell = key.len().saturating_add(value.len()).saturating_add(CELL_BYTES);
-        let bytes = cell.saturating_mul(self.rows as usize);
+        let bytes = cell.saturating_mul(self.rows as usize).saturating_add(self.each_row());
         self.push(bytes, Edit::SetAll { key, format, value });
     }
 
@@ -241,7 +246,7 @@ impl Edits {
         values: Values,
     ) -> Result<(), BadEdit> {
         self.check_values(&rows, &values)?;
-        let per_row = total(&path) + 4;
+        let per_row = total(&path) + ROW_BYTES + CELL_BYTES;
         let bytes = key.len() + values.text.len() + rows.len().saturating_mul(per_row);
         self.push(bytes, Edit::JsonSet { key, path, format, rows, values });
         Ok(())
@@ -255,7 +260,7 @@ impl Edits {
         rows: Vec<u32>,
     ) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        let per_row = total(&path) + 4;
+        let per_row = total(&path) + ROW_BYTES + CELL_BYTES;
         let bytes = rows.len().saturating_mul(per_row).saturating_add(key.len());
         self.push(bytes, Edit::JsonRemove { key, path, rows });
         Ok(())
@@ -264,7 +269,7 @@ impl Edits {
     /// Give rows a route label.
     pub fn route(&mut self, label: String, rows: Vec<u32>) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        self.push(label.len() + rows.len() * 4, Edit::Route { label, rows });
+        self.push(label.len() + rows.len() * ROW_BYTES, Edit::Route { label, rows });
         Ok(())
     }
 
@@ -292,7 +297,8 @@ impl Edits {
     /// Send rows to the dead letters.
     pub fn reject(&mut self, rows: Vec<u32>, reason: String) -> Result<(), BadEdit> {
         self.check(&rows)?;
-        self.push(reason.len() + rows.len() * 4, Edit::Reject { rows, reason });
+        let per_row = reason.len() + ROW_BYTES;
+        self.push(rows.len().saturating_mul(per_row), Edit::Reject { rows, reason });
         Ok(())
     }
 
@@ -317,7 +323,17 @@ impl Edits {
         self.edits.push(edit);
     }
 
-    fn check(&self, rows: &[u32]) -> Result<(), BadEdit> {
+    /// What an edit of every row counts: as if it named them, since that is the work it makes.
+    const fn each_row(&self) -> usize {
+        self.rows as usize * ROW_BYTES
+    }
+
+    /// Checks row numbers: in range, ascending, unique.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not.
+    pub fn check(&self, rows: &[u32]) -> Result<(), BadEdit> {
         if let Some(pair) = rows.array_windows().find(|[before, after]| before >= after) {
             let [before, after] = *pair;
             return Err(BadEdit::NotAscending { before, after });

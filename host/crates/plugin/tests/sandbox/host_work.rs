@@ -228,7 +228,7 @@ fn prices_are_above_what_the_work_takes() {
         ("new fields", times(80, NEW_FIELD), wide()),
         ("nest, json-remove", nest.to_owned() + &times(10, JSON_REMOVE), json()),
         ("json-remove", times(10, JSON_REMOVE), json()),
-        ("json-set", times(1000, JSON_SET), json()),
+        ("json-set", times(900, JSON_SET), json()),
         ("rename, json-set", rename.to_owned() + &times(10, JSON_SET), json()),
         ("emit", thousand_fields() + &times(55, emit), wide()),
     ] {

@@ -64,7 +64,7 @@ fn columns(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
     })?;
     edits.func_wrap("remove-at", |mut cx: Cx<'_>, (key, rows): (String, Rows)| {
         let rows = row_numbers(&cx, &rows);
-        Ok(cx.data_mut().call_mut()?.edit(rows, 0, |edits, rows| edits.remove_at(key, rows))?)
+        Ok(cx.data_mut().call_mut()?.edit(rows, |edits, rows| edits.remove_at(key, rows))?)
     })?;
     edits.func_wrap("rename", |mut cx: Cx<'_>, (key, to): (String, String)| {
         Ok(cx.data_mut().call_mut()?.rename(key, to)?)
@@ -78,7 +78,7 @@ fn columns(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         let rows = row_numbers(&cx, &rows);
         let call = cx.data_mut().call_mut()?;
         call.charge_json(&key, Some(&rows))?;
-        Ok(call.edit(rows, 0, |edits, rows| edits.nest_at(key, rows))?)
+        Ok(call.edit(rows, |edits, rows| edits.nest_at(key, rows))?)
     })
 }
 
@@ -91,7 +91,7 @@ fn values(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
             let call = cx.data_mut().call_mut()?;
             let format = format.into();
             call.charge_values(&key, format, values.bytes());
-            Ok(call.edit(rows, 0, |edits, rows| edits.set(key, format, rows, values))?)
+            Ok(call.edit(rows, |edits, rows| edits.set(key, format, rows, values))?)
         },
     )?;
     edits.func_wrap("set-all", |mut cx: Cx<'_>, (key, format, value): (String, Format, String)| {
@@ -109,10 +109,10 @@ fn inside_json(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
         let (rows, values) = (row_numbers(&cx, &rows), texts(&cx, &values)?);
         let call = cx.data_mut().call_mut()?;
         call.charge_json(&key, Some(&rows))?;
-        let (format, cells) = (format.into(), rows.len());
+        let format = format.into();
         call.charge_json_values(format, values.bytes());
         let set = |edits: &mut Edits, rows| edits.json_set(key, path, format, rows, values);
-        Ok(call.edit(rows, cells, set)?)
+        Ok(call.edit(rows, set)?)
     })?;
     edits.func_wrap(
         "json-remove",
@@ -120,8 +120,7 @@ fn inside_json(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
             let rows = row_numbers(&cx, &rows);
             let call = cx.data_mut().call_mut()?;
             call.charge_json(&key, Some(&rows))?;
-            let cells = rows.len();
-            Ok(call.edit(rows, cells, |edits, rows| edits.json_remove(key, path, rows))?)
+            Ok(call.edit(rows, |edits, rows| edits.json_remove(key, path, rows))?)
         },
     )
 }

@@ -45,7 +45,7 @@ pub(super) fn define(host: &mut LinkerInstance<'_, State>) -> Result<()> {
         drop(message); // borrows the guest's memory
         // During `configure` there is no slice to measure by; the allowance of the log is enough.
         if cx.data().is_in_call() {
-            cx.data_mut().call_mut()?.charge(bytes)?;
+            cx.data_mut().call_mut()?.charge_line(bytes)?;
         }
         Ok(())
     })
