@@ -26,8 +26,13 @@ fn apply(plugin: &Plugin, batch: &mut Batch) -> Outcome {
 
 /// What `misbehave` does to row 617 of 1,000 when it is told to.
 fn misbehaving(poison: &str) -> (Outcome, Batch) {
+    misbehaving_for(Duration::from_millis(50), poison)
+}
+
+/// The same with another CPU limit.
+fn misbehaving_for(cpu: Duration, poison: &str) -> (Outcome, Batch) {
     let config = format!(r#"{{"poison":"{poison}","field":"n","value":"617","mark":"seen"}}"#);
-    let limits = Limits { cpu: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { cpu, ..Limits::default() };
     let grants = Grants { emit: true, ..Grants::default() };
     let options = PluginOptions { config, limits, grants, ..PluginOptions::default() };
     let mut batch = numbered(1000, &[]);
@@ -74,7 +79,7 @@ fn values_that_are_not_json_cost_their_row_without_a_fault() {
 
 #[test]
 fn a_guest_that_prints_16_mib_goes_on() {
-    let (outcome, batch) = misbehaving("print");
+    let (outcome, batch) = misbehaving_for(Limits::default().cpu, "print");
     let edited = Outcome { changed: true, ..Outcome::default() };
     assert_eq!((outcome, batch.live_rows()), (edited, 1000));
 }
