@@ -14,8 +14,8 @@ use crate::limits::thread_cpu_time;
 use crate::plugin::OnError;
 use crate::worker::{HaltCause, Worker};
 
-/// Rounds of halving per cut: 2^5 = 32 parts.
-const HALVINGS: u32 = 5;
+/// Parts that a slice at fault is cut into.
+const PARTS: usize = 32;
 
 /// A slice, or part of one, that is done with.
 #[derive(Debug)]
@@ -106,13 +106,13 @@ impl<'a> Search<'a> {
                 }
                 Err(fault) => {
                     self.note(fault.clone())?;
-                    match (part.rows(), part.halves(batch)) {
-                        ([_], _) if self.worker.plugin().on_error == OnError::Halt => {
+                    match part.rows() {
+                        [_] if self.worker.plugin().on_error == OnError::Halt => {
                             return Err(HaltCause::Policy(fault));
                         }
-                        ([row], _) => parts.done.push(Part::AtFault(*row, fault)),
-                        (_, None) => {}
-                        (_, Some((first, second))) => cut(batch, first, second, &mut todo),
+                        [row] => parts.done.push(Part::AtFault(*row, fault)),
+                        // So that the first rows come off first.
+                        _ => todo.extend(part.cut(batch, PARTS).rev()),
                     }
                 }
             }
@@ -137,19 +137,4 @@ impl<'a> Search<'a> {
         }
         Ok(())
     }
-}
-
-/// Cuts two halves further, and puts the pieces on the stack so that the first row comes off first.
-fn cut(batch: &Batch, first: Slice, second: Slice, todo: &mut Vec<Slice>) {
-    let mut pieces = vec![first, second];
-    for _ in 1..HALVINGS {
-        pieces = pieces
-            .into_iter()
-            .flat_map(|piece| match piece.halves(batch) {
-                Some((first, second)) => vec![first, second],
-                None => vec![piece],
-            })
-            .collect();
-    }
-    todo.extend(pieces.into_iter().rev());
 }

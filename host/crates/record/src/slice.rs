@@ -1,6 +1,6 @@
 //! What one plugin call covers: some rows of a batch, in order, numbered from zero, readable by column.
 
-use crate::batch::{Batch, RowIx, RowState};
+use crate::batch::{Batch, RowIx};
 use crate::row::Row;
 
 /// See [`Slice::json_budget`]: a multiple of the slice, and what a small one may have besides.
@@ -58,10 +58,14 @@ impl Slice {
         &self.rows
     }
 
-    /// The two halves, for finding the row at fault; `None` for a single row.
-    pub fn halves(&self, batch: &Batch) -> Option<(Self, Self)> {
-        let (first, second) = self.rows.split_at_checked(self.rows.len().div_ceil(2))?;
-        (!second.is_empty()).then(|| (batch.slice_of(first), batch.slice_of(second)))
+    /// All rows in at most `parts` slices of the same length, but for the last; for finding the row at fault.
+    pub fn cut<'a>(
+        &'a self,
+        batch: &'a Batch,
+        parts: usize,
+    ) -> impl DoubleEndedIterator<Item = Self> + use<'a> {
+        let rows = self.rows.len().div_ceil(parts.max(1)).max(1);
+        self.rows.chunks(rows).map(|rows| batch.slice_of(rows))
     }
 }
 
@@ -135,10 +139,8 @@ impl Batch {
     }
 
     fn slice_of(&self, rows: &[RowIx]) -> Slice {
-        let live = |ix: &RowIx| self.row_data(*ix).state == RowState::Live;
-        let rows: Vec<RowIx> = rows.iter().copied().filter(live).collect();
         let bytes = rows.iter().map(|&ix| self.row_bytes(ix)).sum();
-        Slice { rows, bytes }
+        Slice { rows: rows.to_vec(), bytes }
     }
 
     fn row_bytes(&self, ix: RowIx) -> usize {
