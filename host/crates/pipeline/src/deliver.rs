@@ -138,6 +138,7 @@ impl Desk {
 }
 
 /// The way to one sink.
+#[derive(Clone)]
 pub(crate) struct SinkQueue {
     desk: Arc<Desk>,
     pieces: mpsc::Sender<Piece>,

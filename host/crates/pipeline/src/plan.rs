@@ -23,7 +23,7 @@ use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
 use crate::refusals::{Milestone, Offer, Refusals, RejectLimit, RejectWatch, TooManyRefused};
-use crate::route::Routes;
+use crate::route::{RouteError, Routes, Rule};
 use crate::seams::{Cause, EncodeReport, Halt, Load, Outcome, Rejected, Transform, Unreadable};
 use crate::shelf::Shelf;
 
@@ -67,11 +67,29 @@ impl Charge {
 
 /// Where rows can go: the table, the sinks in its order, and the dead letters.
 pub(crate) struct Destinations {
-    pub(crate) routes: Routes,
-    pub(crate) sinks: Vec<SinkQueue>,
-    pub(crate) office: Arc<Office>,
-    pub(crate) plugins: PluginWatches,
-    pub(crate) shelf: Arc<Shelf>,
+    routes: Routes,
+    sinks: Vec<SinkQueue>,
+    office: Arc<Office>,
+    plugins: PluginWatches,
+    shelf: Arc<Shelf>,
+}
+
+impl Destinations {
+    /// Reads the routing table, which speaks of the sinks by name.
+    ///
+    /// # Errors
+    ///
+    /// It does not fit the sinks.
+    pub(crate) fn new(
+        rules: Vec<Rule>,
+        sinks: Vec<SinkQueue>,
+        office: Arc<Office>,
+        plugins: PluginWatches,
+    ) -> Result<Self, RouteError> {
+        let names: Vec<Arc<str>> = sinks.iter().map(|queue| Arc::clone(queue.name())).collect();
+        let routes = Routes::new(&names, rules)?;
+        Ok(Self { routes, sinks, office, plugins, shelf: Arc::default() })
+    }
 }
 
 /// The refusals of each plugin, over all shards.
@@ -159,8 +177,10 @@ pub(crate) struct Plan {
     raw_bytes: usize,
     /// What follows in the same block.
     rest: Option<Rest>,
-    /// Per sink that gets any: its number and its encoded rows.
-    written: Vec<(usize, Arc<Written>)>,
+    /// Per sink that gets any: its encoded rows.
+    written: Vec<(SinkQueue, Arc<Written>)>,
+    /// Shares that all of it comes to: a row has one for each sink it is routed to, and one if it goes nowhere.
+    shares: usize,
     /// Rows dropped on purpose: by plugins, by rules, or because nothing is left in them.
     filtered: usize,
     letters: Vec<Letter>,
@@ -172,8 +192,7 @@ pub(crate) struct Plan {
 
 /// Rows of a batch that a sink does not send.
 struct Unsent {
-    /// The sink's number.
-    number: usize,
+    queue: SinkQueue,
     /// Rows that were routed to it.
     given: usize,
     /// Of these, rows that cannot be written in its protocol.
@@ -201,6 +220,8 @@ pub(crate) enum Fault {
         "sink `{sink}` was given {given} rows and accounts for {told} (a bug in the forwarder)"
     )]
     MiscountedBySink { sink: Arc<str>, given: usize, told: usize },
+    #[error("a batch comes to {wanted} shares and its plan to {planned} (a bug in the forwarder)")]
+    Misplanned { wanted: usize, planned: usize },
     #[error(
         "a block of {raw} bytes is more than 4 GiB as sink `{sink}` writes it; take away what is repeated in \
          its rows (a long tag, topic or field name), or pull smaller blocks"
@@ -288,13 +309,15 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Too many rows were refused. Nothing was handed over, and the ticket is gone: the shard holds.
+    /// Too many rows were refused, or the plan leaves rows out. Nothing was handed over, and the ticket is gone: the shard
+    /// holds.
     pub(crate) async fn carry_out(
         self,
         ticket: Ticket,
         gate: &Arc<Gate>,
         to: &Destinations,
     ) -> Result<Option<(Ticket, Rest)>, Fault> {
+        self.check_shares()?;
         self.admit_refusals(to)?;
         let Self { cargo, written, filtered, letters, rest, .. } = self;
         ticket.share(filtered).settle(Filtered(()));
@@ -302,10 +325,10 @@ impl Plan {
         let burial = Burial { letters, share, gate: Arc::clone(gate) };
         let queued: Vec<_> = written
             .into_iter()
-            .filter_map(|(number, rows)| Some((to.sinks.get(number)?, rows)))
             .map(|(queue, rows)| {
                 let share = ticket.share(rows.len());
-                queue.put(Piece::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate)))
+                let piece = Piece::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate));
+                async move { queue.put(piece).await }
             })
             .collect();
         let following = match rest {
@@ -322,25 +345,28 @@ impl Plan {
         Ok(following)
     }
 
+    /// Whether every row is somewhere in the plan: what is in no share would be settled with the rest.
+    fn check_shares(&self) -> Result<(), Fault> {
+        let written: usize = self.written.iter().map(|(_, rows)| rows.len()).sum();
+        let (wanted, planned) = (self.shares, self.filtered + self.letters.len() + written);
+        if planned == wanted { Ok(()) } else { Err(Fault::Misplanned { wanted, planned }) }
+    }
+
     fn admit_refusals(&self, to: &Destinations) -> Result<(), Fault> {
         let plugins: Vec<_> = self
             .by_plugin
             .iter()
             .map(|(plugin, seen, refused)| (plugin, to.plugins.of(plugin), *seen, refused))
             .collect();
-        let sinks = || {
-            let unsent = self.unsent.iter();
-            unsent.filter_map(|unsent| Some((to.sinks.get(unsent.number)?, unsent)))
-        };
         let by_plugins = plugins.iter().map(|(plugin, watch, seen, refused)| {
             let mut offer = watch.offer(*seen);
             let heard = offer.hear(refused);
             let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
             (offer, heard.map_err(refuses))
         });
-        let by_sinks = sinks().map(|(queue, unsent)| {
-            let mut offer = queue.unfit().offer(unsent.given);
-            let heard = offer.hear(&unsent.unfit);
+        let by_sinks = self.unsent.iter().map(|Unsent { queue, given, unfit, .. }| {
+            let mut offer = queue.unfit().offer(*given);
+            let heard = offer.hear(unfit);
             let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
             (offer, heard.map_err(refuses))
         });
@@ -353,11 +379,10 @@ impl Plan {
                 return Err(fault);
             }
         }
-        for (queue, unsent) in sinks() {
-            queue.meters().unfit_letters.increment(unsent.unfit.rows() as u64);
-            queue.meters().blank.increment(unsent.blank as u64);
-            for Milestone { reason, letters, example } in queue.unfit().count_letters(&unsent.unfit)
-            {
+        for Unsent { queue, unfit, blank, .. } in &self.unsent {
+            queue.meters().unfit_letters.increment(unfit.rows() as u64);
+            queue.meters().blank.increment(*blank as u64);
+            for Milestone { reason, letters, example } in queue.unfit().count_letters(unfit) {
                 let sink = queue.name();
                 warn!(%sink, reason, letters, error = %example, "rows do not fit the sink, writing dead letters");
             }
@@ -377,7 +402,8 @@ impl Plan {
 /// A plan whose memory has not been charged for yet.
 struct Draft {
     batch: Batch,
-    written: Vec<(usize, Arc<Written>)>,
+    written: Vec<(SinkQueue, Arc<Written>)>,
+    shares: usize,
     filtered: usize,
     letters: Vec<Letter>,
     by_plugin: Vec<(Arc<str>, usize, Refusals)>,
@@ -402,24 +428,27 @@ impl Draft {
         batch.end_pass();
         check(&batch, &outcome)?;
         let by_plugin = per_plugin(&outcome);
+        let gone = outcome.dropped + outcome.rejected.len();
         let refused = outcome.rejected.into_iter();
         let letters = refused.map(|Rejected { row, plugin, reason }| {
             Letter::from_plugin(&plugin, &batch, row, reason)
         });
         let letters = letters.collect();
         let assigned = to.routes.assign(&batch);
+        let routed: usize = assigned.per_sink.iter().map(Vec::len).sum();
         let held = batch.held_bytes();
         let mut draft = Self {
             batch,
             written: Vec::new(),
+            shares: gone + assigned.nowhere + routed,
             filtered: outcome.dropped + assigned.nowhere,
             letters,
             by_plugin,
             unsent: Vec::new(),
             held,
         };
-        for (number, (rows, queue)) in assigned.per_sink.into_iter().zip(&to.sinks).enumerate() {
-            if !rows.is_empty() && !draft.encode(number, queue, &to.shelf, &rows, &mut bears)? {
+        for (rows, queue) in assigned.per_sink.into_iter().zip(&to.sinks) {
+            if !rows.is_empty() && !draft.encode(queue, &to.shelf, &rows, &mut bears)? {
                 return Ok(None);
             }
         }
@@ -430,7 +459,6 @@ impl Draft {
     /// Adds the rows as one sink writes them; `false` if there is no room for them.
     fn encode(
         &mut self,
-        number: usize,
         queue: &SinkQueue,
         shelf: &Arc<Shelf>,
         rows: &[RowIx],
@@ -444,8 +472,8 @@ impl Draft {
         self.filtered += encoded.blank;
         self.held += encoded.rows.held_bytes();
         let (given, unfit, blank) = (rows.len(), encoded.unfit, encoded.blank);
-        self.unsent.push(Unsent { number, given, unfit, blank });
-        self.written.push((number, Arc::new(encoded.rows)));
+        self.unsent.push(Unsent { queue: queue.clone(), given, unfit, blank });
+        self.written.push((queue.clone(), Arc::new(encoded.rows)));
         Ok(true)
     }
 
@@ -456,9 +484,9 @@ impl Draft {
         raw_bytes: usize,
         rest: Option<Rest>,
     ) -> Plan {
-        let Self { batch, written, filtered, letters, by_plugin, unsent, .. } = self;
+        let Self { batch, written, shares, filtered, letters, by_plugin, unsent, held: _ } = self;
         let cargo = Arc::new(Cargo::new(batch, block, part));
-        Plan { cargo, raw_bytes, rest, written, filtered, letters, by_plugin, unsent }
+        Plan { cargo, raw_bytes, rest, written, shares, filtered, letters, by_plugin, unsent }
     }
 }
 

@@ -77,6 +77,10 @@ impl Routes {
     }
 
     /// Sorts the live rows of a batch, in order.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the numbers are those of `sinks`; a row that has no place must not vanish"
+    )]
     pub(crate) fn assign(&self, batch: &Batch) -> Assignment {
         let mut per_sink: Vec<Vec<RowIx>> = (0..self.sinks).map(|_| Vec::new()).collect();
         let mut matched = vec![0_u64; self.rules.len() + 1];
@@ -91,9 +95,7 @@ impl Routes {
             }
             nowhere += usize::from(to.is_empty());
             for &sink in to {
-                if let Some(rows) = per_sink.get_mut(sink) {
-                    rows.push(row.ix());
-                }
+                per_sink[sink].push(row.ix());
             }
         }
         for (rule, &rows) in self.rules.iter().zip(&matched) {
@@ -142,7 +144,7 @@ fn numbers(sinks: &[Arc<str>], number: usize, to: &[String]) -> Result<Vec<usize
 /// The rows of a batch by destination.
 #[derive(Debug)]
 pub(crate) struct Assignment {
-    /// Per sink, its rows in order.
+    /// Per sink, its rows in order: as many entries as there are sinks.
     pub(crate) per_sink: Vec<Vec<RowIx>>,
     /// Rows that a rule drops on purpose.
     pub(crate) nowhere: usize,

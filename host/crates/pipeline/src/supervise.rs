@@ -21,7 +21,7 @@ use crate::lease::Bell;
 use crate::plan::{Destinations, PluginWatches};
 use crate::refusals::RejectLimit;
 use crate::retry::RetryPolicy;
-use crate::route::{RouteError, Routes, Rule};
+use crate::route::{RouteError, Rule};
 use crate::seams::{DeadLetters, Sink};
 use crate::shard::{self, ShardEnd, ShardRun, ShardSettings, Station};
 
@@ -74,8 +74,6 @@ impl Pipeline {
     ///
     /// The routing table does not fit the sinks.
     pub fn start(parts: Parts) -> Result<Self, RouteError> {
-        let names: Vec<Arc<str>> = parts.sinks.iter().map(|(sink, _)| sink.name().into()).collect();
-        let routes = Routes::new(&names, parts.routes)?;
         let bell = Bell::new();
         let (stop, closing) = (watch::Sender::new(None), watch::Sender::new(false));
         let office = Office::new(parts.dead_letters, parts.dead_letter_retry, bell.clone());
@@ -89,14 +87,9 @@ impl Pipeline {
             sinks.push(queue);
         }
         let plugins = PluginWatches::new(parts.plugin_refusals);
+        let destinations = Destinations::new(parts.routes, sinks, office, plugins)?;
         let station = Station {
-            destinations: Arc::new(Destinations {
-                routes,
-                sinks,
-                office,
-                plugins,
-                shelf: Arc::default(),
-            }),
+            destinations: Arc::new(destinations),
             compute: parts.compute,
             settings: parts.shards,
             demand: parts.demand,
