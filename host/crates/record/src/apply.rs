@@ -60,9 +60,7 @@ impl Batch {
 
     /// Sets the state of a row that is at fault, for the policy of a plugin's operator.
     pub fn set_state(&mut self, ix: RowIx, state: RowState) {
-        if let Some(row) = self.rows.get_mut(ix.index()) {
-            row.state = state;
-        }
+        self.row_data_mut(ix).state = state;
     }
 
     fn position(&self, ix: RowIx, key: KeyId) -> Option<usize> {
@@ -72,22 +70,27 @@ impl Batch {
     }
 
     fn cell_data(&self, ix: RowIx, key: KeyId) -> Option<CellData> {
-        self.position(ix, key).and_then(|at| self.cells.get(at).copied())
+        self.row_cells(ix).iter().find(|cell| cell.key() == key).copied()
     }
 
     /// Replaces the cell with the same key, or appends.
+    #[expect(clippy::indexing_slicing, reason = "room was made for the cell")]
     fn put_cell(&mut self, ix: RowIx, cell: CellData) {
-        if let Some(there) = self.position(ix, cell.key()).and_then(|at| self.cells.get_mut(at)) {
-            *there = cell;
+        if let Some(there) = self.position(ix, cell.key()) {
+            self.cells[there] = cell;
             return;
         }
         self.make_room(ix);
-        if let Some(row) = self.rows.get_mut(ix.index()) {
-            let end = (row.first_cell + row.cell_count) as usize;
-            row.cell_count += 1;
-            if let Some(free) = self.cells.get_mut(end) {
-                *free = cell;
-            }
+        let row = self.row_data_mut(ix);
+        let end = (row.first_cell + row.cell_count) as usize;
+        row.cell_count += 1;
+        self.cells[end] = cell;
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a position of a cell")]
+    fn rename_cell(&mut self, ix: RowIx, from: KeyId, to: KeyId) {
+        if let Some(at) = self.position(ix, from) {
+            self.cells[at] = self.cells[at].with_key(to);
         }
     }
 
@@ -101,32 +104,26 @@ impl Batch {
         let (first, room) = (self.cells.len(), count + LEAST_SPARE_CELLS.max(count / 2));
         self.cells.extend_from_within(from);
         self.cells.resize(first + room, CellData::new(KeyId(0), Span::EMPTY));
-        if let Some(row) = self.rows.get_mut(ix.index()) {
-            row.first_cell = first as u32;
-            row.cell_room = room as u32;
-        }
+        let row = self.row_data_mut(ix);
+        row.first_cell = first as u32;
+        row.cell_room = room as u32;
     }
 
     /// Keeps some cells of a row; false if that is all of them.
+    #[expect(clippy::indexing_slicing, reason = "a row's cells are where it says")]
     fn retain_cells(&mut self, ix: RowIx, keep: impl Fn(KeyId) -> bool) -> bool {
         let range = self.row_data(ix).cells();
-        let Some(cells) = self.cells.get_mut(range) else { return false };
-        let before = cells.len();
+        let cells = &mut self.cells[range];
         let mut kept = 0;
         for at in 0..cells.len() {
-            if let Some(&cell) = cells.get(at)
-                && keep(cell.key())
-            {
-                if let Some(place) = cells.get_mut(kept) {
-                    *place = cell;
-                }
+            if keep(cells[at].key()) {
+                cells[kept] = cells[at];
                 kept += 1;
             }
         }
-        if let Some(row) = self.rows.get_mut(ix.index()) {
-            row.cell_count = kept as u32;
-        }
-        kept < before
+        let all = cells.len();
+        self.row_data_mut(ix).cell_count = kept as u32;
+        kept < all
     }
 
     fn intern(&mut self, key: &str) -> Result<KeyId, TextFull> {
@@ -172,8 +169,8 @@ impl Application<'_> {
             match edit {
                 Edit::Drop { rows } => {
                     for &row in rows {
-                        if let Some(fate @ Fate::Stays) = self.fate.get_mut(row as usize) {
-                            *fate = Fate::Dropped;
+                        if *self.fate(row) == Fate::Stays {
+                            *self.fate(row) = Fate::Dropped;
                         }
                     }
                 }
@@ -205,31 +202,38 @@ impl Application<'_> {
         Ok(())
     }
 
+    /// The batch's number of a row of the call.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "row numbers were checked when the edits were recorded"
+    )]
+    fn ix(&self, row: u32) -> RowIx {
+        self.slice.rows()[row as usize]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "as for `ix`; there is a fate for each row")]
+    fn fate(&mut self, row: u32) -> &mut Fate {
+        &mut self.fate[row as usize]
+    }
+
     /// The batch's number of a row of the call, while it stays.
-    fn staying(&self, row: u32) -> Option<RowIx> {
-        let stays = self.fate.get(row as usize) == Some(&Fate::Stays);
-        self.slice.rows().get(row as usize).copied().filter(|_| stays)
+    fn staying(&mut self, row: u32) -> Option<RowIx> {
+        (*self.fate(row) == Fate::Stays).then(|| self.ix(row))
     }
 
     fn reject(&mut self, row: u32, reason: &str) {
-        let Some(fate) = self.fate.get_mut(row as usize) else { return };
-        if *fate == Fate::Rejected {
-            return;
-        }
-        *fate = Fate::Rejected;
-        if let Some(&ix) = self.slice.rows().get(row as usize) {
-            self.applied.rejected.push((ix, reason.to_owned()));
+        if std::mem::replace(self.fate(row), Fate::Rejected) != Fate::Rejected {
+            self.applied.rejected.push((self.ix(row), reason.to_owned()));
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "every key of the batch is listed")]
     fn retain(&mut self, keys: &[String], listed_stay: bool) {
         let mut listed = vec![false; self.batch.key_count()];
         for id in keys.iter().filter_map(|key| self.batch.key_id(key)) {
-            if let Some(flag) = listed.get_mut(id.index()) {
-                *flag = true;
-            }
+            listed[id.index()] = true;
         }
-        let keep = |id: KeyId| listed.get(id.index()).copied().unwrap_or(false) == listed_stay;
+        let keep = |id: KeyId| listed[id.index()] == listed_stay;
         for row in 0..self.slice.len() as u32 {
             if let Some(ix) = self.staying(row) {
                 self.applied.changed |= self.batch.retain_cells(ix, keep);
@@ -251,14 +255,12 @@ impl Application<'_> {
         let to = self.batch.intern(to)?;
         for row in 0..self.slice.len() as u32 {
             let Some(ix) = self.staying(row) else { continue };
-            let Some(cell) = self.batch.cell_data(ix, from) else { continue };
+            if self.batch.cell_data(ix, from).is_none() {
+                continue;
+            }
             self.batch.retain_cells(ix, |id| id != to);
             self.applied.changed = true;
-            if let Some(at) = self.batch.position(ix, from)
-                && let Some(there) = self.batch.cells.get_mut(at)
-            {
-                *there = cell.with_key(to);
-            }
+            self.batch.rename_cell(ix, from, to);
             self.note_time(row, ix, to);
         }
         Ok(())
@@ -318,9 +320,8 @@ impl Application<'_> {
     fn put(&mut self, row: u32, ix: RowIx, cell: CellData) {
         self.batch.put_cell(ix, cell);
         self.applied.changed = true;
-        if let Some(data) = self.batch.rows.get_mut(ix.index()) {
-            data.added_bytes = data.added_bytes.saturating_add(cell.value.len());
-        }
+        let data = self.batch.row_data_mut(ix);
+        data.added_bytes = data.added_bytes.saturating_add(cell.value.len());
         self.note_time(row, ix, cell.key());
     }
 
@@ -330,9 +331,9 @@ impl Application<'_> {
             return;
         }
         let value = self.batch.cell_data(ix, key).map(|cell| self.batch.text.get(cell.value));
-        match (value.and_then(Time::parse), self.batch.rows.get_mut(ix.index())) {
-            (Some(time), Some(data)) => data.time = time,
-            _ => self.reject(row, "the plugin set `__time__` to something that is not a time"),
+        match value.and_then(Time::parse) {
+            Some(time) => self.batch.row_data_mut(ix).time = time,
+            None => self.reject(row, "the plugin set `__time__` to something that is not a time"),
         }
     }
 
@@ -347,8 +348,10 @@ impl Application<'_> {
         let Some(key) = self.batch.key_id(key) else { return Ok(()) };
         let mut value = String::new();
         for (&row, text) in rows.iter().zip(values.iter()) {
-            let has_it = |ix: &RowIx| self.batch.cell_data(*ix, key).is_some();
-            let Some(ix) = self.staying(row).filter(has_it) else { continue };
+            let Some(ix) = self.staying(row) else { continue };
+            if self.batch.cell_data(ix, key).is_none() {
+                continue;
+            }
             value.clear();
             match format {
                 Format::Text => json::push_string(&mut value, text),
@@ -417,9 +420,8 @@ impl Application<'_> {
     fn route(&mut self, label: &str, rows: &[u32]) {
         let label = self.batch.label(label);
         for &row in rows {
-            let ix = self.staying(row);
-            if let Some(row) = ix.and_then(|ix| self.batch.rows.get_mut(ix.index())) {
-                row.label = label;
+            if let Some(ix) = self.staying(row) {
+                self.batch.row_data_mut(ix).label = label;
                 self.applied.changed = true;
             }
         }
@@ -427,10 +429,8 @@ impl Application<'_> {
 
     fn emit(&mut self, edits: &Edits) -> Result<(), TextFull> {
         for Emitted { like, label, fields } in edits.emitted() {
-            if self.fate.get(like as usize) != Some(&Fate::Rejected)
-                && let Some(&like) = self.slice.rows().get(like as usize)
-            {
-                self.add_row(like, label, fields)?;
+            if *self.fate(like) != Fate::Rejected {
+                self.add_row(self.ix(like), label, fields)?;
             }
         }
         Ok(())
@@ -444,9 +444,10 @@ impl Application<'_> {
     ) -> Result<(), TextFull> {
         let batch = &mut *self.batch;
         let label = label.map(|label| batch.label(label));
-        let Some(model) = batch.rows.get_mut(like.index()) else { return Ok(()) };
+        let model = batch.row_data_mut(like);
         let ordinal = model.emissions;
         model.emissions += 1;
+        let model = model.clone();
         let mut row = RowData {
             first_cell: batch.cells.len() as u32,
             cell_count: 0,
@@ -456,7 +457,7 @@ impl Application<'_> {
             ordinal,
             emissions: 0,
             state: RowState::Live,
-            ..model.clone()
+            ..model
         };
         row.label = label.unwrap_or(row.label);
         let ix = RowIx(batch.rows.len() as u32);
@@ -475,7 +476,7 @@ impl Application<'_> {
         while let (Some(key), Some(value)) = (fields.next(), fields.next()) {
             let cell = CellData::new(batch.intern(key)?, batch.text.add(value)?);
             batch.put_cell(ix, cell);
-            let Some(row) = batch.rows.get_mut(ix.index()) else { continue };
+            let row = batch.row_data_mut(ix);
             row.added_bytes = row.added_bytes.saturating_add((key.len() + value.len()) as u32);
         }
         // Only now: of fields with the same name the last one counts.
@@ -483,11 +484,10 @@ impl Application<'_> {
             return Ok(());
         };
         let time = Time::parse(batch.text.get(cell.value));
-        let Some(row) = batch.rows.get_mut(ix.index()) else { return Ok(()) };
         match time {
-            Some(time) => row.time = time,
+            Some(time) => batch.row_data_mut(ix).time = time,
             None => {
-                row.state = RowState::Rejected;
+                batch.set_state(ix, RowState::Rejected);
                 let reason = "the plugin emitted a log whose `__time__` is not a time";
                 self.applied.rejected.push((ix, reason.to_owned()));
             }

@@ -118,7 +118,7 @@ impl Batch {
     /// The same for one row, with what plugins added to it.
     pub fn row_text_bytes(&self, ix: RowIx) -> usize {
         let row = self.row_data(ix);
-        let shared = self.groups.get(row.group as usize).map_or(0, |group| group.shared_bytes);
+        let shared = self.group_of(row).shared_bytes;
         row.log.len as usize + row.added_bytes as usize + shared
     }
 
@@ -181,14 +181,29 @@ impl Batch {
         self.order = order;
     }
 
+    /// Data of a row of this batch. With the number of another batch it panics or is another row's.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a wrong number is a bug, and must not pass as an empty row"
+    )]
     pub(crate) fn row_data(&self, ix: RowIx) -> &RowData {
-        static NONE: RowData = RowData::NONE;
-        self.rows.get(ix.index()).unwrap_or(&NONE)
+        &self.rows[ix.index()]
     }
 
+    /// The same, to be changed.
+    #[expect(clippy::indexing_slicing, reason = "as for `row_data`")]
+    pub(crate) fn row_data_mut(&mut self, ix: RowIx) -> &mut RowData {
+        &mut self.rows[ix.index()]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a row's cells are where it says")]
     pub(crate) fn row_cells(&self, ix: RowIx) -> &[CellData] {
-        let row = self.row_data(ix);
-        self.cells.get(row.cells()).unwrap_or_default()
+        &self.cells[self.row_data(ix).cells()]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a row's group is of its batch")]
+    pub(crate) fn group_of(&self, row: &RowData) -> &GroupData {
+        &self.groups[row.group as usize]
     }
 
     pub(crate) fn label_text(&self, label: Label) -> Option<&str> {
@@ -273,23 +288,6 @@ pub(crate) struct RowData {
 }
 
 impl RowData {
-    /// What a row number of another batch reads as: nothing.
-    pub(crate) const NONE: Self = Self {
-        first_cell: 0,
-        cell_count: 0,
-        cell_room: 0,
-        log: Range { start: 0, len: 0 },
-        group: 0,
-        row_in_group: 0,
-        time: Time { seconds: 0, nanos: 0 },
-        added_bytes: 0,
-        parent: None,
-        ordinal: 0,
-        emissions: 0,
-        label: Label(0),
-        state: RowState::Dropped,
-    };
-
     pub(crate) const fn cells(&self) -> std::ops::Range<usize> {
         self.first_cell as usize..(self.first_cell + self.cell_count) as usize
     }

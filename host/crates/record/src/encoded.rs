@@ -32,9 +32,17 @@ impl Encoded {
         self.bytes.truncate(self.row_start(self.ends.len()));
     }
 
-    /// Where row number `n` of this buffer starts.
+    /// Where row number `n` of this buffer starts, or where the last one ends.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer rows.
+    #[expect(clippy::indexing_slicing, reason = "a row that is not there is a bug of the caller")]
     pub fn row_start(&self, n: usize) -> usize {
-        n.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as usize)
+        match n {
+            0 => 0,
+            n => self.ends[n - 1] as usize,
+        }
     }
 
     /// Where the rows end.

@@ -91,7 +91,7 @@ impl<'a> Row<'a> {
         let root = self.batch.row_data(self.root(|ordinal| ordinals.push(ordinal)));
         let origin = &self.batch.origin;
         let Some(first_cursor) = origin.first_cursor else { return false };
-        let group = self.batch.groups.get(root.group as usize).map_or(0, |group| group.number);
+        let group = self.batch.group_of(root).number;
         let cursor = first_cursor.wrapping_add(group.into());
         EventId::write(id, origin, cursor, root.row_in_group, ordinals.iter().rev());
         true
@@ -114,8 +114,7 @@ impl<'a> Row<'a> {
 
     fn group(&self, part: impl Fn(&crate::batch::GroupData) -> crate::text::Span) -> &'a str {
         let row = self.batch.row_data(self.ix);
-        let group = self.batch.groups.get(row.group as usize);
-        group.map_or("", |group| self.batch.text.get(part(group)))
+        self.batch.text.get(part(self.batch.group_of(row)))
     }
 }
 

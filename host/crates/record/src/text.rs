@@ -115,13 +115,17 @@ impl Text {
 
     /// The text of a span.
     #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a span of another batch is a bug, and must not pass as an empty text"
+    )]
     pub(crate) fn get(&self, span: Span) -> &str {
         let (buffer, start) = if span.start & IN_ARENA == 0 {
             (self.block.as_ref(), span.start as usize)
         } else {
             (self.arena.as_slice(), (span.start & !IN_ARENA) as usize)
         };
-        let bytes = buffer.get(start..start + span.len as usize).unwrap_or_default();
+        let bytes = &buffer[start..start + span.len as usize];
         debug_assert!(std::str::from_utf8(bytes).is_ok(), "a span covers checked text");
         #[expect(
             unsafe_code,
@@ -152,10 +156,14 @@ impl Range {
         self.start + self.len
     }
 
-    /// The bytes of the range, empty if it does not lie in `block`.
+    /// The bytes of the range.
     #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a range of another block is a bug, and must not pass as empty"
+    )]
     pub(crate) fn of(self, block: &[u8]) -> &[u8] {
-        block.get(self.start as usize..self.end() as usize).unwrap_or_default()
+        &block[self.start as usize..self.end() as usize]
     }
 }
 

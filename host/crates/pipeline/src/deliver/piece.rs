@@ -34,8 +34,12 @@ impl Written {
     }
 
     /// Where row `n` starts, or where the last one ends.
+    #[expect(clippy::indexing_slicing, reason = "`n` is from a piece of these rows")]
     fn start(&self, n: usize) -> usize {
-        n.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as usize)
+        match n {
+            0 => 0,
+            n => self.ends[n - 1] as usize,
+        }
     }
 }
 
@@ -96,17 +100,30 @@ impl Piece {
     }
 
     /// Each row's bytes.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "rows lie in their buffer, and none may be left out"
+    )]
     pub(crate) fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        self.range.clone().filter_map(|n| {
-            self.written.bytes.get(self.written.start(n)..self.written.start(n + 1))
-        })
+        self.range
+            .clone()
+            .map(|n| &self.written.bytes[self.written.start(n)..self.written.start(n + 1)])
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the range is of these rows")]
+    fn ends(&self) -> &[u32] {
+        &self.written.ends[self.range.clone()]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the range is of these rows")]
+    fn row_numbers(&self) -> &[RowIx] {
+        &self.written.rows[self.range.clone()]
     }
 
     /// How many of the first rows fit into `max_bytes` and `max_rows`.
     pub(crate) fn fitting(&self, max_bytes: usize, max_rows: usize) -> usize {
         let start = self.written.start(self.range.start);
-        let ends = self.written.ends.get(self.range.clone()).unwrap_or_default();
-        ends.partition_point(|&end| end as usize - start <= max_bytes).min(max_rows)
+        self.ends().partition_point(|&end| end as usize - start <= max_bytes).min(max_rows)
     }
 
     /// Whether its shard may be delivered now.
@@ -125,8 +142,7 @@ impl Piece {
 
     /// A letter about each of its rows, and the share that they settle.
     pub(crate) fn into_letters(self, sink: &Arc<str>, reason: &str) -> (Vec<Letter>, Share) {
-        let rows = self.written.rows.get(self.range.clone()).unwrap_or_default();
         let letter = |&row| Letter::from_sink(sink, &self.cargo.batch, row, reason.to_owned());
-        (rows.iter().map(letter).collect(), self.share)
+        (self.row_numbers().iter().map(letter).collect(), self.share)
     }
 }

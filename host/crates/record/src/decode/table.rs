@@ -398,9 +398,12 @@ impl<'l> Decoder<'l> {
             group,
             row_in_group,
             time: Time { nanos: time.nanos.min(999_999_999), ..time },
+            added_bytes: 0,
+            parent: None,
+            ordinal: 0,
+            emissions: 0,
             label: Label::default(),
             state: RowState::Live,
-            ..RowData::NONE
         });
         self.batch.order.push(ix);
         Ok(())

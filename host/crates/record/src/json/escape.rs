@@ -9,7 +9,7 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     loop {
         let clean = clean_prefix(rest);
-        let (run, tail) = rest.split_at_checked(clean).unwrap_or((rest, &[]));
+        let (run, tail) = rest.split_at(clean);
         out.extend_from_slice(run);
         rest = match tail {
             [] => return,
@@ -37,10 +37,10 @@ pub fn push_verbatim(out: &mut Vec<u8>, json: &str) {
 fn push_verbatim_with(out: &mut Vec<u8>, json: &str) {
     let mut rest = json;
     while let Some((at, found)) = rest.char_indices().find(|&(_, c)| c >= '\x7f' && is_unseen(c)) {
-        let (run, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        let (run, tail) = rest.split_at(at);
         out.extend_from_slice(run.as_bytes());
         push_unseen(out, found);
-        rest = tail.get(found.len_utf8()..).unwrap_or_default();
+        (_, rest) = tail.split_at(found.len_utf8());
     }
     out.extend_from_slice(rest.as_bytes());
 }
@@ -56,13 +56,14 @@ pub const fn is_unseen(c: char) -> bool {
 }
 
 /// Appends `text` as a JSON string with its quotes.
+#[expect(clippy::expect_used, reason = "an empty text in its place would be data lost")]
 pub fn push_string(out: &mut String, text: &str) {
     let mut bytes = std::mem::take(out).into_bytes();
     bytes.push(b'"');
     escape_into(&mut bytes, text);
     bytes.push(b'"');
-    // Escapes are ASCII and runs are cut at ASCII characters only, so this is the text again.
-    *out = String::from_utf8(bytes).unwrap_or_default();
+    *out = String::from_utf8(bytes)
+        .expect("escapes are ASCII, and runs are cut before and after whole characters");
 }
 
 /// What a raw JSON value reads as: strings without quotes and escapes, anything else as it is written. Half
@@ -249,13 +250,14 @@ fn push_ascii(out: &mut Vec<u8>, byte: u8) {
 /// Escapes the character that `bytes` begin with; returns what follows it.
 #[cold]
 #[inline(never)]
+#[expect(clippy::expect_used, reason = "the rest of the text must not be left out")]
 fn push_wide<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
     const LONGEST: usize = 4;
     let first = bytes.get(..LONGEST).unwrap_or(bytes);
     let valid = first.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    let Some(found) = valid.chars().next() else { return &[] };
+    let found = valid.chars().next().expect("a run ends before a whole character");
     push_unseen(out, found);
-    bytes.get(found.len_utf8()..).unwrap_or_default()
+    bytes.split_at(found.len_utf8()).1
 }
 
 #[cold]

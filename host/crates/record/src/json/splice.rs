@@ -90,8 +90,8 @@ fn append(text: &str, entries: &Entries<'_>, path: &[impl AsRef<str>], value: &s
 }
 
 fn replace(text: &str, range: Range<usize>, with: &str) -> String {
-    let before = text.get(..range.start).unwrap_or_default();
-    let after = text.get(range.end..).unwrap_or_default();
+    let (before, rest) = text.split_at(range.start);
+    let (_, after) = rest.split_at(range.len());
     [before, with, after].concat()
 }
 
