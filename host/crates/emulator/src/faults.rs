@@ -15,6 +15,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::api::{Api, UnknownApi};
 use crate::server::reply::Reply;
+use crate::state::cursor::Cursor;
 
 /// One thing that goes wrong with one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub enum Fault {
     ShortenBody,
     /// Sets a header.
     SetHeader(String, String),
+    /// Moves the next cursor this many log groups further than it should.
+    MoveCursor(u64),
+    /// Answers with another body.
+    SetBody(String),
     /// Answers a heartbeat with this many shards.
     Grant(u32),
     /// Leaves out a header.
@@ -102,6 +107,14 @@ impl Fault {
                     reply.headers.insert(name, value);
                 }
             }
+            Self::MoveCursor(groups) => {
+                let text = reply.headers.get("x-log-cursor").and_then(|text| text.to_str().ok());
+                if let Some(cursor) = text.and_then(Cursor::parse) {
+                    let moved = cursor.number().saturating_add(*groups);
+                    reply.header("x-log-cursor", Cursor::from_number(moved));
+                }
+            }
+            Self::SetBody(text) => reply.body = text.clone().into(),
             Self::Grant(shards) => {
                 let Reply { body, .. } = Reply::json(&(0..*shards).collect::<Vec<u32>>());
                 reply.body = body;
@@ -147,7 +160,7 @@ pub enum BadInjection {
     #[error(
         "no fault is called `{0}`; there are STATUS, STATUS/CODE, html-STATUS, reset, delay-MILLIS, \
          lose-reply, cut-body, shorten-body, corrupt-body, raw-size-BYTES, compress-type-NAME, \
-         header-NAME=VALUE, omit-HEADER, grant-SHARDS and hide-groups"
+         header-NAME=VALUE, omit-HEADER, body-TEXT, move-cursor-GROUPS, grant-SHARDS and hide-groups"
     )]
     Fault(String),
 }
@@ -194,6 +207,8 @@ impl FromStr for Fault {
             .or_else(status)
             .or_else(|| number("delay-").map(|millis| Self::Delay(Duration::from_millis(millis))))
             .or_else(|| number("raw-size-").map(Self::RawSize))
+            .or_else(|| number("move-cursor-").map(Self::MoveCursor))
+            .or_else(|| text("body-").map(Self::SetBody))
             .or_else(|| text("compress-type-").map(Self::CompressType))
             .or_else(|| text("omit-").map(Self::OmitHeader))
             .or_else(|| {
@@ -267,6 +282,8 @@ mod tests {
             ("pull-logs:header-x-log-count=3", Fault::SetHeader("x-log-count".into(), "3".into())),
             ("pull-logs:shorten-body", Fault::ShortenBody),
             ("heartbeat:grant-9", Fault::Grant(9)),
+            ("pull-logs:move-cursor-9", Fault::MoveCursor(9)),
+            ("list-shards:body-[]", Fault::SetBody("[]".into())),
             ("heartbeat:reset", Fault::Reset),
         ] {
             assert_eq!(read(text).fault, fault, "{text}");

@@ -55,10 +55,11 @@ mod shard;
 mod start;
 mod timing;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,14 @@ pub use shard::Puller;
 use start::Beginning;
 pub use start::{FirstUse, InMemory, Start};
 use timing::Timing;
+
+/// Shards of one source that ask for their checkpoint and start at the same time, at most. A heartbeat may grant
+/// thousands at once.
+const MAX_STARTING: usize = 16;
+
+/// Shards of one source up to which each has lines of its own in the log about its start and its end. Beyond it, these
+/// are at level debug.
+const MAX_SHARDS_TOLD: usize = 64;
 
 /// The task that sends the heartbeats has ended, which nothing but a bug makes it do. All shards are given
 /// up; nothing is lost, because others take them over.
@@ -172,6 +181,8 @@ struct Membership {
     board: Board,
     /// Where shards without checkpoint begin; resolved once.
     start: Beginning,
+    /// A permit per shard that asks where to begin.
+    starts: Semaphore,
     timing: Mutex<Timing>,
     standing: watch::Sender<Standing>,
     metrics: GroupMetrics,
@@ -180,6 +191,16 @@ struct Membership {
 impl Membership {
     fn timing(&self) -> Timing {
         *self.timing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something about the start or the end of one shard.
+    fn tell_shard(&self, event: fmt::Arguments<'_>) {
+        let group = &self.config.group;
+        if self.board.held() > MAX_SHARDS_TOLD {
+            tracing::debug!(%group, "{event}");
+        } else {
+            tracing::info!(%group, "{event}");
+        }
     }
 
     fn set_timing(&self, timing: Timing) {
@@ -222,6 +243,7 @@ impl ConsumerGroup {
             board: Board::default(),
             client,
             start,
+            starts: Semaphore::new(MAX_STARTING),
             config,
         });
         let mut heartbeat = Heartbeat::new(own, Arc::clone(&membership));
@@ -279,7 +301,8 @@ impl ConsumerGroup {
                     self.ask_at = Instant::now() + self.membership.timing().interval;
                 }
                 ended = self.tasks.join_next() => {
-                    tracing::error!(?ended, "the heartbeats have stopped; all shards are given up");
+                    let cause = ended.and_then(Result::err).map(|cause| cause.to_string());
+                    tracing::error!(cause, "the heartbeats have stopped; all shards are given up");
                     board.lose_all();
                     return Err(HeartbeatsStopped(config.group.clone()));
                 }

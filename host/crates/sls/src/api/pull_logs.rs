@@ -3,7 +3,9 @@
 //! Between the two a caller can wait for memory, knowing exactly how much. A header that is missing or
 //! garbled, or that contradicts another or the body, is an error and never "no data": one official client
 //! reads an unparsable size as an empty answer and skips what was in it. All that speaks about data must agree:
-//! the number of groups, the plain size, the length of the body, and whether the cursor moves.
+//! the number of groups, the plain size, the length of the body, and how far the cursor moves: by one for each log
+//! group that was read. A cursor that moves less is an error; one that moves further is for the caller to examine
+//! ([`PullHead::unaccounted`]), since logs in between may have expired.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -107,9 +109,12 @@ impl PullHead {
         };
         // Numbers that only help us pace or count: garbled is as good as absent.
         let optional = |name| reply.number(name).ok().flatten();
+        // Of use only where it agrees: the last group lies right before the next cursor.
+        let read_last_cursor = optional("x-log-read-last-cursor")
+            .filter(|last| last.checked_add(1) == next_cursor.position());
         let head = Self {
             end_of_cursor: optional("x-log-end-of-cursor") == Some(1),
-            read_last_cursor: optional("x-log-read-last-cursor"),
+            read_last_cursor,
             cursor_time: optional("x-log-cursor-time").and_then(|time| i64::try_from(time).ok()),
             scanned_bytes: optional("x-log-rawdatasize"),
             scanned_groups: optional("x-log-rawdatacount"),
@@ -145,8 +150,39 @@ impl PullHead {
                 "`x-log-cursor` {next_cursor} lies before the cursor {request_cursor} that was asked for"
             ));
         }
-        (*count > 0 && self.is_unmoved())
-            .then(|| format!("{count} log groups, but `x-log-cursor` does not move"))
+        if *count > 0 && self.is_unmoved() {
+            return Some(format!("{count} log groups, but `x-log-cursor` does not move"));
+        }
+        let too_short = next_cursor.position() < self.behind_groups();
+        too_short.then(|| {
+            format!("{count} log groups, but `x-log-cursor` only moves from {request_cursor} to {next_cursor}")
+        })
+    }
+
+    /// The position behind the log groups of this answer if they begin at the one that was asked for. `None` with a
+    /// filter, without groups, and where no integers can be read.
+    fn behind_groups(&self) -> Option<u64> {
+        let sound = !self.filtered && self.count > 0 && self.next_cursor.position().is_some();
+        self.request_cursor.position().filter(|_| sound)?.checked_add(self.count)
+    }
+
+    /// How many positions the cursor moves over that no log group of this answer accounts for; `asked` groups were
+    /// asked for at most. With a filter, what was read for the answer is not always told.
+    pub(crate) fn unaccounted(&self, asked: u32) -> u64 {
+        let positions = (self.request_cursor.position(), self.next_cursor.position());
+        let (Some(from), Some(to)) = positions else { return 0 };
+        let read = if self.filtered { self.scanned_groups().max(asked.into()) } else { self.count };
+        to.saturating_sub(from).saturating_sub(read)
+    }
+
+    /// The position of the first log group if the last one lies right before the next cursor.
+    pub(crate) fn first_if_last_is_next(&self) -> Option<u64> {
+        self.next_cursor.position()?.checked_sub(self.count)
+    }
+
+    /// Whether the service filtered.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.filtered
     }
 
     /// Where to pull next, and what to save as checkpoint once this answer is delivered.
@@ -246,6 +282,14 @@ impl PullResponse {
 
     pub(crate) fn call(&self) -> &CallTo {
         self.reply.call()
+    }
+
+    /// Lets reading continue right behind the log groups of this answer, whatever its next cursor says.
+    pub(crate) fn continue_behind_groups(&mut self) {
+        if let Some(position) = self.head.behind_groups() {
+            self.head.next_cursor = Cursor::at(position);
+            self.head.read_last_cursor = None;
+        }
     }
 
     /// Reads the body as it is on the wire, refusing more than `limit` plain bytes. Unpacking it is work

@@ -1,5 +1,7 @@
 //! ListShards, SplitShard, GetCursor, GetCursorTime.
 
+use std::fmt;
+
 use http::Method;
 use serde::Deserialize;
 
@@ -51,6 +53,16 @@ pub enum CursorFrom {
     End,
     /// The first logs received at or after this many seconds since the epoch.
     Time(i64),
+}
+
+impl fmt::Display for CursorFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin => f.write_str("begin"),
+            Self::End => f.write_str("end"),
+            Self::Time(seconds) => write!(f, "{seconds}"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -106,13 +118,9 @@ impl Client {
         shard: u32,
         from: CursorFrom,
     ) -> Result<Cursor, Error> {
-        let from = match from {
-            CursorFrom::Begin => "begin".into(),
-            CursorFrom::End => "end".into(),
-            CursorFrom::Time(seconds) => seconds.to_string(),
-        };
-        let call =
-            shard_call("GetCursor", logstore, shard).param("type", "cursor").param("from", from);
+        let call = shard_call("GetCursor", logstore, shard)
+            .param("type", "cursor")
+            .param("from", from.to_string());
         let answer: CursorAnswer = self.fetch_json(&call).await?;
         cursor(self.call_to(call.name), &answer.cursor)
     }

@@ -10,6 +10,7 @@
 //! * A shard that was lost is not reported any more, whoever may still be working on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -27,6 +28,17 @@ pub enum LeaseState {
     HandOver,
     /// The shard is not ours any more (or the lease was released): stop everything, save nothing.
     Lost,
+}
+
+impl fmt::Display for LeaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Held => "held",
+            Self::Suspended => "suspended",
+            Self::HandOver => "handed over",
+            Self::Lost => "lost",
+        })
+    }
 }
 
 impl LeaseState {
@@ -121,8 +133,8 @@ impl Board {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the service said we may hold: the answer to a successful heartbeat.
-    pub(crate) fn grant(&self, held: &[u32]) {
+    /// What the service said we may hold: the answer to a successful heartbeat. Returns how many shards are new.
+    pub(crate) fn grant(&self, held: &[u32]) -> usize {
         let mut slots = self.lock();
         slots.suspended = false;
         let leaving = slots.leaving;
@@ -139,16 +151,24 @@ impl Board {
             true
         });
         if leaving {
-            return;
+            return 0;
         }
+        let mut new = 0;
         for &shard in held {
             if !slots.by_shard.contains_key(&shard) && !slots.finished.contains(&shard) {
                 slots.open(shard);
                 slots.changes += 1;
+                new += 1;
             }
         }
         drop(slots);
         self.granted.notify_one();
+        new
+    }
+
+    /// Shards with a live lease.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().by_shard.len()
     }
 
     /// The shards to report.

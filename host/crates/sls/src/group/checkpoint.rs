@@ -82,7 +82,7 @@ impl Checkpoints {
         let error = match outcome {
             Ok(()) => {
                 *saved = Some(cursor.clone());
-                tracing::debug!(?cursor, "checkpoint saved");
+                tracing::debug!(%cursor, "checkpoint saved");
                 return Ok(());
             }
             Err(error) => error,

@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Membership;
 use super::join::{self, JoinError};
 use super::observer::Standing;
 use super::timing::Timing;
+use super::{MAX_SHARDS_TOLD, Membership};
 use crate::client::Client;
 use crate::error::{Chain, Error};
 
@@ -113,7 +113,14 @@ impl Heartbeat {
         self.joined = true;
         membership.standing.send_replace(Standing::Member);
         self.failures = 0;
-        membership.board.grant(&held);
+        let new = membership.board.grant(&held);
+        if new > MAX_SHARDS_TOLD {
+            tracing::info!(
+                new,
+                held = held.len(),
+                "acquired many shards; the lines about the start and the end of each are at level debug"
+            );
+        }
         membership.metrics.holds(held.len());
         Ok(())
     }
@@ -180,7 +187,7 @@ impl Heartbeat {
     fn adopt(&self, timeout: Duration) {
         let old = self.timing();
         if timeout != old.timeout {
-            tracing::warn!(?timeout, old = ?old.timeout, "somebody changed the group's timeout");
+            tracing::warn!(?timeout, old = ?old.timeout, "the group's timeout was changed");
             let longest = self.membership.config.heartbeat_interval;
             self.membership.set_timing(Timing::new(timeout, longest));
         }

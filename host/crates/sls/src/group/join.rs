@@ -120,7 +120,7 @@ async fn compare(client: &Client, config: &GroupConfig, found: &Group) -> Durati
     let group = &config.group;
     if !config.manage_group {
         tracing::warn!(
-            %group, found.timeout, found.order, ?timeout, ?order,
+            %group, found.timeout, found.order, timeout, order,
             "the consumer group exists with other options; they are kept, because `manage_group = false`"
         );
         return kept;
@@ -128,7 +128,7 @@ async fn compare(client: &Client, config: &GroupConfig, found: &Group) -> Durati
     match client.update_consumer_group(&config.logstore, group, timeout, order).await {
         Ok(()) => {
             tracing::warn!(
-                %group, found.timeout, found.order, ?timeout, ?order,
+                %group, found.timeout, found.order, timeout, order,
                 "the consumer group existed with other options and was changed; if another deployment \
                  uses it with those, leave `timeout` and `in_order` out of one of them"
             );

@@ -11,6 +11,9 @@ use crate::backoff::nearly;
 /// How many log groups to ask for before their size is known.
 const FIRST_COUNT: u32 = 100;
 
+/// Blocks that are read well after one that was not, before more log groups are asked for again.
+const SOUND_BEFORE_MORE: u32 = 32;
+
 /// Wait between pulls that find nothing.
 #[derive(Debug)]
 pub(crate) struct Idle {
@@ -43,11 +46,23 @@ impl Idle {
 pub(crate) struct Count {
     target_bytes: u64,
     current: u32,
+    /// Below [`MAX_COUNT`] after blocks that could not be read.
+    most: u32,
+    /// Blocks since `most` was last changed.
+    sound: u32,
 }
 
 impl Count {
     pub(crate) fn new(target_bytes: u64) -> Self {
-        Self { target_bytes, current: FIRST_COUNT }
+        Self { target_bytes, current: FIRST_COUNT, most: MAX_COUNT, sound: 0 }
+    }
+
+    /// The log groups of a block came to too much together, `times` times in a row at the same position. The third
+    /// time, one group is asked for.
+    pub(crate) fn after_oversized(&mut self, times: u32) {
+        let divided = FIRST_COUNT.checked_shr(times.saturating_mul(2)).unwrap_or(0);
+        self.most = divided.max(1);
+        self.current = self.current.min(self.most);
     }
 
     pub(crate) fn get(&self) -> u32 {
@@ -58,8 +73,13 @@ impl Count {
     pub(crate) fn learn(&mut self, groups: u64, bytes: u64) {
         let Some(each) = bytes.checked_div(groups) else { return };
         let fitting = u32::try_from(self.target_bytes / each.max(1)).unwrap_or(MAX_COUNT);
+        self.sound += 1;
+        if self.sound >= SOUND_BEFORE_MORE {
+            self.sound = 0;
+            self.most = self.most.saturating_mul(2).min(MAX_COUNT);
+        }
         // Down at once, up by steps: one small answer is no promise.
-        self.current = fitting.min(self.current.saturating_mul(4)).clamp(1, MAX_COUNT);
+        self.current = fitting.min(self.current.saturating_mul(4)).clamp(1, self.most);
     }
 
     /// Answers come damaged: perhaps something on the path does not let such long ones through.
@@ -116,6 +136,24 @@ mod tests {
         }
         assert_eq!(count.get(), 1);
         assert!(steps < 10);
+    }
+
+    #[test]
+    fn a_block_that_is_too_much_is_asked_for_group_by_group_and_more_only_after_many_good_ones() {
+        let mut count = Count::new(1 << 20);
+        let counts: Vec<u32> = (1..=5)
+            .map(|times| {
+                count.after_oversized(times);
+                count.get()
+            })
+            .collect();
+        assert_eq!(counts, [25, 6, 1, 1, 1]);
+        for _ in 0..SOUND_BEFORE_MORE - 1 {
+            count.learn(1, 100);
+            assert_eq!(count.get(), 1);
+        }
+        count.learn(1, 100);
+        assert_eq!(count.get(), 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::wire::Block;
 #[non_exhaustive]
 pub enum PullError {
     /// The lease has ended: `HandOver` (finish, save, release) or `Lost` (stop, release).
-    #[error("the lease of the shard has ended ({0:?})")]
+    #[error("the lease of the shard has ended: the shard is {0}")]
     Ended(LeaseState),
     /// The shard does not exist any more.
     #[error("the shard does not exist any more")]

@@ -8,13 +8,14 @@
 //! have to act. Nothing that only informs is waited for here: the age of what is read is asked for in a task
 //! of its own.
 
+mod doubt;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::OnInvalidCursor;
 use super::board::LeaseState;
 use super::checkpoint::{Checkpoints, SaveError};
 use super::lag::Lag;
@@ -25,7 +26,7 @@ use super::start::Beginning;
 use crate::api::{CursorFrom, PullHead, PullRequest, PullResponse};
 use crate::backoff::Backoff;
 use crate::cursor::Cursor;
-use crate::error::{CallTo, Chain, Error, Pace};
+use crate::error::{Chain, Error, Pace};
 use crate::wire::BlockError;
 
 /// How many damaged answers in a row are followed by another question before the caller hears of them. With
@@ -36,8 +37,6 @@ const DAMAGED_AT_MOST: u32 = 6;
 pub struct Puller {
     desk: Arc<Desk>,
     position: Option<Cursor>,
-    /// Where to begin instead of at the checkpoint, after the position turned out to be invalid.
-    restart: Option<CursorFrom>,
     end: End,
     count: Count,
     idle: Idle,
@@ -82,7 +81,6 @@ impl Puller {
         let now = Instant::now();
         Self {
             position: None,
-            restart: None,
             end: config.end.map_or(End::Open, End::Time),
             count: Count::new(config.block_target),
             idle: Idle::new(config.idle.0, config.idle.1),
@@ -139,6 +137,12 @@ impl Puller {
         }
     }
 
+    /// The block at the position where this begins came to more than a block may, `times` times in a row. Less is
+    /// asked for, the third time a single log group.
+    pub fn ask_for_less(&mut self, times: u32) {
+        self.count.after_oversized(times);
+    }
+
     /// Where the next pull reads, once known.
     pub fn position(&self) -> Option<&Cursor> {
         self.position.as_ref()
@@ -172,6 +176,9 @@ impl Puller {
             };
             match answer {
                 Ok(step) => return Ok(step),
+                Err(error) if error.invalid_cursor() => {
+                    self.position_refused(&position, error).await?;
+                }
                 Err(error) => self.trouble(error)?,
             }
         }
@@ -183,16 +190,10 @@ impl Puller {
                 return Ok(position.clone());
             }
             self.wait_for_turn().await;
-            let found = match self.restart {
-                Some(from) => self.cursor(from).await,
-                None => self.checkpoint_or_start().await,
-            };
-            match found {
+            match self.checkpoint_or_start().await {
                 Ok(position) => {
-                    tracing::info!(?position, "reading from here");
                     self.position = Some(position);
                     self.damage.backoff.succeeded();
-                    self.replaced = self.restart.take().is_some();
                 }
                 Err(error) => self.trouble(error)?,
             }
@@ -202,23 +203,32 @@ impl Puller {
     /// The stored checkpoint. Where there is none, the configured start is stored as one: so it means
     /// the same after a restart and for whoever gets the shard next, however long nothing is read.
     async fn checkpoint_or_start(&self) -> Result<Cursor, Error> {
-        let Desk { membership, shard, .. } = &*self.desk;
-        let (client, config) = (&membership.single, &membership.config);
-        let stored = client.get_checkpoints(&config.logstore, &config.group, Some(*shard)).await?;
-        let stored = stored.into_iter().find(|it| it.shard == *shard).and_then(|it| it.cursor);
-        if let Some(cursor) = stored {
-            *self.desk.saved.lock().await = Some(cursor.clone());
-            return Ok(cursor);
+        let membership = &self.desk.membership;
+        // Held for the calls only, not while this waits to ask again.
+        let _turn = membership.starts.acquire().await;
+        if let Some(position) = self.stored_checkpoint().await? {
+            membership.tell_shard(format_args!("reading from the checkpoint {position}"));
+            *self.desk.saved.lock().await = Some(position.clone());
+            return Ok(position);
         }
-        let Beginning { from, why, .. } = membership.start;
+        let Beginning { from, why } = membership.start;
         let start = self.cursor(from).await?;
-        tracing::info!(?from, position = ?start, "no checkpoint yet; beginning here, because {why}");
+        membership.tell_shard(format_args!(
+            "no checkpoint yet; reading from {start} (`{from}`), because {why}"
+        ));
         match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {
             Ok(()) => Ok(start),
             Err(SaveError::Failed { source, .. }) => Err(source),
             // The state of the lease says so too, and ends whoever waits for us.
             Err(SaveError::LeaseLost { .. }) => std::future::pending().await,
         }
+    }
+
+    async fn stored_checkpoint(&self) -> Result<Option<Cursor>, Error> {
+        let Desk { membership, shard, .. } = &*self.desk;
+        let (client, config) = (&membership.single, &membership.config);
+        let stored = client.get_checkpoints(&config.logstore, &config.group, Some(*shard)).await?;
+        Ok(stored.into_iter().find(|it| it.shard == *shard).and_then(|it| it.cursor))
     }
 
     async fn cursor(&self, from: CursorFrom) -> Result<Cursor, Error> {
@@ -265,7 +275,10 @@ impl Puller {
     }
 
     /// What an answer means.
-    async fn judge(&mut self, response: PullResponse) -> Result<Step, Error> {
+    async fn judge(&mut self, mut response: PullResponse) -> Result<Step, Error> {
+        if response.head().unaccounted(self.count.get()) > 0 && !response.head().skips() {
+            self.examine_move(&mut response).await?;
+        }
         let (head, call) = (response.head().clone(), response.call().clone());
         self.desk.metrics.filter_failed(head.failed_lines());
         let (raw_size, limit) = (head.raw_size(), self.block_limit());
@@ -282,26 +295,6 @@ impl Puller {
         self.desk.metrics.pulled_nothing();
         self.move_on(&head);
         Ok(Step::Empty(head.next_cursor().clone()))
-    }
-
-    /// An answer moved on without data and without a filter. That is sound if what lay between has expired;
-    /// otherwise the answer hides logs.
-    async fn confirm_expired(&self, head: &PullHead, call: CallTo) -> Result<(), Error> {
-        let (position, next) = (head.request_cursor(), head.next_cursor());
-        let oldest = self.cursor(CursorFrom::Begin).await?;
-        let may_skip = self.desk.membership.config.on_invalid_cursor != OnInvalidCursor::Fail;
-        if may_skip && oldest.reaches(next) {
-            self.desk.metrics.cursor_reset();
-            tracing::warn!(
-                ?position,
-                ?next,
-                ?oldest,
-                "the logs between have expired unread, going on behind them; data may have been lost"
-            );
-            return Ok(());
-        }
-        let fault = format!("no log groups, but the cursor moves from {position} to {next}");
-        Err(Error::Malformed { call, fault })
     }
 
     /// Takes over the position of an answer that is dealt with, and decides when to ask again.
@@ -346,23 +339,6 @@ impl Puller {
             self.defer(&error);
             return Err(PullError::TooLarge { raw_size, limit });
         }
-        if error.invalid_cursor() && self.position.is_some() {
-            let from = match self.desk.membership.config.on_invalid_cursor {
-                OnInvalidCursor::Begin => CursorFrom::Begin,
-                OnInvalidCursor::End => CursorFrom::End,
-                OnInvalidCursor::Fail => {
-                    self.defer(&error);
-                    return Err(PullError::InvalidCursor(error));
-                }
-            };
-            self.desk.metrics.cursor_reset();
-            tracing::warn!(
-                position = ?self.position, ?from, error = %Chain(&error),
-                "the position is no longer valid, going on elsewhere; data may have been lost"
-            );
-            self.position = None;
-            self.restart = Some(from);
-        }
         self.defer(&error);
         Ok(())
     }
@@ -382,11 +358,11 @@ impl Puller {
         if !failures.is_power_of_two() {
             return;
         }
-        let (cause, position) = (Chain(error), &self.position);
+        let (cause, position) = (Chain(error), self.position.as_ref().map(tracing::field::display));
         if error.pace() == Pace::Patient {
-            tracing::error!(failures, ?wait, ?position, error = %cause, "cannot read, nothing is lost, asking again");
+            tracing::error!(failures, ?wait, position, error = %cause, "cannot read, nothing is lost, asking again");
         } else {
-            tracing::warn!(failures, ?wait, ?position, error = %cause, "cannot read, asking again");
+            tracing::warn!(failures, ?wait, position, error = %cause, "cannot read, asking again");
         }
     }
 

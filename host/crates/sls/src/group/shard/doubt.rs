@@ -1,0 +1,170 @@
+//! Positions in doubt: answers whose cursor moves further than what they hold, and positions that are refused.
+//!
+//! Neither is believed by itself, since a damaged answer would skip logs that are still stored. The service is
+//! asked what else it says: where the oldest log is, where the end is, what the checkpoint is.
+
+use tokio::time::Instant;
+
+use super::{DAMAGED_AT_MOST, Puller};
+use crate::api::{CursorFrom, PullHead, PullResponse};
+use crate::cursor::Cursor;
+use crate::error::{CallTo, Error, Pace};
+use crate::group::OnInvalidCursor;
+use crate::group::pull::PullError;
+
+/// What a refused position turned out to be.
+enum Refused {
+    /// One that is stored, so that the refusal is the damaged answer.
+    Stored { oldest: Cursor, end: Cursor },
+    /// Not the checkpoint that the service has now, and that one is stored.
+    Misread { checkpoint: Cursor },
+    /// No position of what is stored.
+    Gone { oldest: Cursor, end: Cursor },
+}
+
+impl Puller {
+    /// An answer moved on without data and without a filter. That is sound if what lay between has expired;
+    /// otherwise the answer hides logs.
+    pub(super) async fn confirm_expired(&self, head: &PullHead, call: CallTo) -> Result<(), Error> {
+        let (position, next) = (head.request_cursor(), head.next_cursor());
+        let oldest = self.cursor(CursorFrom::Begin).await?;
+        if self.may_skip() && oldest.reaches(next) {
+            self.say_expired(position, next, &oldest);
+            return Ok(());
+        }
+        let fault = format!("no log groups, but the cursor moves from {position} to {next}");
+        Err(Error::Malformed { call, fault })
+    }
+
+    /// The cursor of an answer moves further than its log groups account for. What lies before them may have
+    /// expired. Otherwise the answer is damaged; and if all answers are, reading continues right behind the log
+    /// groups that were received, where the service has the next word: nothing is skipped, and an order of
+    /// cursors that the documentation does not promise stops no shard.
+    pub(super) async fn examine_move(&self, response: &mut PullResponse) -> Result<(), Error> {
+        let (head, call) = (response.head().clone(), response.call().clone());
+        let (position, next) = (head.request_cursor(), head.next_cursor());
+        if head.is_filtered() {
+            let end = self.cursor(CursorFrom::End).await?;
+            if end.reaches(next) {
+                return Ok(());
+            }
+            let fault = format!("`x-log-cursor` {next} lies behind the end of the shard, {end}");
+            return Err(Error::Malformed { call, fault });
+        }
+        let oldest = self.cursor(CursorFrom::Begin).await?;
+        let first = head.first_if_last_is_next();
+        if self.may_skip() && first.is_some_and(|first| oldest.position() >= Some(first)) {
+            self.say_expired(position, next, &oldest);
+            return Ok(());
+        }
+        let groups = head.count();
+        if self.damage.backoff.failures().saturating_add(1) < DAMAGED_AT_MOST {
+            let fault = format!(
+                "{groups} log groups, but `x-log-cursor` moves from {position} to {next}, which is further"
+            );
+            return Err(Error::Malformed { call, fault });
+        }
+        response.continue_behind_groups();
+        tracing::warn!(
+            %position, %next, groups,
+            "answers keep moving the cursor further than by the log groups they hold; reading continues right \
+             behind these; no data lost"
+        );
+        Ok(())
+    }
+
+    /// The service refuses a position: `on_invalid_cursor` decides what happens, once it is certain that the
+    /// position is gone.
+    pub(super) async fn position_refused(
+        &mut self,
+        position: &Cursor,
+        refusal: Error,
+    ) -> Result<(), PullError> {
+        let (oldest, end) = match self.examine_refusal(position).await {
+            Ok(Refused::Gone { oldest, end }) => (oldest, end),
+            Ok(Refused::Misread { checkpoint }) => {
+                tracing::warn!(
+                    %position, %checkpoint,
+                    "the checkpoint was read as a position that is not stored; reading from the checkpoint as it \
+                     is now; no data lost"
+                );
+                *self.desk.saved.lock().await = Some(checkpoint.clone());
+                self.position = Some(checkpoint);
+                self.pause_after(&refusal, Pace::Prompt);
+                return Ok(());
+            }
+            Ok(Refused::Stored { oldest, end }) => {
+                let fault = format!(
+                    "cursor {position} is refused as invalid, but it lies between the oldest log at {oldest} and \
+                     the end at {end}"
+                );
+                let call = self.desk.membership.single.call_to("PullLogs");
+                self.defer(&Error::Malformed { call, fault });
+                return Ok(());
+            }
+            Err(error) => {
+                self.defer(&error);
+                return Ok(());
+            }
+        };
+        let expired = between(position, &oldest);
+        let (target, skipped) = match self.desk.membership.config.on_invalid_cursor {
+            OnInvalidCursor::Begin => (&oldest, 0),
+            OnInvalidCursor::End => (&end, between(&oldest, &end)),
+            OnInvalidCursor::Fail => {
+                self.defer(&refusal);
+                return Err(PullError::InvalidCursor(refusal));
+            }
+        };
+        self.desk.metrics.cursor_reset();
+        tracing::warn!(
+            %position, %oldest, %end, resume_at = %target, expired_groups = expired, skipped_groups = skipped,
+            "the position is no longer valid, reading resumes elsewhere; data may have been lost"
+        );
+        self.position = Some(target.clone());
+        self.replaced = true;
+        self.pause_after(&refusal, Pace::Brisk);
+        Ok(())
+    }
+
+    async fn examine_refusal(&self, position: &Cursor) -> Result<Refused, Error> {
+        let oldest = self.cursor(CursorFrom::Begin).await?;
+        let end = self.cursor(CursorFrom::End).await?;
+        let is_stored = |cursor: &Cursor| cursor.reaches(&oldest) && end.reaches(cursor);
+        if is_stored(position) {
+            return Ok(Refused::Stored { oldest, end });
+        }
+        let checkpoint = self.stored_checkpoint().await?;
+        let other = checkpoint.filter(|found| found != position && is_stored(found));
+        Ok(match other {
+            Some(checkpoint) => Refused::Misread { checkpoint },
+            None => Refused::Gone { oldest, end },
+        })
+    }
+
+    /// Counts a refusal that has a line of its own in the log, and waits.
+    fn pause_after(&mut self, refusal: &Error, pace: Pace) {
+        self.desk.metrics.pull_failed(refusal.kind());
+        self.not_before = Instant::now() + self.backoff.after_failure(pace);
+    }
+
+    fn may_skip(&self) -> bool {
+        self.desk.membership.config.on_invalid_cursor != OnInvalidCursor::Fail
+    }
+
+    fn say_expired(&self, position: &Cursor, next: &Cursor, oldest: &Cursor) {
+        self.desk.metrics.cursor_reset();
+        tracing::warn!(
+            %position, %next, %oldest,
+            "logs at this position have expired unread, reading resumes behind them; data may have been lost"
+        );
+    }
+}
+
+/// Log groups from one position to a later one; 0 where that cannot be told.
+fn between(from: &Cursor, to: &Cursor) -> u64 {
+    match (from.position(), to.position()) {
+        (Some(from), Some(to)) => to.saturating_sub(from),
+        _ => 0,
+    }
+}
