@@ -4,8 +4,13 @@
 use std::time::{Duration, Instant};
 
 use forwarder_emulator::faults::Fault;
+use forwarder_emulator::log_group::EncodedGroup;
+use forwarder_emulator::state::logstore::Placement;
 use forwarder_emulator::{Api, Limits};
-use forwarder_tests::{Forwarder, Logs, PATIENCE, World, receivers, until};
+use forwarder_record::encode::{Log, LogGroup};
+use forwarder_tests::{
+    Forwarder, LOGSTORE, Logs, PATIENCE, PROJECT, World, assert_exactly, receivers, until,
+};
 
 /// More often than any test asks.
 const ALWAYS: u32 = 1_000_000;
@@ -27,6 +32,10 @@ async fn damaged_answers_are_asked_for_again_at_once_and_none_is_taken_for_no_da
         header("x-log-count", "0"),
         header("x-log-count", "999"),
         Fault::HideGroups,
+        // Within the data, and behind its end.
+        Fault::MoveCursor(7),
+        Fault::MoveCursor(1_000_000),
+        Fault::refuse(400, "InvalidCursor"),
         header("x-log-cursor", "MQ=="),
         Fault::RawSize(77),
         Fault::RawSize(u64::MAX),
@@ -69,7 +78,7 @@ async fn what_stays_damaged_pauses_its_shard_at_its_cursor_and_skips_nothing() {
     let logs = Logs(0..1_000);
     world.put(&logs, 20);
     let cursor = world.sls.inspect(|service| {
-        let logstore = service.logstore(forwarder_tests::PROJECT, forwarder_tests::LOGSTORE);
+        let logstore = service.logstore(PROJECT, LOGSTORE);
         logstore.unwrap().shard(0).unwrap().begin().to_string()
     });
     let shard = "ERROR shard{source=audit shard=0}";
@@ -87,6 +96,173 @@ async fn what_stays_damaged_pauses_its_shard_at_its_cursor_and_skips_nothing() {
     world.sls.faults().clear();
     let forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
     world.received(1_000, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&logs), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_that_always_move_too_far_neither_skip_logs_nor_stop_the_shard() {
+    let world = world_of_small_blocks().await;
+    let logs = Logs(0..100);
+    world.put(&logs, 20);
+    world.sls.faults().inject(Api::PullLogs, Fault::MoveCursor(2), ALWAYS);
+    let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+    world.received(100, &forwarder).await;
+    forwarder.says("answers keep moving the cursor further than by the log groups they hold").await;
+    world.sls.faults().clear();
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&logs), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_is_given_up_only_when_it_is_gone() {
+    let world = World::new(1).await;
+    let settings = world.settings().source("on_invalid_cursor", "end");
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    world.put(&Logs(0..100), 10);
+    let start = || world.start(&config, &[]);
+    let invalid = Fault::refuse(400, "InvalidCursor");
+
+    // Refused although it is stored, at the start and in the middle.
+    world.sls.faults().inject(Api::PullLogs, invalid.clone(), 2);
+    let forwarder = start();
+    world.received(100, &forwarder).await;
+    world.sls.faults().inject(Api::PullLogs, invalid, 2);
+    world.put(&Logs(100..200), 10);
+    world.received(200, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+
+    // The answer with the checkpoint is altered: a position that is long gone, and one that is not there yet.
+    for (cursor, logs) in
+        [("MQ==", Logs(200..300)), ("OTk5OTk5OTk5OTk5OTk5OTk5OQ==", Logs(300..400))]
+    {
+        world.put(&logs, 10);
+        let altered =
+            format!(r#"[{{"shard":0,"checkpoint":"{cursor}","updateTime":1,"consumer":""}}]"#);
+        world.sls.faults().inject(Api::GetCheckPoint, Fault::SetBody(altered), 1);
+        let mut forwarder = start();
+        forwarder.says("reading from the checkpoint as it is now; no data lost").await;
+        world.received(logs.0.end, &forwarder).await;
+        world.settled().await;
+        assert_eq!(forwarder.terminate().await, Some(0));
+    }
+    assert_eq!(world.assert_received(&Logs(0..400)), 0);
+
+    // Really gone: only now the setting has its effect, and what it skips is said.
+    world.put(&Logs(400..500), 10);
+    world.sls.trim(PROJECT, LOGSTORE, 0, 43).unwrap();
+    let mut forwarder = start();
+    forwarder.says("reading resumes elsewhere; data may have been lost").await;
+    forwarder.says("expired_groups=3 skipped_groups=7").await;
+    world.put(&Logs(500..600), 10);
+    world.received(500, &forwarder).await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    let expected = Logs(0..400).fingerprints().chain(Logs(500..600).fingerprints());
+    assert_eq!(assert_exactly(&world.hec.received().ids, expected), 0);
+}
+
+/// A log group that is small on the wire: each of its logs has this tag.
+fn group_with_a_tag(topic: &str, tag: usize, logs: usize) -> EncodedGroup {
+    let log = Log { time: 1_767_323_045, nanos: None, contents: vec![("a".into(), "b".into())] };
+    let tags = if tag == 0 { Vec::new() } else { vec![("tag".to_owned(), "v".repeat(tag))] };
+    let group =
+        LogGroup { topic: topic.into(), source: String::new(), tags, logs: vec![log; logs] };
+    EncodedGroup::from_encoded(&group.encode()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_groups_that_are_legal_alone_are_pulled_alone_where_they_are_too_much_together() {
+    let world = World::new(1).await;
+    let config = world
+        .settings()
+        .hec("splunk", &world.hec.url(), "")
+        .more("[[route]]\nwhen = { topic = \"big\" }\nto = []\n[[route]]\nto = [\"splunk\"]\n")
+        .write("forwarder.toml");
+    world.put(&Logs(0..100), 10);
+    // 450 MB each when written out, and one that is more than any block of several groups may be.
+    let groups =
+        [450_000, 450_000, 450_000, 700_000].map(|tag| group_with_a_tag("big", tag, 1_000));
+    world.sls.put(PROJECT, LOGSTORE, Placement::Balanced, groups).unwrap();
+    world.put(&Logs(100..200), 10);
+    let began = Instant::now();
+    let mut forwarder = world.start(&config, &[]);
+    world.received(200, &forwarder).await;
+    world.settled().await;
+    forwarder.says("pulling a block again in smaller parts").await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let ended = forwarder.stop().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.log.contains("ERROR"), "{}", ended.log);
+    assert_eq!(world.assert_received(&Logs(0..200)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_groups_without_logs_are_counted() {
+    let world = World::new(1).await;
+    let empty = (0..5).map(|_| group_with_a_tag("empty", 0, 0));
+    world.sls.put(PROJECT, LOGSTORE, Placement::Balanced, empty).unwrap();
+    let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+    world.settled().await;
+    let counted = |blocks: f64| blocks >= 1.0;
+    forwarder.until_metric("forwarder_pulled_blocks_without_logs_total", &[], counted).await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_pauses_says_so_in_its_metric_whatever_the_reason() {
+    let world = world_of_small_blocks().await;
+    let logs = Logs(0..1_000);
+    world.put(&logs, 20);
+    let labels = [("source", "audit"), ("shard", "0")];
+    let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+    world.received(1_000, &forwarder).await;
+    for (api, fault) in [
+        (Api::PullLogs, Fault::RawSize(0)),
+        (Api::PullLogs, Fault::RawSize(3 << 30)),
+        (Api::PullLogs, Fault::CorruptBody),
+        (Api::PullLogs, Fault::refuse(404, "ShardNotExist")),
+    ] {
+        world.sls.faults().inject(api, fault.clone(), ALWAYS);
+        world.put(&logs, 20);
+        forwarder.until_metric("forwarder_shard_holding", &labels, |holds| holds == 1.0).await;
+        // Not only for a moment: also while it is tried again.
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let holds = forwarder.metrics().await.sum("forwarder_shard_holding", &labels);
+            assert_eq!(holds, 1.0, "{fault:?}:\n{}", forwarder.log());
+        }
+        world.sls.faults().clear();
+        if fault != Fault::CorruptBody {
+            forwarder.until_metric("forwarder_shard_holding", &labels, |holds| holds == 0.0).await;
+        } else {
+            // Rechecked a minute later; a restart is quicker.
+            forwarder.kill().await;
+            forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+        }
+        world.settled().await;
+    }
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_that_grants_thousands_of_shards_does_not_flood_the_log() {
+    let world = World::new(2).await;
+    let logs = Logs(0..1_000);
+    world.put(&logs, 100);
+    world.sls.faults().inject(Api::HeartBeat, Fault::Grant(4_000), ALWAYS);
+    let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+    forwarder.says("acquired many shards").await;
+    world.received(1_000, &forwarder).await;
+    until("all shards were tried twice", async || {
+        world.sls.traffic().requests.get(&Api::GetCheckPoint).is_some_and(|asked| *asked > 8_000)
+    })
+    .await;
+    let lines = forwarder.log().lines().count();
+    assert!(lines < 100, "{lines} lines:\n{}", forwarder.log());
+    world.sls.faults().clear();
     world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));
     assert_eq!(world.assert_received(&logs), 0);

@@ -100,7 +100,7 @@ async fn logs_that_expired_unread_are_counted_and_the_oldest_that_are_left_come_
     world.received(1_500, &forwarder).await;
     world.settled().await;
     forwarder
-        .says("the position is no longer valid, going on elsewhere; data may have been lost")
+        .says("the position is no longer valid, reading resumes elsewhere; data may have been lost")
         .await;
     let labels = [("source", "audit"), ("shard", "0")];
     let resets = forwarder.metrics().await.sum("forwarder_invalid_cursor_resets_total", &labels);
@@ -254,7 +254,7 @@ async fn a_block_that_is_damaged_is_pulled_again_at_once() {
     world.sls.faults().inject(Api::PullLogs, Fault::CorruptBody, 1);
     let config = world.config("forwarder.toml", "");
     let mut forwarder = world.start(&config, &[]);
-    forwarder.says("pulling a damaged block again, time 1 of 5; nothing is lost").await;
+    forwarder.says("pulling a damaged block again, time 1 of 5; no data lost").await;
     world.received(2_000, &forwarder).await;
     world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));

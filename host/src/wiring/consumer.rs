@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, error_span};
 
+use super::complaints::Complaints;
 use super::source::{self, ShardCheckpoints, ShardSource};
 use crate::config::source::SourceConfig;
 use crate::exit::{Exit, Failure};
@@ -127,6 +128,7 @@ impl Member {
     pub async fn work(mut self, runner: Runner, stop: CancellationToken) -> Result<(), Failure> {
         let mut outcome = Ok(());
         let mut shards = JoinSet::new();
+        let complaints = Arc::new(Complaints::new());
         // Ends with the process, or when a bounded run has reached its end in every shard.
         let over = stop.child_token();
         loop {
@@ -142,6 +144,7 @@ impl Member {
                             runner: runner.clone(),
                             stop: stop.clone(),
                             over: over.clone(),
+                            complaints: Arc::clone(&complaints),
                         };
                         let span = shard.span();
                         shards.spawn(shard.work().instrument(span));
@@ -185,6 +188,8 @@ struct Shard {
     stop: CancellationToken,
     /// That, or the source has nothing more to do.
     over: CancellationToken,
+    /// Lines about shards of the source that cannot be read.
+    complaints: Arc<Complaints>,
 }
 
 /// What follows from the end of a run.
@@ -220,6 +225,11 @@ impl Shard {
                 Next::Release => break,
             }
         }
+        self.runner.set_holding(&self.id(), false);
+    }
+
+    fn id(&self) -> ShardId {
+        ShardId::new(self.config.name.as_str(), self.lease.shard())
     }
 
     /// One run from the checkpoint on. `damage` is the block that the one before could not read.
@@ -234,16 +244,17 @@ impl Shard {
         let start = match started {
             Ok(cursor) => source::position(&cursor),
             Err(PullError::Ended(_)) => return Next::Release,
-            Err(cause) => {
-                tracing::error!(error = %Chain(&cause), "cannot start on a shard");
-                return Next::After(TRY_AGAIN);
-            }
+            Err(cause) => return self.pause(&cause),
         };
+        if let Some(times) = damage.as_ref().map(Damage::times_oversized).filter(|times| *times > 0)
+        {
+            puller.ask_for_less(times);
+        }
         let origin = source::origin(&self.config, shard);
         let source = ShardSource::new(puller, origin, self.budget.clone(), self.config.max_block);
         let (told, lease) = watch::channel(source::lease_state(*self.lease.state().borrow()));
         let run = ShardRun {
-            shard: ShardId::new(self.config.name.as_str(), shard),
+            shard: self.id(),
             source: Box::new(source),
             store: Arc::new(ShardCheckpoints::new(self.lease.checkpoints())),
             stored: Some(start),
@@ -270,13 +281,21 @@ impl Shard {
                 self.lease.finish();
                 Next::Keep
             }
-            ShardEnd::SourceLost(cause) => {
-                let again_in = TRY_AGAIN;
-                tracing::error!(error = %Chain(&*cause.0), ?again_in, "shard cannot be read, it waits for a person");
-                Next::After(again_in)
-            }
+            ShardEnd::SourceLost(cause) => self.pause(&*cause.0),
             _ => Next::Release,
         }
+    }
+
+    /// The shard is paused: needs operator action, and is looked at again and again.
+    fn pause(&self, cause: &(dyn std::error::Error + 'static)) -> Next {
+        self.runner.set_holding(&self.id(), true);
+        if let Some(left_out) = self.complaints.admit() {
+            tracing::error!(
+                error = %Chain(cause), again_in = ?TRY_AGAIN, lines_left_out = left_out,
+                "shard paused, it cannot be read: needs operator action; no data lost, other shards continue"
+            );
+        }
+        Next::After(TRY_AGAIN)
     }
 
     /// Passes on what the lease is worth; ends only when nobody can know that any more.

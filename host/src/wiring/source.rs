@@ -126,6 +126,13 @@ pub fn position(cursor: &Cursor) -> Position {
     Position::new(cursor.as_str())
 }
 
+/// Fields of a block that is one log group. It cannot be asked for in smaller parts, and is read in parts whatever it
+/// comes to, so this only bounds the time that it takes.
+const MAX_CELLS_OF_ONE_GROUP: usize = 1 << 28;
+
+/// Bytes of topics, sources and tags of all logs of such a block, written out for each log.
+const MAX_SHARED_BYTES_OF_ONE_GROUP: usize = 8 << 30;
+
 /// Blocks of one shard, under one lease.
 pub struct ShardSource {
     puller: Puller,
@@ -210,11 +217,15 @@ struct PackedBlock {
 
 impl PackedBlock {
     fn unpack(self) -> Result<BlockReader, Unreadable> {
-        let Self { block, groups: said, origin, limits } = self;
+        let Self { block, groups: said, origin, mut limits } = self;
         let bytes = block.unpack().map_err(|cause| Unreadable(Box::new(cause)))?;
         let found = count_groups(&bytes).map_err(|cause| Unreadable(Box::new(cause)))?;
         if found != said {
             return Err(Unreadable(Box::new(WrongCount { said, found })));
+        }
+        if found == 1 {
+            limits.max_cells = MAX_CELLS_OF_ONE_GROUP;
+            limits.max_shared_bytes = MAX_SHARED_BYTES_OF_ONE_GROUP;
         }
         Ok(BlockReader::new(bytes, origin, limits))
     }

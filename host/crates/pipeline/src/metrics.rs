@@ -23,6 +23,7 @@ const NAME: &str = "name";
 
 const PULLED_RECORDS: &str = "forwarder_pulled_records_total";
 const PULLED_BYTES: &str = "forwarder_pulled_bytes_total";
+const BLOCKS_WITHOUT_LOGS: &str = "forwarder_pulled_blocks_without_logs_total";
 const SETTLED_RECORDS: &str = "forwarder_settled_records_total";
 const OPEN_BATCHES: &str = "forwarder_open_batches";
 const SHARD_HOLDING: &str = "forwarder_shard_holding";
@@ -55,6 +56,7 @@ pub fn describe() {
     let counters = [
         (PULLED_RECORDS, Unit::Count, "logs pulled"),
         (PULLED_BYTES, Unit::Bytes, "decompressed bytes pulled"),
+        (BLOCKS_WITHOUT_LOGS, Unit::Count, "blocks pulled whose log groups hold no log"),
         (
             SETTLED_RECORDS,
             Unit::Count,
@@ -78,7 +80,7 @@ pub fn describe() {
     }
     let gauges = [
         (OPEN_BATCHES, Unit::Count, "batches between pull and settle"),
-        (SHARD_HOLDING, Unit::Count, "1 while the shard stands still until a person acts"),
+        (SHARD_HOLDING, Unit::Count, "1 while the shard is paused and needs operator action"),
         (
             CHECKPOINT_AGE,
             Unit::Seconds,
@@ -125,6 +127,12 @@ pub(crate) fn plugin_dead_letters(plugin: &str) -> Counter {
     counter!(DEAD_LETTER_RECORDS, PLUGIN => plugin.to_owned(), REASON => "rejected")
 }
 
+/// Says whether a shard is paused, while no run over it can.
+pub(crate) fn shard_holding(shard: &ShardId, holds: bool) {
+    let labels = [(SOURCE, shard.source.to_string()), (SHARD, shard.shard.to_string())];
+    gauge!(SHARD_HOLDING, &labels).set(f64::from(u8::from(holds)));
+}
+
 /// What is counted per shard.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardMeters {
@@ -133,6 +141,7 @@ pub(crate) struct ShardMeters {
     pub(crate) delivered: Counter,
     pub(crate) dead_lettered: Counter,
     pub(crate) filtered: Counter,
+    pub(crate) blocks_without_logs: Counter,
     pub(crate) open_batches: Gauge,
     pub(crate) holding: Gauge,
     pub(crate) checkpoint_age: Gauge,
@@ -154,6 +163,7 @@ impl ShardMeters {
             delivered: counter!(SETTLED_RECORDS, &with("delivered")),
             dead_lettered: counter!(SETTLED_RECORDS, &with("dead_lettered")),
             filtered: counter!(SETTLED_RECORDS, &with("filtered")),
+            blocks_without_logs: counter!(BLOCKS_WITHOUT_LOGS, &labels()),
             open_batches: gauge!(OPEN_BATCHES, &labels()),
             holding: gauge!(SHARD_HOLDING, &labels()),
             checkpoint_age: gauge!(CHECKPOINT_AGE, &labels()),
@@ -163,9 +173,9 @@ impl ShardMeters {
         }
     }
 
-    /// Nothing of the shard is in our hands any more.
+    /// Nothing of the shard is in our hands at the moment. Whether it holds is said apart.
     pub(crate) fn at_rest(&self) {
-        for gauge in [&self.open_batches, &self.holding, &self.checkpoint_age] {
+        for gauge in [&self.open_batches, &self.checkpoint_age] {
             gauge.set(0.0);
         }
     }

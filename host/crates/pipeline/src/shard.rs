@@ -149,11 +149,19 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
     let goal = line.decide(&mut *source, &mut saver, &mut orders).await;
     // Before the last save, which takes its time.
     line.gate.set(Passage::Closed);
+    let holds = matches!(goal, Ok(Goal::Hold));
     let end = match goal {
         Ok(goal) => line.end(goal, &mut saver, &mut orders).await,
         Err(LeaseGone(cause)) => line.lost(&cause),
     };
-    line.ledger.meters().at_rest();
+    let meters = line.ledger.meters();
+    meters.at_rest();
+    // Said until something of the shard is delivered again: the next run begins with the same obstacle.
+    if holds || matches!(end, ShardEnd::SourceLost(_)) {
+        meters.holding.set(1.0);
+    } else if !matches!(end, ShardEnd::Restart | ShardEnd::Damaged(_)) {
+        meters.holding.set(0.0);
+    }
     info!(tally = ?line.ledger.tally(), "{end}");
     end
 }
@@ -325,6 +333,7 @@ impl Line {
             match pulled? {
                 Pulled::End => return Ok(()),
                 Pulled::Empty { next } => {
+                    self.ledger.meters().holding.set(0.0);
                     at = Some(next.clone());
                     self.ledger.skip_to(next);
                 }
@@ -389,7 +398,13 @@ impl Line {
     async fn carry_out(&self, plan: Plan, ticket: Ticket) -> Result<Option<(Ticket, Rest)>, Fault> {
         self.ledger.meters().pulled_records.increment(plan.pulled_rows() as u64);
         self.ledger.meters().pulled_bytes.increment(plan.raw_bytes() as u64);
-        plan.carry_out(ticket, &self.gate, &self.station.destinations).await
+        if plan.pulled_rows() == 0 {
+            debug!(raw_bytes = plan.raw_bytes(), "the block holds no log");
+            self.ledger.meters().blocks_without_logs.increment(1);
+        }
+        let rest = plan.carry_out(ticket, &self.gate, &self.station.destinations).await?;
+        self.ledger.meters().holding.set(0.0);
+        Ok(rest)
     }
 
     async fn make_part(&self, part: Part) -> Result<Made, Fault> {
@@ -405,9 +420,13 @@ impl Line {
     fn meet(&self, Obstacle { at, fault }: &Obstacle) -> Goal {
         let position = at.as_ref().map(tracing::field::display);
         if let Fault::Unreadable(cause) = fault {
-            let damage = Damage::again(self.damage.as_ref(), at.as_ref());
+            let damage = Damage::again(self.damage.as_ref(), at.as_ref(), cause);
             if !damage.is_lasting() {
-                warn!(position, error = %cause, "pulling a damaged block again, {damage}; nothing is lost");
+                if damage.times_oversized() > 0 {
+                    warn!(position, error = %cause, "pulling a block again in smaller parts, {damage}; no data lost");
+                } else {
+                    warn!(position, error = %cause, "pulling a damaged block again, {damage}; no data lost");
+                }
                 return Goal::PullAgain(damage);
             }
         }

@@ -18,7 +18,9 @@ use crate::dead_letter::Office;
 use crate::deliver::{DeliverySettings, Desk, SinkQueue};
 use crate::demand::Demand;
 use crate::lease::Bell;
+use crate::metrics as meters;
 use crate::plan::{Destinations, PluginWatches};
+use crate::position::ShardId;
 use crate::refusals::RejectLimit;
 use crate::retry::RetryPolicy;
 use crate::route::{RouteError, Rule};
@@ -158,6 +160,11 @@ impl Runner {
             self.left_behind.fetch_add(unsettled, Ordering::Relaxed);
         }
         end
+    }
+
+    /// Says of a shard without a run whether it is paused and needs operator action; no longer, once it is released.
+    pub fn set_holding(&self, shard: &ShardId, holds: bool) {
+        meters::shard_holding(shard, holds);
     }
 }
 

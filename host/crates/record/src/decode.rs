@@ -57,9 +57,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// The block is valid but larger than we are prepared to hold.
-    #[error(
-        "the block exceeds the limit of {limit} {what}; lower the fetch count or raise the limit"
-    )]
+    #[error("the block exceeds the limit of {limit} {what}")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,

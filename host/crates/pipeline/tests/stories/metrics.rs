@@ -68,6 +68,7 @@ counter forwarder_dead_letter_records_total{sink,reason}
 counter forwarder_delivered_bytes_total{sink}
 counter forwarder_delivered_records_total{sink}
 counter forwarder_delivery_retries_total{sink,reason}
+counter forwarder_pulled_blocks_without_logs_total{source,shard}
 counter forwarder_pulled_bytes_total{source,shard}
 counter forwarder_pulled_records_total{source,shard}
 counter forwarder_routed_records_total{route}
