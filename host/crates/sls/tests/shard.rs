@@ -195,6 +195,31 @@ async fn a_damaged_answer_is_asked_for_again_at_once_and_reported_if_it_stays_so
 }
 
 #[tokio::test]
+async fn a_cursor_moves_by_the_groups_that_came_and_with_a_filter_not_behind_the_end() {
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| world.write(0, &[b"a", b"b", b"c", b"d"]));
+    // 99999, which is behind the end, 1003, and 1001.
+    let (beyond, within, short) = ("OTk5OTk=", "MTAwMw==", "MTAwMQ==");
+    let query = Filter::Query("*".into());
+    for (filter, cursors) in
+        [(None, [beyond, within, short].as_slice()), (Some(query), [beyond].as_slice())]
+    {
+        let (_group, lease) = holding(&sls, GroupConfig { filter, ..config() }).await;
+        for cursor in cursors {
+            let mut puller = lease.puller();
+            puller.start().await.unwrap();
+            // Of one group, so that the cursor within the data is too far as well.
+            puller.ask_for_less(if *cursor == within { 3 } else { 0 });
+            sls.fault("PullLogs", Fault::Header("x-log-cursor", Some(cursor)));
+            let expected = if *cursor == within { "a" } else { "abcd" };
+            let (text, next) = data(&mut puller).await;
+            assert_eq!(text, expected, "{cursor}");
+            assert_eq!(next, Cursor::at(1000 + text.len() as u64), "{cursor}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_that_moves_without_data_is_followed_only_over_what_has_expired() {
     let (counters, _guard) = Counters::install();
     let sls = Sls::start(&[0]).await;
