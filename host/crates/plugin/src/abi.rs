@@ -9,7 +9,7 @@ mod v0_1;
 use wasmtime::component::{Instance, Linker, TypedFunc};
 use wasmtime::{Engine, Store};
 
-use crate::instance::State;
+use crate::state::State;
 
 /// The interface that a plugin exports, without its version.
 pub(crate) const TRANSFORM: &str = "forwarder:plugin/transform";

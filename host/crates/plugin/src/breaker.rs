@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::halt::HaltCause;
 use crate::metrics;
-use crate::worker::HaltCause;
 
 /// Slices given up, with no successful call between them, that suspend a plugin.
 const GIVEN_UP: u32 = 2;

@@ -14,10 +14,10 @@ use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, nice, set_parent_process_death_signal, setrlimit,
 };
 
-use crate::engine;
 use crate::fault::shortened;
 use crate::features;
 use crate::package::MAX_COMPONENT_BYTES;
+use crate::settings;
 
 const MIB: u64 = 1 << 20;
 
@@ -206,7 +206,7 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
 fn compile(component: &[u8]) -> Result<Vec<u8>, String> {
     guarded(|| {
         features::validate(component).map_err(wasmtime::Error::msg)?;
-        wasmtime::Engine::new(&engine::config())?.precompile_component(component)
+        wasmtime::Engine::new(&settings::config())?.precompile_component(component)
     })
 }
 

@@ -1,5 +1,5 @@
-//! The engine that all plugins of the process share: wasmtime's configuration, in one place, each setting
-//! with its reason, and the clock that interrupts guests.
+//! The engine that all plugins of the process share, with its cache, its compiler, and the clock that interrupts
+//! guests.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,19 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, WasmFeatures};
 
 use crate::cache::Cache;
 use crate::compile::{Compiler, InPlace};
-use crate::features;
 use crate::package::Digest;
+use crate::settings;
 
 /// Time between two ticks of the engine's clock; a guest that must stop does so at the next one.
 pub const TICK: Duration = Duration::from_millis(10);
-
-/// Native stack of a guest. The thread that calls it must have several times as much; see
-/// [`MIN_THREAD_STACK`].
-const MAX_WASM_STACK: usize = 512 << 10;
 
 /// The stack that a thread must have to call a [`crate::Worker`]: the guest's share, and the host functions
 /// that it calls from the depth of it.
@@ -76,7 +71,7 @@ impl Engine {
     ///
     /// The machine does not support the engine, or has no thread left.
     pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
-        let wasm = wasmtime::Engine::new(&config())
+        let wasm = wasmtime::Engine::new(&settings::config())
             .map_err(|error| EngineError::Unsupported(format!("{error:#}")))?;
         start_clock(&wasm).map_err(EngineError::Clock)?;
         let cache = options.cache_dir.as_deref().and_then(|dir| match Cache::open(dir) {
@@ -119,34 +114,6 @@ impl Engine {
             Component::deserialize(&self.wasm, code)
         }
     }
-}
-
-/// How components are compiled and run; the same in the process that compiles.
-pub(crate) fn config() -> Config {
-    let mut config = Config::new();
-    config
-        // Guests stop at loop heads and function entries once the clock has ticked. Costs some guests a
-        // fifth of their compute; fuel, the alternative, up to half.
-        .epoch_interruption(true)
-        .max_wasm_stack(MAX_WASM_STACK)
-        // The contract is synchronous; without this a component could bring tasks of its own.
-        .concurrency_support(false)
-        // Memories of a few MiB, one instance per compute thread: each gets 4 GiB of address space and a
-        // guard behind it, so that compiled code needs no bounds checks. Address space is free.
-        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .memory_reservation(4 << 30)
-        .memory_guard_size(32 << 20)
-        // Snapshots of initialised interpreters (Python: 10 MiB) are mapped, and copied page by page when
-        // written to; a fresh instance costs microseconds.
-        .memory_init_cow(true)
-        .cranelift_opt_level(OptLevel::Speed)
-        .parallel_compilation(true)
-        // Only backtraces would read it; it is a tenth of the cached file.
-        .generate_address_map(false);
-
-    config.wasm_features(WasmFeatures::all().difference(features::ENGINE), false);
-    config.wasm_features(features::ENGINE, true);
-    config
 }
 
 /// Ticks until the engine is gone.

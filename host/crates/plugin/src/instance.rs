@@ -17,57 +17,15 @@ use crate::call::Call;
 use crate::fault::{Fault, shortened};
 use crate::guest_log::GuestLog;
 use crate::limits::{Deadline, Limits, MemoryGauge};
-use crate::plugin::Grants;
-use crate::wasi::Wasi;
+use crate::options::Grants;
+use crate::state::State;
+use crate::wasi_state::WasiState;
 
 /// Longest text of an `err` in bytes.
 const MAX_REFUSAL: usize = 500;
 
 /// Handles of resources, the guest's own included, that an instance may hold: some 30 bytes of the host each.
 const MAX_HANDLES: usize = 10_000;
-
-/// What host functions work on.
-pub(crate) struct State {
-    call: Option<Call>,
-    memory: MemoryGauge,
-    deadline: Deadline,
-    pub(crate) grants: Grants,
-    pub(crate) wasi: Wasi,
-    pub(crate) log: Arc<GuestLog>,
-}
-
-impl State {
-    /// The call in progress.
-    pub(crate) fn call(&self) -> Result<&Call, Fault> {
-        self.look()?;
-        self.call.as_ref().ok_or_else(outside_process)
-    }
-
-    /// Whether there is one: not while the plugin is configured.
-    pub(crate) const fn is_in_call(&self) -> bool {
-        self.call.is_some()
-    }
-
-    /// The call in progress, to be changed.
-    pub(crate) fn call_mut(&mut self) -> Result<&mut Call, Fault> {
-        self.look()?;
-        self.call.as_mut().ok_or_else(outside_process)
-    }
-
-    /// Asked by host functions: whether time is left, if it was not asked a moment ago.
-    pub(crate) fn look(&self) -> Result<(), Fault> {
-        if self.deadline.is_due() { self.check_time() } else { Ok(()) }
-    }
-
-    /// Whether time is left.
-    fn check_time(&self) -> Result<(), Fault> {
-        self.deadline.check(self.call.as_ref().map_or(Duration::ZERO, Call::work))
-    }
-}
-
-fn outside_process() -> Fault {
-    Fault::BadCall("there is no slice outside of `process`".to_owned())
-}
 
 /// What it takes to make instances of a plugin.
 pub(crate) struct Blueprint {
@@ -97,7 +55,7 @@ impl Instance {
             memory: MemoryGauge::new(limits.memory, blueprint.fixed_memory, Some(deadline.clone())),
             deadline,
             grants: blueprint.grants,
-            wasi: Wasi::default(),
+            wasi: WasiState::default(),
             log: blueprint.log.clone(),
         };
         let mut store = Store::new(blueprint.prepared.engine(), state);

@@ -14,59 +14,13 @@ use crate::engine::Engine;
 use crate::fault::{Fault, shortened};
 use crate::fault_log::FaultLog;
 use crate::guest_log::GuestLog;
-use crate::instance::{Blueprint, Instance, State};
+use crate::instance::{Blueprint, Instance};
 use crate::limits::Limits;
+use crate::options::{OnError, PluginOptions};
 use crate::package::{Digest, Package};
+use crate::state::State;
 use crate::survey::{Cost, Refusal, survey};
 use crate::wasi;
-use crate::worker::Worker;
-
-/// Powers that the configuration gives a plugin beyond editing the rows it sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Grants {
-    /// May give rows a route label.
-    pub labels: bool,
-    /// May add rows.
-    pub emit: bool,
-}
-
-impl Grants {
-    pub(crate) const fn check(
-        self,
-        granted: bool,
-        power: &'static str,
-        grant: &'static str,
-    ) -> Result<(), Fault> {
-        if granted { Ok(()) } else { Err(Fault::NotGranted { power, grant }) }
-    }
-}
-
-/// What becomes of exactly the row that a plugin cannot cope with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// It goes to the dead letters, to be replayed.
-    #[default]
-    DeadLetter,
-    /// It goes on as it was before this plugin.
-    Pass,
-    /// It is discarded.
-    Drop,
-    /// Nothing of its shard goes on until a person has seen to it.
-    Halt,
-}
-
-/// How to run a plugin.
-#[derive(Debug, Clone, Default)]
-pub struct PluginOptions {
-    /// The plugin's own configuration: JSON text. Empty is the same as `{}`.
-    pub config: String,
-    /// What it may use up.
-    pub limits: Limits,
-    /// What it may do beyond editing.
-    pub grants: Grants,
-    /// What a row at fault costs.
-    pub on_error: OnError,
-}
 
 /// A plugin cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +92,7 @@ fn malformed_hint(reason: &str) -> &'static str {
 /// A plugin, ready to run. Cheap to clone; each compute thread takes a [`Worker`] of its own.
 #[derive(Clone)]
 pub struct Plugin {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
@@ -224,11 +178,6 @@ impl Plugin {
     /// As for [`Plugin::load`], except that nothing is configured.
     pub fn inspect(engine: &Engine, name: &str, package: &Package) -> Result<Imports, LoadError> {
         Compiled::get(engine, name, package, &Limits::default()).map(|compiled| compiled.imports)
-    }
-
-    /// A worker for one thread. Its instance is made when it is first needed.
-    pub fn worker(&self) -> Worker {
-        Worker::new(self.shared.clone())
     }
 
     /// What the plugin is called.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use forwarder_record::{Batch, Edits, RowIx, Slice};
 
 use crate::fault::Fault;
+use crate::halt::HaltCause;
 use crate::limits::thread_cpu_time;
-use crate::plugin::OnError;
-use crate::worker::{HaltCause, Worker};
+use crate::options::OnError;
+use crate::slot::InstanceSlot;
 
 /// Parts that a slice at fault is cut into.
 const PARTS: usize = 32;
@@ -53,18 +54,18 @@ impl<'a> Parts<'a> {
 
 /// Runs a plugin on a slice and adds what it came to, in the order of rows. Returns the number of faults.
 pub(crate) fn process(
-    worker: &mut Worker,
+    slot: &mut InstanceSlot,
     batch: &mut Batch,
     mut slice: Slice,
     parts: &mut Parts<'_>,
 ) -> Result<u32, HaltCause> {
-    match worker.attempt(batch, &mut slice)? {
+    match slot.process(batch, &mut slice)? {
         Ok((edits, _)) => {
             parts.edited(slice, edits)?;
             Ok(0)
         }
         Err(fault) => {
-            let mut search = Search::new(worker, fault)?;
+            let mut search = Search::new(slot, fault)?;
             search.run(batch, slice, parts)?;
             Ok(search.faults)
         }
@@ -73,7 +74,7 @@ pub(crate) fn process(
 
 /// The search for rows at fault in one slice.
 struct Search<'a> {
-    worker: &'a mut Worker,
+    slot: &'a mut InstanceSlot,
     faults: u32,
     last: Fault,
     began: Duration,
@@ -82,9 +83,9 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(worker: &'a mut Worker, first: Fault) -> Result<Self, HaltCause> {
+    fn new(slot: &'a mut InstanceSlot, first: Fault) -> Result<Self, HaltCause> {
         let (began, work) = (thread_cpu_time(), Duration::ZERO);
-        let mut search = Self { worker, faults: 0, last: first.clone(), began, work };
+        let mut search = Self { slot, faults: 0, last: first.clone(), began, work };
         search.note(first)?;
         Ok(search)
     }
@@ -98,7 +99,7 @@ impl<'a> Search<'a> {
         // A stack, the next part on top. The slice itself comes first: the second try.
         let mut todo = vec![slice];
         while let Some(mut part) = todo.pop() {
-            match self.worker.attempt(batch, &mut part)? {
+            match self.slot.process(batch, &mut part)? {
                 Ok((edits, work)) => {
                     self.work += work;
                     parts.edited(part, edits)?;
@@ -107,7 +108,7 @@ impl<'a> Search<'a> {
                 Err(fault) => {
                     self.note(fault.clone())?;
                     match part.rows() {
-                        [_] if self.worker.plugin().on_error == OnError::Halt => {
+                        [_] if self.slot.plugin().on_error == OnError::Halt => {
                             return Err(HaltCause::Policy(fault));
                         }
                         [row] => parts.done.push(Part::AtFault(*row, fault)),
@@ -129,7 +130,7 @@ impl<'a> Search<'a> {
 
     /// Parts that succeed cost time as well: a slice whose rows take too long together is no cheaper in pieces.
     fn check(&self) -> Result<(), HaltCause> {
-        let limits = &self.worker.plugin().blueprint.limits;
+        let limits = &self.slot.plugin().blueprint.limits;
         let spent = thread_cpu_time().saturating_sub(self.began) + self.work;
         if self.faults > limits.faults_per_slice || spent > limits.repair_time {
             let last = self.last.clone();

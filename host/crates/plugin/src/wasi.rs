@@ -14,86 +14,15 @@ use wasmtime::{Result, StoreContextMut};
 
 use crate::capability::{is_inert_wasi, split_version};
 use crate::fault::Fault;
-use crate::guest_log::{GuestLog, LineBuffer, Severity};
-use crate::instance::State;
+use crate::state::State;
+use crate::wasi_state::SEED;
 
 type Cx<'a> = StoreContextMut<'a, State>;
 
 /// Handles that an instance may hold at once; each takes a few bytes of the host's memory.
 const MAX_HANDLES: u32 = 1_000;
-/// Bytes that one call for random numbers may ask for.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
 /// What one `write` to a stream may carry, as `check-write` tells the guest.
 const WRITE_CHUNK: u64 = 64 << 10;
-const SEED: u64 = 0x666f_7277_6172_6465;
-
-/// What the stubs remember for one instance.
-#[derive(Debug)]
-pub(crate) struct Wasi {
-    stdout: LineBuffer,
-    stderr: LineBuffer,
-    handles: u32,
-    monotonic: u64,
-    random: u64,
-}
-
-impl Default for Wasi {
-    fn default() -> Self {
-        Self {
-            stdout: LineBuffer::default(),
-            stderr: LineBuffer::default(),
-            handles: 0,
-            monotonic: 1,
-            random: SEED,
-        }
-    }
-}
-
-impl Wasi {
-    /// Hands unfinished lines to the log, at the end of a call.
-    pub(crate) fn flush(&mut self, log: &GuestLog) {
-        self.stdout.flush(|line| log.line(Severity::Info, line));
-        self.stderr.flush(|line| log.line(Severity::Warn, line));
-    }
-
-    fn write(&mut self, stream: u32, bytes: &[u8], log: &GuestLog) {
-        let left_out = if stream == STDERR {
-            self.stderr.write(bytes, |line| log.line(Severity::Warn, line))
-        } else {
-            self.stdout.write(bytes, |line| log.line(Severity::Info, line))
-        };
-        log.left_out(left_out);
-    }
-
-    /// Go takes zero for a broken clock, and waits for time to pass: so it does, a microsecond per look.
-    fn tick(&mut self) -> u64 {
-        self.monotonic += 1_000;
-        self.monotonic
-    }
-
-    /// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn random_bytes(&mut self, len: u64) -> Result<Vec<u8>, Fault> {
-        if len > MAX_RANDOM_BYTES {
-            let asked = format!("{len} random bytes at once; {MAX_RANDOM_BYTES} is the most");
-            return Err(Fault::BadCall(asked));
-        }
-        let len = usize::try_from(len).unwrap_or_default();
-        let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            bytes.extend(self.random().to_le_bytes());
-        }
-        bytes.truncate(len);
-        Ok(bytes)
-    }
-}
 
 // What a guest can hold a handle of. The number behind a handle says which stream; for the rest it says nothing.
 enum InputStream {}
@@ -253,10 +182,10 @@ fn streams(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => target
             .func_wrap(name, |mut cx: Cx<'_>, (stream, bytes): (Output, WasmList<u8>)| {
                 cx.data().look()?;
-                let stream = stream.rep();
+                let is_error = stream.rep() == STDERR;
                 let bytes = bytes.as_le_slice(&cx).to_vec();
                 let State { wasi, log, .. } = cx.data_mut();
-                wasi.write(stream, &bytes, log);
+                wasi.write(is_error, &bytes, log);
                 Ok((Done::Ok(()),))
             }),
         _ => return Ok(false),
@@ -327,18 +256,4 @@ fn handle<T: 'static>(mut cx: Cx<'_>, number: u32) -> Result<Resource<T>, Fault>
 
 fn exited() -> Result<()> {
     Err(Fault::Trapped("it called `exit`".to_owned()).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chance_repeats_itself_in_every_instance() {
-        let bytes = |len| Wasi::default().random_bytes(len).unwrap();
-        assert_eq!(bytes(11), bytes(11));
-        assert_eq!(bytes(11).len(), 11);
-        assert_ne!(bytes(8), vec![0; 8]);
-        assert!(Wasi::default().random_bytes(MAX_RANDOM_BYTES + 1).is_err());
-    }
 }

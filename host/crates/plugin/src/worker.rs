@@ -1,24 +1,31 @@
-//! What a compute thread holds of a plugin: one instance, made when it is first needed, replaced after a fault
-//! or when it holds too much memory.
+//! What a compute thread holds of a plugin, and how it runs it over a batch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use forwarder_record::{Batch, Condition, Edits, RowIx, RowState, Slice, TextFull};
+use forwarder_record::{Batch, Condition, RowIx, RowState, Slice};
 
-use crate::fault::Fault;
 use crate::fault_log::Faults;
-use crate::instance::Instance;
+use crate::halt::{Halt, HaltCause};
 use crate::metrics;
-use crate::plugin::{OnError, Shared};
+use crate::options::OnError;
+use crate::plugin::{Plugin, Shared};
 use crate::repair::{self, Part, Parts};
+use crate::slot::InstanceSlot;
 
 /// Runs one plugin on one thread. Dropping it drops the instance.
 ///
 /// The thread needs a stack of at least [`crate::MIN_THREAD_STACK`].
 pub struct Worker {
     plugin: Arc<Shared>,
-    instance: Option<Instance>,
+    slot: InstanceSlot,
+}
+
+impl Plugin {
+    /// A worker for one thread. Its instance is made when it is first needed.
+    pub fn worker(&self) -> Worker {
+        Worker::new(Arc::clone(&self.shared))
+    }
 }
 
 impl std::fmt::Debug for Worker {
@@ -48,56 +55,9 @@ pub struct Outcome {
     pub changed: bool,
 }
 
-/// The plugin cannot go on, and the batch must not go on without it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("plugin `{plugin}` {cause}")]
-pub struct Halt {
-    /// Name of the plugin.
-    pub plugin: String,
-    /// Why.
-    pub cause: HaltCause,
-    /// When to try again, if the plugin is suspended, which the log says once for all shards. `None` if something about
-    /// this batch needs an operator.
-    pub retry_in: Option<Duration>,
-}
-
-/// Why a plugin cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HaltCause {
-    /// One slice caused so many faults, or cost so much time, that looking for the rows to blame was given up.
-    #[error(
-        "failed {faults} times on one slice, last: {last}; fix the plugin or take it out, nothing was lost"
-    )]
-    TooManyFaults {
-        /// How often.
-        faults: u32,
-        /// The last one.
-        last: Fault,
-    },
-    /// It failed on everything lately, and is tried again later.
-    #[error("is suspended after repeated faults, and tried again in {retry_in:.1?}")]
-    Suspended {
-        /// When.
-        retry_in: Duration,
-    },
-    /// A row is at fault and `on_error` is `halt`.
-    #[error("failed on one row and on_error is \"halt\": {0}")]
-    Policy(Fault),
-    /// A new instance could not be made, although one could at the start.
-    #[error("could not be started again: {0}")]
-    NotRestarted(Fault),
-    /// What the plugin adds to the batch takes more memory than there is for it. To be tried with fewer rows.
-    #[error("adds more than there is memory for")]
-    TooLarge,
-    /// The batch cannot hold what plugins added to it.
-    #[error("added too much: {0}")]
-    BatchFull(#[source] TextFull),
-}
-
 impl Worker {
-    pub(crate) const fn new(plugin: Arc<Shared>) -> Self {
-        Self { plugin, instance: None }
+    fn new(plugin: Arc<Shared>) -> Self {
+        Self { slot: InstanceSlot::new(Arc::clone(&plugin)), plugin }
     }
 
     /// Runs the plugin over the live rows of a batch that fulfil `when`, slice by slice; the others never
@@ -144,7 +104,7 @@ impl Worker {
         let _entry = entered.map_err(|retry_in| HaltCause::Suspended { retry_in })?;
         let mut faults = 0;
         for slice in slices {
-            match repair::process(self, batch, slice, parts) {
+            match repair::process(&mut self.slot, batch, slice, parts) {
                 Ok(more) => faults += more,
                 Err(cause) => {
                     if matches!(cause, HaltCause::TooManyFaults { .. } | HaltCause::NotRestarted(_))
@@ -156,38 +116,6 @@ impl Worker {
             }
         }
         Ok(faults)
-    }
-
-    /// One attempt at a slice, on the instance there is or a new one.
-    pub(crate) fn attempt(
-        &mut self,
-        batch: &mut Batch,
-        slice: &mut Slice,
-    ) -> Result<Result<(Edits, Duration), Fault>, HaltCause> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.plugin.instance().map_err(HaltCause::NotRestarted)?,
-        };
-        let result = instance.process(batch, slice);
-        metrics::call(&self.plugin.name, result.as_ref().map(|_| ()), instance.cpu());
-        match &result {
-            Err(fault) => {
-                tracing::debug!(plugin = self.plugin.name, rows = slice.len(), %fault, "fault");
-                metrics::instance_retired(&self.plugin.name, "fault");
-            }
-            Ok(_) if instance.is_bloated() => {
-                metrics::instance_retired(&self.plugin.name, "memory");
-            }
-            Ok(_) => self.instance = Some(instance),
-        }
-        if result.is_ok() {
-            self.plugin.breaker.succeeded();
-        }
-        Ok(result)
-    }
-
-    pub(crate) fn plugin(&self) -> &Shared {
-        &self.plugin
     }
 
     fn settle(

@@ -11,7 +11,7 @@ mod host;
 use wasmtime::component::{Linker, WasmList};
 use wasmtime::{Result, StoreContextMut};
 
-use crate::instance::State;
+use crate::state::State;
 
 /// The newest release of the series.
 pub(super) const VERSION: &str = "0.1.0";

@@ -6,7 +6,7 @@ use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
 use super::{Cx, row_numbers};
-use crate::instance::State;
+use crate::state::State;
 
 pub(super) fn define(batch: &mut LinkerInstance<'_, State>) -> Result<()> {
     batch.func_wrap("column", |cx: Cx<'_>, (key,): (WasmStr,)| {

@@ -7,7 +7,7 @@ use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmList, WasmStr
 
 use super::{Cx, row_numbers};
 use crate::fault::{Fault, shortened};
-use crate::instance::State;
+use crate::state::State;
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]

@@ -5,7 +5,7 @@ use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmStr};
 
 use super::Cx;
 use crate::guest_log::Severity;
-use crate::instance::State;
+use crate::state::State;
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
