@@ -90,7 +90,7 @@ async fn refused(plugin: &str, more: &str) -> Ended {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_refuses_its_config_is_quoted_at_the_start() {
     for (plugin, more, told) in [
-        ("misbehave", "config = { configure = \"error\" }", "told to refuse its config"),
+        ("misbehave", "config = { configure = \"error\" }", "refuses its config, as asked"),
         ("misbehave", "config = { configure = \"trap\" }", "trapped"),
         (
             "misbehave",

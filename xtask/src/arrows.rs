@@ -1,4 +1,4 @@
-//! Who may import whom, checked against what cargo resolves.
+//! Which crate may import which, checked against what cargo resolves.
 //!
 //! Data flows one way and the edges do not know each other; a dependency that points elsewhere is refused here
 //! before a reviewer has to notice it. Which crate may touch a heavy dependency is in `deny.toml`.
@@ -81,7 +81,7 @@ struct Dependency {
 
 /// Reads the workspace's manifests and refuses every arrow that is not drawn above.
 pub(crate) fn check() -> Result<()> {
-    println!("==> who may import whom");
+    println!("==> which crate may import which");
     let output = shell::cargo()
         .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
         .output()

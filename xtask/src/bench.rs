@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: throughput of the release binary beside the native limit, on the committed corpus.
+//! `cargo xtask bench`: throughput of the release binary compared with the native limit, on the committed corpus.
 
 use std::process::ExitCode;
 

@@ -32,11 +32,11 @@ enum Task {
     Demo(demo::Options),
     /// Run the tests; ends with a list of what was not run and why.
     Test(test::Options),
-    /// Format, lints, who may import whom, licences and sources of dependencies.
+    /// Format, lints, which crate may import which, licences and sources of dependencies.
     Check,
     /// Build the plugins and the guests of the tests for WebAssembly.
     Plugins,
-    /// Measure throughput of the release binary beside the native limit.
+    /// Measure throughput of the release binary compared with the native limit.
     Bench(bench::Options),
 }
 

@@ -1,4 +1,4 @@
-//! Tools that the project needs beside the compiler. All but Python end up under `target/` and nowhere else.
+//! Tools that the project needs in addition to the compiler. All but Python end up under `target/` and nowhere else.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

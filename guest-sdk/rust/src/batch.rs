@@ -52,7 +52,7 @@ impl<'s> Batch<'s> {
         }
     }
 
-    /// Puts rows aside as dead letters, as they were pulled; the others go on.
+    /// Puts rows aside as dead letters, as they were pulled; the others continue.
     pub fn reject(&mut self, rows: &[u32], reason: &str) {
         if !rows.is_empty() {
             host::reject(rows, reason);
@@ -110,7 +110,7 @@ impl<'s> Batch<'s> {
     }
 
     /// Sets a member inside a field that holds JSON, leaving every other byte of it as it is. Missing
-    /// objects on the way are created; an index of an array must exist. With [`Format::Text`] the values
+    /// missing objects along the path are created; an index of an array must exist. With [`Format::Text`] the values
     /// become JSON strings.
     pub fn json_set(
         &mut self,

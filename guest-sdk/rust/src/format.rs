@@ -1,6 +1,6 @@
 //! How a value is sent.
 
-/// How the value of a field is sent, where the destination can tell the difference.
+/// How the value of a field is sent, where the destination can distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// As text.

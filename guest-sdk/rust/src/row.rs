@@ -54,7 +54,7 @@ impl<'s> Row<'s> {
         self.edits.drop_row(self.number);
     }
 
-    /// Puts the log aside as a dead letter, as it was pulled. The other rows go on. The first reason
+    /// Puts the log aside as a dead letter, as it was pulled. The other rows continue. The first reason
     /// counts; keep it short and free of the row's values, since rows with one reason share a call.
     pub fn reject<'r>(&mut self, reason: impl Into<Cow<'r, str>>) {
         self.edits.reject(self.number, reason.into());
@@ -82,7 +82,7 @@ impl<'s> Row<'s> {
     }
 
     /// Sets a member inside a field that holds JSON, leaving every other byte of it as it is. Missing
-    /// objects on the way are created; an index of an array must exist. With [`Format::Text`] the value
+    /// missing objects along the path are created; an index of an array must exist. With [`Format::Text`] the value
     /// becomes a JSON string.
     pub fn json_set(
         &mut self,

@@ -73,7 +73,7 @@ impl Sent {
     }
 
     /// The event as a destination would index it: one member per field, JSON where a field is JSON,
-    /// without `__time__` and `__time_ns_part__`, which travel beside the event.
+    /// without `__time__` and `__time_ns_part__`, which are sent next to the event.
     #[must_use]
     pub fn event(&self) -> serde_json::Value {
         self.log.event()

@@ -19,7 +19,7 @@ use crate::slice::Slice;
 /// fn(&mut Row, &Config) -> R        fn(&mut Batch, &Config) -> R
 /// ```
 ///
-/// `Shape` only tells them apart and is always inferred.
+/// `Shape` only distinguishes them and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a plugin",
     label = "not of the shape of a plugin",

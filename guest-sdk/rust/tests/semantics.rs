@@ -202,7 +202,7 @@ fn a_time_that_a_plugin_sets_is_the_time_of_the_event() {
 
     let outcome = edit(|batch| batch.rename("b", "__time__"));
     assert_eq!(outcome.sent[1].log.time(), 3_000_000_000);
-    assert!(outcome.sent[1].event().get("__time__").is_none(), "it travels beside the event");
+    assert!(outcome.sent[1].event().get("__time__").is_none(), "it is sent next to the event");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a plugin costs per log, beside the same edits made natively on the same batches:
+//! What a plugin costs per log, compared with the same edits made natively on the same batches:
 //!
 //! ```text
 //! cargo xtask plugins

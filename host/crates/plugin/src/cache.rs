@@ -1,13 +1,13 @@
 //! Compiled code on disk, so that a start costs milliseconds instead of seconds.
 //!
 //! Loading compiled code means running it: whoever can change the cache can run code as us. So the directory
-//! must belong to this user and be writable by nobody else, and is refused otherwise. It is opened once, and
+//! must belong to this user and be writable by no other user, and is refused otherwise. It is opened once, and
 //! every file is opened in it, without following links, and read whole; owner and mode are those of that open
 //! file. What is run are the bytes in memory, after their digest, made with a key that only this user can read,
 //! was found right. Any other file is as good as none: the plugin is compiled again.
 //!
-//! A file is named after everything it depends on, the component's digest and all that the compiler was told;
-//! it is written beside its name, made durable, and renamed, so that a name never stands for half a file.
+//! A file is named after everything it depends on, the component's digest and all settings of the compiler;
+//! it is written under a draft name, made durable, and renamed, so that a name never stands for half a file.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::hash::{Hash as _, Hasher};
@@ -72,7 +72,7 @@ impl Cache {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir =
             File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|no| io(no.into()))?);
-        // Asked again: between the two, somebody may have put another directory there.
+        // Asked again: between the two, another process may have put another directory there.
         if !is_ours(&dir.metadata().map_err(io)?) {
             return Err(CacheError::NotPrivate { dir: path.to_owned() });
         }
@@ -183,7 +183,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Owned by this user and writable by nobody else.
+/// Owned by this user and writable by no other user.
 fn is_ours(metadata: &fs::Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
 }
@@ -201,7 +201,7 @@ fn key(dir: &OwnedFd) -> io::Result<[u8; KEY_BYTES]> {
     let mut linked = linkat(dir, &draft, dir, KEY, AtFlags::empty());
     let theirs = linked.is_err().then(existing).flatten();
     if linked.is_err() && theirs.is_none() {
-        // What is there is no key of ours, and nothing it has sealed is used.
+        // What is there is not our key, and nothing it has sealed is used.
         linked = renameat(dir, &draft, dir, KEY);
     }
     // After a rename there is no draft any more.
@@ -230,7 +230,7 @@ fn read_private(dir: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes `parts` to a new file beside `name` and makes them durable. Returns the draft's name.
+/// Writes `parts` to a new file next to `name` and makes them durable. Returns the draft's name.
 fn write_private(dir: &OwnedFd, name: &str, parts: &[&[u8]]) -> io::Result<String> {
     // Two processes or threads may store the same component at once; each writes a file of its own.
     static DRAFTS: AtomicU64 = AtomicU64::new(0);

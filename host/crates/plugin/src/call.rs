@@ -76,13 +76,13 @@ impl Call {
     }
 
     /// Cuts off a lifetime.
-    #[expect(unsafe_code, reason = "wasmtime cannot be told how long the text lives; see `Loan`")]
+    #[expect(unsafe_code, reason = "wasmtime cannot know how long the text lives; see `Loan`")]
     fn lend(text: &str) -> Loan {
         // SAFETY: the text belongs to the batch or to `unescaped`. Between the return of a host function and
         // the end of wasmtime's copying the only guest code that runs is the guest's allocator, which
         // may not call out of its instance (`may_leave` in the canonical ABI), so nothing takes or changes
         // this `Call`, which sits in the store that is being copied into. The batch is never changed during
-        // a call: edits are recorded beside it. `unescaped` is cleared by the next `json` only, and a string
+        // a call: edits are recorded separately. `unescaped` is cleared by the next `json` only, and a string
         // in it may move but its bytes do not.
         unsafe { &*std::ptr::from_ref(text) }
     }

@@ -210,8 +210,8 @@ fn compile(component: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
-/// Runs wasmtime on a component that nobody has vouched for. There are components on which its compiler has
-/// panicked; that is no reason to fall over.
+/// Runs wasmtime on an untrusted component. There are components on which its compiler has
+/// panicked; this process must survive that.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),

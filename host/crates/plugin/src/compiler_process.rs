@@ -146,7 +146,7 @@ impl Compiler for CompilerProcess {
 fn read(pipe: Option<impl Read>, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        // What was read before an error is what there is; the exit status tells whether it is whole.
+        // What was read before an error is what there is; the exit status says whether it is whole.
         let _ = pipe.take(most).read_to_end(&mut bytes);
     }
     bytes

@@ -1,4 +1,5 @@
-//! Tells the log about faults of a plugin, now and then with the sum: a plugin can fail many times a second.
+//! Reports faults of a plugin to the log, at most every few seconds and with their sum: a plugin can fail many times a
+//! second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ pub(crate) struct FaultLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    untold: Faults,
-    told: Option<Instant>,
+    pending: Faults,
+    reported: Option<Instant>,
 }
 
 /// Faults and what they came to.
@@ -26,17 +27,17 @@ pub(crate) struct Faults {
 }
 
 impl FaultLog {
-    /// Counts faults; what is to be told now, if it is time.
+    /// Counts faults; returns what is to be logged now, if it is time.
     pub(crate) fn add(&self, faults: Faults, now: Instant) -> Option<Faults> {
         // Nothing panics while the lock is held.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.untold.calls += faults.calls;
-        state.untold.rows += faults.rows;
-        if state.told.is_some_and(|told| now.saturating_duration_since(told) < EVERY) {
+        state.pending.calls += faults.calls;
+        state.pending.rows += faults.rows;
+        if state.reported.is_some_and(|reported| now.saturating_duration_since(reported) < EVERY) {
             return None;
         }
-        state.told = Some(now);
-        Some(std::mem::take(&mut state.untold))
+        state.reported = Some(now);
+        Some(std::mem::take(&mut state.pending))
     }
 }
 
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_faults_are_told_at_once_and_later_ones_summed_up() {
+    fn the_first_faults_are_reported_at_once_and_later_ones_summed_up() {
         let (log, now) = (FaultLog::default(), Instant::now());
         let one = Faults { calls: 2, rows: 1 };
         assert_eq!(log.add(one, now), Some(one));

@@ -1,4 +1,4 @@
-//! Why a batch must not go on.
+//! Why a batch is held.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use forwarder_record::TextFull;
 
 use crate::fault::Fault;
 
-/// The plugin cannot go on, and the batch must not go on without it.
+/// The plugin cannot continue, and the batch must not continue without it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("plugin `{plugin}` {cause}")]
 pub struct Halt {
@@ -19,7 +19,7 @@ pub struct Halt {
     pub retry_in: Option<Duration>,
 }
 
-/// Why a plugin cannot go on.
+/// Why a plugin cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HaltCause {

@@ -3,7 +3,7 @@
 //! **What a plugin may do**: during `process`, read the slice in hand by column and ask for edits (`wit/`). With
 //! a grant, label rows for routing, and add rows. Write a few lines to the log.
 //!
-//! **What it may not**: anything else. There is no file, socket, environment, clock or chance behind its
+//! **What it may not**: anything else. There is no file, socket, environment, clock or randomness behind its
 //! imports, and a component that imports more than it can have does not load ([`Unfit`]). What an instance would
 //! cost is counted before anything is compiled, and compiling is done by a process of its own
 //! ([`CompilerProcess`]). Memory, time and output are bounded per call ([`Limits`]), and everything it hands over
@@ -12,7 +12,7 @@
 //! **What happens when it misbehaves**: whatever it asked for in that call is discarded, its instance is
 //! replaced, the slice is tried again and cut up until the rows that it cannot cope with are alone, and
 //! [`OnError`] decides about exactly those. If they are many, the batch is held ([`Halt`]). Other rows, other
-//! plugins and the process go on.
+//! plugins and the process continue.
 //!
 //! An [`Engine`] is shared by the process. [`Plugin::load`] takes a [`Package`] and makes sure that it works;
 //! each compute thread then calls a [`Worker`] of its own.

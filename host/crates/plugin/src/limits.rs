@@ -204,7 +204,7 @@ impl Deadline {
         thread_cpu_time().saturating_sub(self.cpu_start)
     }
 
-    /// Whether a call may go on whose edits will take `work` to apply.
+    /// Whether a call may continue whose edits will take `work` to apply.
     pub(crate) fn check(&self, work: Duration) -> Result<(), Fault> {
         let (cpu, wall) = (self.cpu().saturating_add(work), self.wall_start.elapsed());
         if cpu > self.cpu_limit || wall > self.wall_limit {

@@ -20,7 +20,7 @@ pub const ROWS_DROPPED: &str = "forwarder_plugin_rows_dropped_total";
 pub const ROWS_REJECTED: &str = "forwarder_plugin_rows_rejected_total";
 /// Rows that a plugin added, by `plugin`.
 pub const ROWS_EMITTED: &str = "forwarder_plugin_rows_emitted_total";
-/// Rows at fault that went on unchanged or were dropped, as `on_error` says, by `plugin` and `policy`.
+/// Rows at fault that continued unchanged or were dropped, as `on_error` says, by `plugin` and `policy`.
 pub const ROWS_AT_FAULT: &str = "forwarder_plugin_rows_at_fault_total";
 /// Values that were to be treated as JSON and are not, by `plugin`; they stayed as they were.
 pub const NOT_JSON: &str = "forwarder_plugin_not_json_total";

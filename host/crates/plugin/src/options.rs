@@ -29,11 +29,11 @@ pub enum OnError {
     /// It goes to the dead letters, to be replayed.
     #[default]
     DeadLetter,
-    /// It goes on as it was before this plugin.
+    /// It continues as it was before this plugin.
     Pass,
     /// It is discarded.
     Drop,
-    /// Nothing of its shard goes on until a person has seen to it.
+    /// Its shard pauses until an operator acts.
     Halt,
 }
 

@@ -1,5 +1,5 @@
 //! WASI 0.2 for language runtimes that import it whether or not the program uses it. Nothing is behind it:
-//! no files, sockets, environment or arguments; a clock that stands still (or, where a runtime would spin on
+//! no files, sockets, environment or arguments; a clock that does not move (or, where a runtime would spin on
 //! it, moves by itself) and random numbers that are always the same, so that a plugin gives the same
 //! answer for the same rows. What is written to the standard streams becomes lines of the plugin's log.
 //!

@@ -45,7 +45,7 @@ pub struct Outcome {
     pub emitted: usize,
     /// Values that were to be treated as JSON and are not; they stayed as they were.
     pub not_json: usize,
-    /// Rows at fault that go on as they were, because `on_error` says so.
+    /// Rows at fault that continue as they were, because `on_error` says so.
     pub passed: usize,
     /// Faults of the plugin while it worked on the batch.
     pub faults: u32,
@@ -69,7 +69,7 @@ impl Worker {
     /// # Errors
     ///
     /// The batch must be held back. It is as it was before the call, unless the cause is
-    /// [`HaltCause::BatchFull`]: then it must be decoded anew.
+    /// [`HaltCause::BatchFull`]: then it must be decoded again.
     pub fn apply(
         &mut self,
         batch: &mut Batch,

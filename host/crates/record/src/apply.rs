@@ -27,7 +27,7 @@ pub struct Applied {
     pub changed: bool,
 }
 
-/// The least room left beside a row that had to move because a field was added to it. More for long rows:
+/// The least room left behind a row that had to move because a field was added to it. More for long rows:
 /// growing by a share keeps the moves of a row that gets field after field in proportion to its fields.
 const LEAST_SPARE_CELLS: usize = 4;
 

@@ -3,7 +3,7 @@
 //! Cells are ranges into the block, so that a value is copied for the first time when a sink writes it into
 //! a request. Rows keep the order in which they were pulled; a field of all rows can be read as a column.
 //! Edits change the cells' ranges, never the block ([`crate::Edits`]), so the original log can always be
-//! told again ([`Row::original`](crate::Row::original)).
+//! read again ([`Row::original`](crate::Row::original)).
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::origin::{Origin, Time};
 use crate::row::Row;
 use crate::text::{Range, Span, Text};
 
-/// What a field name occupies beside its text, with the tables that decoders and sinks keep per name.
+/// What a field name occupies in addition to its text, with the tables that decoders and sinks keep per name.
 pub(crate) const KEY_BYTES: usize = 64;
 
 /// How a value is shipped.

@@ -72,7 +72,7 @@ impl From<TextFull> for DecodeError {
     }
 }
 
-/// A place in a block at which reading goes on: behind what earlier parts of the block hold.
+/// A place in a block at which reading continues: behind what earlier parts of the block hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
     /// Offset of the next log group's field in the list.

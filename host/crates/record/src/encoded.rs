@@ -21,7 +21,7 @@ impl Encoded {
         self.rows.push(ix);
     }
 
-    /// Whether more was written than `ends` can tell (4 GiB): from there on rows read as empty, so that
+    /// Whether more was written than `ends` can hold (4 GiB): from there on rows read as empty, so that
     /// nothing of this may be delivered.
     pub const fn is_overfull(&self) -> bool {
         self.bytes.len() > u32::MAX as usize

@@ -25,7 +25,7 @@ pub fn is_valid(text: &str) -> bool {
 /// How deep JSON may be nested: most parsers, serde's among them, refuse what is deeper.
 const MAX_DEPTH: usize = 127;
 
-/// Whether valid JSON is nested deeper than is allowed. Mostly told by there not being that many brackets.
+/// Whether valid JSON is nested deeper than is allowed. Mostly answered by there not being that many brackets.
 pub(crate) fn is_too_deep(text: &str) -> bool {
     let mut brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes());
     brackets.nth(MAX_DEPTH).is_some() && Scan::new(text.as_bytes()).is_deeper_than(MAX_DEPTH)

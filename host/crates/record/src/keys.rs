@@ -22,7 +22,7 @@ impl KeyId {
 pub(crate) struct Keys {
     spans: Vec<Span>,
     by_text: HashTable<u32>,
-    // Keyed per process: names come from whoever writes logs and must not be able to pile up in one bucket.
+    // Keyed per process: names come from the writers of logs and must not be able to pile up in one bucket.
     hasher: RandomState,
 }
 

@@ -22,7 +22,7 @@ pub struct Origin {
 /// The stable name of one event: project, logstore, shard, cursor of the log group, row in the group and, for
 /// events that a plugin added, the ordinal below the row they are like.
 ///
-/// The same log has the same id however often it is pulled, so a receiver can tell a repetition from news.
+/// The same log has the same id however often it is pulled, so a receiver can distinguish a repetition from a new log.
 /// Written as `project/logstore/shard/cursor/row` with `.n` appended per emission.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventId(String);

@@ -102,7 +102,7 @@ impl<'a> Row<'a> {
         crate::decode::original(self.batch, self.root(|_| ()))
     }
 
-    /// The pulled log that this row stems from; `below` hears the ordinals on the way, innermost first.
+    /// The pulled log that this row stems from; `below` receives the ordinals along the path, innermost first.
     fn root(&self, mut below: impl FnMut(u32)) -> RowIx {
         let mut ix = self.ix;
         while let Some(parent) = self.batch.row_data(ix).parent {

@@ -59,7 +59,7 @@ impl Text {
         &self.block
     }
 
-    /// Bytes held beside the block.
+    /// Bytes held in addition to the block.
     pub(crate) const fn arena_bytes(&self) -> usize {
         self.arena.capacity()
     }

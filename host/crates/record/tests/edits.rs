@@ -360,7 +360,7 @@ fn what_edits_do_to_json_that_an_edit_has_set_is_bounded() {
     let [(row, reason)] = applied.rejected.as_slice() else { unreachable!("{applied:?}") };
     assert_eq!((row.index(), reason.contains("too much JSON")), (0, true), "{reason}");
     assert!(batch.held_bytes() - held < 3 << 20);
-    assert_eq!(contents(&batch), [[("e", "{}")]], "small ones beside it are not affected");
+    assert_eq!(contents(&batch), [[("e", "{}")]], "small ones next to it are not affected");
 }
 
 #[test]

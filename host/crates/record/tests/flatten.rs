@@ -60,7 +60,7 @@ fn every_case_flattens_as_agreed() {
             .collect();
         let (cells, originals) = flattened.unwrap();
         assert_eq!(cells, expected, "{}", case.id);
-        assert_eq!(originals, expected, "{}: told again from the block", case.id);
+        assert_eq!(originals, expected, "{}: read again from the block", case.id);
     }
 }
 

@@ -58,7 +58,7 @@ fn rows(batch: &Batch) -> Vec<Vec<(String, String, Format)>> {
     batch.rows().map(cells).collect()
 }
 
-/// An edit whose effect on a row does not depend on the rows beside it.
+/// An edit whose effect on a row does not depend on the rows around it.
 #[derive(Debug, Clone)]
 enum Ask {
     DropWhere(String),

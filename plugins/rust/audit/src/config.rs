@@ -17,9 +17,9 @@ pub struct Config {
     pub(crate) drop_events: Vec<EventName>,
     pub(crate) drop_read_only: bool,
     pub(crate) lift: BTreeMap<String, Path>,
-    /// Whether events without a name were reported. A cache of one bit: an instance that is made anew may
+    /// Whether events without a name were reported. A cache of one bit: a new instance may
     /// say it once more.
-    told: Cell<bool>,
+    reported: Cell<bool>,
 }
 
 impl Config {
@@ -29,7 +29,7 @@ impl Config {
 
     /// True once.
     pub(crate) fn first_nameless(&self) -> bool {
-        !self.told.replace(true)
+        !self.reported.replace(true)
     }
 }
 
@@ -135,7 +135,7 @@ impl TryFrom<RawConfig> for Config {
         }
         let drop_events =
             drop_events.into_iter().map(EventName::parse).collect::<Result<_, _>>()?;
-        let told = Cell::new(false);
-        Ok(Self { topics, fields, main_field, drop_events, drop_read_only, lift, told })
+        let reported = Cell::new(false);
+        Ok(Self { topics, fields, main_field, drop_events, drop_read_only, lift, reported })
     }
 }

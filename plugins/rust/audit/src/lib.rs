@@ -29,7 +29,7 @@
 //! `lift = { "__time__" = "eventTime" }`; a log in which it is not a time becomes a dead letter. The setting
 //! `time_field` of a sink keeps the log's own time there instead.
 //!
-//! Text that is not JSON stays text: the log goes on and the forwarder counts it, field by field. Where
+//! Text that is not JSON stays text: the log continues and the forwarder counts it, field by field. Where
 //! names are looked up, the plugin also says once in the log that events without a name were seen.
 //! Unknown keys are refused.
 //!

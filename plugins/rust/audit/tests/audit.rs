@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// The samples that stand for every kind of log, flattened.
 fn samples() -> Vec<Map<String, Value>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/vectors/samples.jsonl");
-    let text = std::fs::read_to_string(path).expect("the vectors lie beside the tests");
+    let text = std::fs::read_to_string(path).expect("the vectors lie next to the tests");
     text.lines().map(|line| serde_json::from_str(line).expect("a sample is JSON")).collect()
 }
 

@@ -49,7 +49,7 @@ fn counted(on_error: OnError) -> Vec<(String, u64)> {
 #[test]
 fn calls_faults_and_rows_are_counted() {
     let expected = [
-        // 30 parts of 32 rows without a poisoned one, 31 rows beside each of the two.
+        // 30 parts of 32 rows without a poisoned one, 31 rows next to each of the two.
         ("forwarder_plugin_calls_total{plugin=guest,outcome=ok}", 92),
         ("forwarder_plugin_calls_total{plugin=guest,outcome=trapped}", 6),
         ("forwarder_plugin_instances_retired_total{plugin=guest,reason=fault}", 6),

@@ -1,5 +1,5 @@
-//! Real guests, built by real toolchains: the plugins of `plugins/rust/`, and `misbehave`, which breaks any
-//! rule it is told to. `cargo xtask plugins` builds them.
+//! Real guests, built by real toolchains: the plugins of `plugins/rust/`, and `misbehave`, which breaks the
+//! rule that its config names. `cargo xtask plugins` builds them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn apply(plugin: &Plugin, batch: &mut Batch) -> Outcome {
     plugin.worker().apply(batch, None, &mut |_| true).unwrap()
 }
 
-/// What `misbehave` does to row 617 of 1,000 when it is told to.
+/// What `misbehave` does to row 617 of 1,000 when its config says so.
 fn misbehaving(poison: &str) -> (Outcome, Batch) {
     misbehaving_for(Duration::from_millis(50), poison)
 }

@@ -83,7 +83,7 @@ pub(crate) fn column(batch: &Batch, key: &str) -> Vec<String> {
 /// row, it sets the field `seen` to "y" in every row.
 ///
 /// `$misbehave` is given the number of the row, may call what [`IMPORTS`] names, and answers for `process`: 0
-/// to go on, or the address of a `result<_, string>`.
+/// to continue, or the address of a `result<_, string>`.
 pub(crate) fn guest(misbehave: &str) -> String {
     guest_with(misbehave, "(call $ok)")
 }

@@ -14,7 +14,7 @@ use crate::text::{AsciiArea, Range, Span, TextFull};
 /// bytes on the wire has a cell of twelve.
 const LOG_GROWTH: usize = 3;
 
-/// What a row takes beside its cells: its entries in the table, and the text of its time.
+/// What a row takes in addition to its cells: its entries in the table, and the text of its time.
 const ROW_BYTES: usize = size_of::<RowData>() + size_of::<RowIx>() + 16;
 
 /// The table under construction and what makes the next log cheap.
@@ -99,7 +99,7 @@ impl<'l> Decoder<'l> {
     }
 
     /// One log group: first what its logs share, wherever that stands on the wire, then the logs. Returns where
-    /// to go on if they are not all in.
+    /// to continue if they are not all in.
     pub(super) fn group(
         &mut self,
         block: &Bytes,

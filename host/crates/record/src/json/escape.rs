@@ -173,7 +173,7 @@ fn short_prefix(bytes: &[u8]) -> usize {
 /// The top bit of each byte of `word` that must be escaped or is not ASCII, looked for in all eight at once.
 ///
 /// Subtracting borrows across bytes only above one that is found, so the lowest bit set is always right; adding never
-/// carries, since 255 is no byte of UTF-8.
+/// carries, since 255 is not a byte of UTF-8.
 const fn bytes_to_stop_at(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let below_space = word.wrapping_sub(EACH * 0x20) & !word;

@@ -41,7 +41,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Skips one value and tells where it was.
+    /// Skips one value and returns where it was.
     pub(super) fn value(mut self) -> Result<Range<usize>, Unfit> {
         self.peek()?;
         let start = self.at;
@@ -145,7 +145,7 @@ impl Entry<'_> {
                 let quoted = [b"\"", raw, b"\""].concat();
                 std::str::from_utf8(&quoted).is_ok_and(|quoted| text_of(quoted) == step)
             }
-            // A guest's path may be as long as it likes, and an array too: what is no number is told by its
+            // A guest's path may be as long as it likes, and an array too: what is not a number is recognised by its
             // length, not read again for each element.
             Name::Index(index) => {
                 step.len() <= MAX_DIGITS && !has_leading_zero(step) && step.parse() == Ok(index)

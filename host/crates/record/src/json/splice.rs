@@ -6,7 +6,7 @@ use super::scan::{Entries, Scan};
 use super::{Unfit, push_string};
 
 /// Puts `value` (JSON) at `path` in `text` (valid JSON). A member that does not exist is appended to its
-/// object, the objects on the way to it as well; an array element must exist. `None` never comes back: the
+/// object, the missing objects along the path as well; an array element must exist. `None` never comes back: the
 /// text changes or does not fit.
 ///
 /// # Errors
