@@ -154,6 +154,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
         "rows a reader of the sink cannot take apart for certain"
     );
     metrics::describe_counter!(
+        UNPROVEN_RECORDS,
+        "rows that count as delivered by their age, since the receiver does not show what it has read"
+    );
+    metrics::describe_counter!(
         DROPPED_LINES,
         "lines of this program's own log that could not be written in time"
     );
@@ -187,6 +191,9 @@ pub(crate) const TRUNCATED_RECORDS: &str = "forwarder_truncated_records_total";
 
 /// Rows in the sample's unescaped form that hold the separator, by sink.
 pub(crate) const AMBIGUOUS_RECORDS: &str = "forwarder_ambiguous_records_total";
+
+/// Rows that count as delivered though nothing shows that the receiver has read them, by sink.
+pub(crate) const UNPROVEN_RECORDS: &str = "forwarder_unproven_records_total";
 
 /// Rows sent with the time of the log where a sink's `time_field` asks for another, by sink and reason.
 pub(crate) const OWN_TIME_RECORDS: &str = "forwarder_own_time_records_total";

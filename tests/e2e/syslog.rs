@@ -1,5 +1,7 @@
 //! The syslog sink: both transports, both framings, all forms of text; and receivers that come and go.
 
+use std::time::{Duration, Instant};
+
 use forwarder_emulator::Limits;
 use forwarder_receivers::syslog::{Framing, SyslogReceiver};
 use forwarder_tests::receivers::Text;
@@ -278,6 +280,46 @@ async fn who_waits_for_a_confirmation_does_not_wait_for_the_age() {
     assert_eq!(forwarder.terminate().await, Some(0));
     assert_eq!(world.backlog(), 0, "the stop had the rest confirmed");
     assert!(siem.tally().connections > 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_ends_its_side_and_reads_on_is_served_and_named() {
+    let world = World::new(2).await;
+    let siem = receivers::syslog(Text::Json).start().await.unwrap();
+    siem.faults().end_early();
+    let config = world.settings().syslog("siem", &siem.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.put(&Logs(0..1_000), 100);
+    has_everything(&world, &siem, &forwarder).await;
+    forwarder.says("nothing shows what it has read").await;
+    world.settled().await;
+    let connections = siem.tally().connections;
+    assert!(connections < 8, "{connections} connections");
+    world.put(&Logs(1_000..2_000), 100);
+    has_everything(&world, &siem, &forwarder).await;
+    forwarder.until_metric("forwarder_unproven_records_total", &[], |rows| rows == 2_000.0).await;
+    assert_eq!(siem.tally().connections, connections, "one is kept");
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_keeps_connections_open_does_not_delay_the_first_logs() {
+    let world = World::new(2).await;
+    let siem = receivers::syslog(Text::Json).start().await.unwrap();
+    siem.faults().keep_open();
+    let config = world.settings().syslog("siem", &siem.url(), "").write("forwarder.toml");
+    let forwarder = world.start(&config, &[]);
+    let begun = Instant::now();
+    // One after the other, over more time than `resend_age`.
+    for first in 0..40 {
+        world.put(&Logs(first * 100..first * 100 + 100), 100);
+        let repeated = has_everything(&world, &siem, &forwarder).await;
+        assert_eq!(repeated, 0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    forwarder.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

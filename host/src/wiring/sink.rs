@@ -24,7 +24,7 @@ use crate::config::syslog::SyslogConfig;
 use crate::exit::{Exit, Failure};
 use crate::instance::host_name;
 use crate::problem::Problem;
-use crate::telemetry::{AMBIGUOUS_RECORDS, OWN_TIME_RECORDS, TRUNCATED_RECORDS};
+use crate::telemetry::{AMBIGUOUS_RECORDS, OWN_TIME_RECORDS, TRUNCATED_RECORDS, UNPROVEN_RECORDS};
 
 /// A small site's collector holds thousands of rows of one body in memory; more per body gains nothing.
 const MAX_ROWS: usize = 16_384;
@@ -48,6 +48,7 @@ pub struct WiredSink {
     index: Template,
     truncated: Counter,
     ambiguous: Counter,
+    unproven: Counter,
     own_times: OwnTimes,
 }
 
@@ -97,6 +98,7 @@ impl WiredSink {
             index,
             truncated: counter!(TRUNCATED_RECORDS, "sink" => config.name.clone()),
             ambiguous: counter!(AMBIGUOUS_RECORDS, "sink" => config.name.clone()),
+            unproven: counter!(UNPROVEN_RECORDS, "sink" => config.name.clone()),
             own_times: OwnTimes::new(&config.name),
         })
     }
@@ -332,7 +334,10 @@ impl Sink for WiredSink {
                 Protocol::Hec(_, client, _) => client.send(&body).await,
                 Protocol::Syslog(_, client) => match client.send(&body).await {
                     syslog::Sent::Decided(outcome) => outcome,
-                    syslog::Sent::Accepted(proof) => return Verdict::Accepted(confirmation(proof)),
+                    syslog::Sent::Accepted(proof) => {
+                        let unproven = (self.unproven.clone(), parcel.rows());
+                        return Verdict::Accepted(confirmation(proof, unproven));
+                    }
                 },
                 Protocol::File(_, file) => file.send(&body).await,
                 Protocol::Stdout(_, stdout) => stdout.send(&body).await,
@@ -363,11 +368,17 @@ impl Sink for WiredSink {
     }
 }
 
-/// A syslog client confirms, or ends before it could.
-fn confirmation(proof: syslog::Confirmation) -> Confirmation {
-    Confirmation::new(async {
-        if proof.is_given().await {
-            return Verdict::Delivered;
+/// A syslog client confirms, or ends before it could. Rows that are delivered by their age are counted.
+fn confirmation(proof: syslog::Confirmation, unproven: (Counter, usize)) -> Confirmation {
+    Confirmation::new(async move {
+        match proof.proof().await {
+            Some(syslog::Proof::Read) => return Verdict::Delivered,
+            Some(syslog::Proof::Age) => {
+                let (counter, rows) = unproven;
+                counter.increment(rows as u64);
+                return Verdict::Delivered;
+            }
+            None => {}
         }
         let text = "the connection was closed before the receiver confirmed; no data lost";
         Verdict::Retry { after: None, cause: forwarder_pipeline::Cause::new("closed", text) }

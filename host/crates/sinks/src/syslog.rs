@@ -7,7 +7,7 @@
 //!   again on the next connection.
 //! * *Confirmed*: after every few megabytes or seconds the client finishes its side of the connection. A receiver
 //!   that has read to the end closes its own, and that is the proof. What it then holds in its own memory is in
-//!   its hands.
+//!   its hands. Of a receiver that does not close, the acknowledgement and an age have to do.
 //!
 //! The way of a row: [`Encoder::encode`] writes header, payload and frame; [`Encoder::pack`] makes a body;
 //! [`Client::send`] writes it to the receiver.
@@ -33,4 +33,4 @@ pub use payload::{BadSeparator, Payload, Separator};
 pub use priority::{Facility, Priority, Severity, UnknownName};
 pub use target::{BadAddress, Security, Target};
 pub use transport::{Client, ClientSettings, Closed, Confirmation, Sent};
-pub use window::WindowLimits;
+pub use window::{Proof, WindowLimits};

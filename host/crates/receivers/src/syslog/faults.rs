@@ -14,6 +14,7 @@ pub struct Faults(Arc<Shared>);
 struct Shared {
     pace: watch::Sender<Pace>,
     keep_open: AtomicBool,
+    end_early: AtomicBool,
     conditions: Mutex<Conditions>,
 }
 
@@ -80,6 +81,11 @@ impl Faults {
         self.0.keep_open.store(true, Ordering::Release);
     }
 
+    /// Ends its side of each connection as soon as it is made, and reads on, as `ncat -l < /dev/null` does.
+    pub fn end_early(&self) {
+        self.0.end_early.store(true, Ordering::Release);
+    }
+
     /// Closes the connection that brings the `messages`-th message from now; what it brought beyond
     /// that is lost. Once only, and not over UDP. Orderly on the server's part, but the kernel turns
     /// it into a reset if it holds bytes that were never read.
@@ -99,6 +105,10 @@ impl Faults {
 
     pub(crate) fn keeps_open(&self) -> bool {
         self.0.keep_open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn ends_early(&self) -> bool {
+        self.0.end_early.load(Ordering::Acquire)
     }
 
     pub(crate) fn pace(&self) -> watch::Receiver<Pace> {

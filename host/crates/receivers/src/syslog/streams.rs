@@ -41,6 +41,9 @@ impl Serve for Streams {
     }
 
     async fn serve(self: Arc<Self>, mut connection: Connection, reset: ResetSwitch) {
+        if self.intake.faults().ends_early() {
+            let _gone = connection.shutdown().await;
+        }
         match self.read(&mut connection).await {
             Stop::Cut(Ending::Reset) => reset.on(),
             // Until the server goes down and drops us.

@@ -55,6 +55,20 @@ impl Gauge {
         outstanding(&self.socket).map_or(accepted, |bytes| accepted.saturating_sub(bytes))
     }
 
+    /// Whether nothing that was sent is unacknowledged, the end of our side included.
+    pub(super) fn is_idle(&self) -> bool {
+        outstanding(&self.socket).is_none_or(|bytes| bytes == 0)
+    }
+
+    /// Whether something has come from the peer that was not read yet: bytes, or the end of its side.
+    pub(super) fn has_unread(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        match self.socket.peek(&mut byte) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// The error that the socket has met, if any; it is told once.
     pub(super) fn error(&self) -> Option<io::Error> {
         self.socket.take_error().unwrap_or_else(Some)

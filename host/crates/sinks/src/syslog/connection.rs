@@ -10,7 +10,7 @@ use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -31,6 +31,16 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a fresh TLS 1.3 connection may take to show that the receiver liked our certificate.
 const TLS_SETTLE: Duration = Duration::from_millis(250);
+
+/// How long a receiver that has ended its side may take to show whether it still takes what was sent: a program that is
+/// gone answers with a reset.
+const END_SETTLE: Duration = Duration::from_secs(1);
+
+/// How often to look whether it has.
+const END_LOOK: Duration = Duration::from_millis(5);
+
+/// How often a connection is looked at whose receiver has ended its side and is known to do so.
+const HALF_OPEN_LOOK: Duration = Duration::from_secs(1);
 
 /// Why there is no connection, or no more.
 #[derive(Debug, Clone)]
@@ -75,6 +85,7 @@ impl Failure {
 
 const CONNECTING: &str = "connecting to";
 const WRITING: &str = "writing to";
+const LOST: &str = "lost the connection to";
 
 /// Makes connections to one receiver.
 pub(super) struct Dialer {
@@ -119,6 +130,8 @@ impl Dialer {
             gauge,
             write_timeout: self.write_timeout,
             finished: false,
+            ended_at: None,
+            may_end_early: false,
         })
     }
 
@@ -233,13 +246,23 @@ pub(super) struct Connection {
     gauge: Gauge,
     write_timeout: Duration,
     finished: bool,
+    /// When the receiver ended its side, if it has.
+    ended_at: Option<Instant>,
+    /// Such an end says nothing: the receiver is known to end its side while it reads on.
+    may_end_early: bool,
 }
 
 /// How a connection ended.
 pub(super) enum End {
-    /// The receiver closed its side after we had finished ours. A kernel answers with a reset instead where a
+    /// The receiver closed its side after its kernel had our end. A kernel answers with a reset instead where a
     /// program closes, or dies, before it has read everything.
     Orderly,
+    /// The receiver ended its side before it had our end. It may have closed, or reads on and does not say so.
+    Early {
+        /// It took everything that was sent, before its end or after.
+        took_all: bool,
+        failure: Failure,
+    },
     /// In any other way.
     Broken(Failure),
 }
@@ -258,7 +281,7 @@ impl Connection {
             while !rest.is_empty() {
                 let written = tokio::select! {
                     biased;
-                    error = closed(&mut self.reader) => return Err(error),
+                    error = broken(&mut self.reader, &mut self.ended_at) => return Err(error),
                     written = timeout(self.write_timeout, self.writer.write(rest)) => stalled(written)?,
                 };
                 rest = rest.get(written..).unwrap_or_default();
@@ -269,11 +292,37 @@ impl Connection {
 
     /// Waits for the connection to end. May be given up and asked again.
     pub(super) async fn ended(&mut self) -> End {
-        let error = closed(&mut self.reader).await;
-        if self.finished && error.kind() == io::ErrorKind::UnexpectedEof {
+        if self.ended_at.is_none()
+            && let Some(error) = ended_or_broken(&mut self.reader, &mut self.ended_at).await
+        {
+            return End::Broken(self.failure(LOST, &error));
+        }
+        // An end that answers ours acknowledges it. In TLS the receiver may have read our goodbye before the end of
+        // TCP came.
+        if self.finished && (self.target.security == Security::Tls || self.gauge.is_idle()) {
             return End::Orderly;
         }
-        End::Broken(self.failure("lost the connection to", &error))
+        self.ended_early().await
+    }
+
+    async fn ended_early(&mut self) -> End {
+        loop {
+            if let Some(error) = self.gauge.error() {
+                return End::Broken(self.failure(LOST, &error));
+            }
+            let took_all = self.gauge.is_idle();
+            let since = self.ended_at.map_or(Duration::ZERO, |at| at.elapsed());
+            if !self.may_end_early && (took_all || since >= END_SETTLE) {
+                let took_all = took_all && self.gauge.accepted() > 0;
+                return End::Early { took_all, failure: self.failure(LOST, &gone_silently()) };
+            }
+            sleep(if self.may_end_early { HALF_OPEN_LOOK } else { END_LOOK }).await;
+        }
+    }
+
+    /// From now on the receiver may end its side and read on.
+    pub(super) const fn let_end_early(&mut self) {
+        self.may_end_early = true;
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> Failure {
@@ -295,25 +344,51 @@ impl Connection {
         Ok(self.acknowledged()? >= self.gauge.accepted())
     }
 
-    /// Ends our side (TLS first, then TCP). Nothing may be written after that; [`Connection::ended`] says what the
-    /// receiver makes of it.
-    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+    /// Ends our side (TLS first, then TCP), unless something is still unacknowledged or the receiver has ended its own:
+    /// its end would prove nothing. Nothing may be written after that; [`Connection::ended`] says what the receiver
+    /// makes of it. False if it was not the time.
+    pub(super) async fn finish(&mut self) -> Result<bool, Failure> {
+        if !self.is_acknowledged()? || self.ended_at.is_some() || self.gauge.has_unread() {
+            return Ok(false);
+        }
         self.finished = true;
         let finished = timeout(self.write_timeout, self.writer.shutdown()).await;
-        stalled(finished).map_err(|error| self.failure("finishing the connection to", &error))
+        stalled(finished).map_err(|error| self.failure("finishing the connection to", &error))?;
+        Ok(true)
     }
 }
 
-/// Reads and discards until the end, which is returned as an error. Receivers have nothing to say.
-async fn closed(reader: &mut ReadHalf<Box<dyn Duplex>>) -> io::Error {
+/// Reads and discards until the end or an error, which is returned. Receivers have nothing to say.
+async fn ended_or_broken(
+    reader: &mut ReadHalf<Box<dyn Duplex>>,
+    ended_at: &mut Option<Instant>,
+) -> Option<io::Error> {
     let mut scratch = [0u8; 256];
     loop {
         match reader.read(&mut scratch).await {
-            Ok(0) => return gone_silently(),
+            Ok(0) => break,
             Ok(_) => {}
-            Err(error) => return error,
+            // TLS that ends without a goodbye.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Some(error),
         }
     }
+    *ended_at = Some(Instant::now());
+    None
+}
+
+/// Waits until the connection is broken. An end of the receiver's side is noted only: a program that is gone answers
+/// what is written with a reset.
+async fn broken(
+    reader: &mut ReadHalf<Box<dyn Duplex>>,
+    ended_at: &mut Option<Instant>,
+) -> io::Error {
+    if ended_at.is_none()
+        && let Some(error) = ended_or_broken(reader, ended_at).await
+    {
+        return error;
+    }
+    std::future::pending().await
 }
 
 /// A write that makes no progress in time has failed.

@@ -1,51 +1,111 @@
-//! What a receiver does when our side of a connection is finished: nearly all read to the end and close theirs,
-//! which proves that they have read everything.
+//! What a receiver does when our side of a connection is finished. Nearly all read to the end and close theirs, which
+//! proves that they have read everything. Of the others nothing can be concluded.
 
-/// Endings in a row that a receiver may break off before it counts as one that never closes in order. One that
-/// has closed in order before is given any number.
-const BROKEN_ENDINGS: u32 = 3;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Connections in a row that may end without a proof before the receiver counts as one that gives none.
+const WITHOUT_PROOF: u32 = 3;
+
+/// The same for a receiver that has given one before: it may be restarted again and again.
+const WITHOUT_PROOF_ANY_MORE: u32 = 10;
+
+/// A finished connection that is kept open for this long is taken for one that is never closed.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// The same for a receiver that has closed one before: rather suspended or blocked than changed.
+const SILENT_NOW: Duration = Duration::from_secs(300);
+
+/// A receiver that gave no proof is asked again after a connection was lost, but not sooner than this: each time
+/// may cost it [`SILENT`] and one window of repetitions.
+const ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// What is known of one receiver since the start of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
-    /// Nothing yet, but how many endings were broken off in a row.
-    Unknown { broken: u32 },
-    /// It has closed in order: if it does not, it has not read everything.
-    Closes,
-    /// It never does, so nothing can be concluded from it.
-    NeverCloses,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Habit {
+    known: Known,
+    /// Finished connections that it broke off, in a row.
+    broken: u32,
+    /// Connections that it ended before we did, in a row, though it took what was sent.
+    early: u32,
 }
 
-impl Default for Habit {
-    fn default() -> Self {
-        Self::Unknown { broken: 0 }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Known {
+    #[default]
+    Nothing,
+    /// It has closed in order: if it does not, it has most likely not read everything.
+    Closes,
+    /// Its kernel's acknowledgement and the age have to do.
+    GivesNoProof { since: Instant },
 }
 
 impl Habit {
-    /// It has closed its side in order.
-    pub(super) fn closed(&mut self) {
-        *self = Self::Closes;
-    }
-
-    /// It broke a finished connection off. True if that shows that it never closes.
-    pub(super) fn broke_off(&mut self) -> bool {
-        let Self::Unknown { broken } = self else { return false };
-        *broken += 1;
-        *broken >= BROKEN_ENDINGS && self.kept_silent()
-    }
-
-    /// It kept a finished connection open for so long that it never seems to close. True if that is news.
-    pub(super) fn kept_silent(&mut self) -> bool {
-        let is_news = matches!(self, Self::Unknown { .. });
-        if is_news {
-            *self = Self::NeverCloses;
-        }
+    /// It has closed a finished connection in order. True if it was taken for one that does not.
+    pub(super) fn closed(&mut self) -> bool {
+        let is_news = self.gives_no_proof();
+        *self = Self { known: Known::Closes, ..Self::default() };
         is_news
     }
 
-    pub(super) fn is_unknown(self) -> bool {
-        matches!(self, Self::Unknown { .. })
+    /// It broke a finished connection off. True if that shows that it gives no proof.
+    pub(super) fn broke_off(&mut self) -> bool {
+        self.broken += 1;
+        self.broken >= self.patience() && self.judge()
+    }
+
+    /// It ended a connection before we did, though it took what was sent. True if that shows that it gives no proof:
+    /// it ends its side without having read to the end of ours.
+    pub(super) fn ended_early(&mut self) -> bool {
+        self.early += 1;
+        self.early >= self.patience() && self.judge()
+    }
+
+    /// It kept a finished connection open for longer than [`Habit::silence`].
+    pub(super) fn kept_silent(&mut self) -> bool {
+        self.judge()
+    }
+
+    /// How long a finished connection is waited for.
+    pub(super) fn silence(&self) -> Duration {
+        if self.known == Known::Closes { SILENT_NOW } else { SILENT }
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.known == Known::Nothing
+    }
+
+    pub(super) fn gives_no_proof(&self) -> bool {
+        matches!(self.known, Known::GivesNoProof { .. })
+    }
+
+    /// Whether it ends its side of connections while it takes what is sent on them.
+    pub(super) fn ends_early(&self) -> bool {
+        self.gives_no_proof() && self.early >= WITHOUT_PROOF
+    }
+
+    /// A connection was lost: it may be another receiver, or another configuration, by now. True if it is to be asked
+    /// again.
+    pub(super) fn lost(&mut self) -> bool {
+        let is_over =
+            matches!(self.known, Known::GivesNoProof { since } if since.elapsed() >= ASKED_AGAIN);
+        if is_over {
+            *self = Self::default();
+        }
+        is_over
+    }
+
+    fn patience(&self) -> u32 {
+        if self.known == Known::Closes { WITHOUT_PROOF_ANY_MORE } else { WITHOUT_PROOF }
+    }
+
+    fn judge(&mut self) -> bool {
+        let is_news = !self.gives_no_proof();
+        if is_news {
+            self.known = Known::GivesNoProof { since: Instant::now() };
+        }
+        is_news
     }
 }
 
@@ -54,15 +114,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_closed_in_order_once_is_held_to_it() {
-        let mut habit = Habit::default();
-        assert!(!habit.broke_off());
-        habit.closed();
-        assert!(!(0..10).any(|_| habit.broke_off()) && !habit.kept_silent());
-        assert_eq!(habit, Habit::Closes);
-
+    fn who_has_closed_in_order_is_held_to_it_for_longer() {
         let mut habit = Habit::default();
         assert_eq!([habit.broke_off(), habit.broke_off(), habit.broke_off()], [false, false, true]);
-        assert_eq!(habit, Habit::NeverCloses);
+        assert!(habit.gives_no_proof() && !habit.ends_early() && !habit.kept_silent());
+
+        assert!(habit.closed() && !habit.closed(), "news only once");
+        assert_eq!(habit.silence(), SILENT_NOW);
+        assert!((1..WITHOUT_PROOF_ANY_MORE).all(|_| !habit.ended_early()));
+        assert!(habit.ended_early() && habit.ends_early());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_no_proof_is_asked_again_after_a_while() {
+        let mut habit = Habit::default();
+        assert!(habit.kept_silent());
+        assert!(!habit.lost() && habit.gives_no_proof());
+        tokio::time::advance(ASKED_AGAIN).await;
+        assert!(habit.lost() && habit.is_unknown());
     }
 }

@@ -4,7 +4,7 @@
 //! allows. A body is *accepted* when the receiver's kernel has acknowledged it, and stays in the window until it
 //! is *confirmed*: from time to time the link finishes its side of the connection, and a receiver that then
 //! closes its own in order has read everything. A connection that ends otherwise confirms nothing, and the window
-//! goes out first on the next one.
+//! goes out first on the next one. Of a receiver that gives no such proof, age has to do ([`Habit`]).
 
 mod ending;
 
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::backoff::{Backoff, STABLE};
 use super::connection::{Connection, Dialer, End, Failure};
 use super::habit::Habit;
-use super::transport::{Close, Confirmation, Inbox, MAX_IN_FLIGHT, Order, Sent, not_reading};
+use super::transport::{Close, Confirmation, Inbox, MAX_IN_FLIGHT, Order, Sent, not_confirming};
 use super::window::{Window, WindowLimits};
 use crate::body::Body;
 use crate::outcome::Outcome;
@@ -30,12 +30,8 @@ const RARE_LOOK: Duration = Duration::from_millis(20);
 /// one that we close occupies a local port for a minute.
 const SHORTEST_LIFE: Duration = Duration::from_millis(100);
 
-/// How long a finished connection that carried nothing is waited for.
+/// How long a finished connection that carried nothing is waited for before the next one is made.
 const EMPTY_ENDING: Duration = Duration::from_secs(2);
-
-/// A receiver that has never closed a connection in order, and keeps a finished one open for this long, is taken
-/// for one that never does.
-const NEVER_CLOSES_AFTER: Duration = Duration::from_secs(60);
 
 /// The task behind a client.
 pub(super) struct Link {
@@ -51,6 +47,13 @@ pub(super) struct Link {
     connected_at: Instant,
     /// When our side of the connection was finished.
     finished_at: Option<Instant>,
+    /// A finished connection that the receiver has kept open, while another one is used. Should it close it yet, it
+    /// is one that closes.
+    kept_open: Option<KeptOpen>,
+    /// The operator was told that it gives no proof.
+    is_warned: bool,
+    /// The connection is there to learn how the receiver ends one.
+    is_probing: bool,
     /// A sender has asked for confirmation.
     is_asked: bool,
     in_flight: VecDeque<InFlight>,
@@ -65,9 +68,15 @@ struct InFlight {
     sent: oneshot::Sender<Sent>,
 }
 
+struct KeptOpen {
+    connection: Connection,
+    since: Instant,
+}
+
 /// What a link wakes up for.
 enum Event {
     Ended(End),
+    KeptOpenEnded(End),
     Look,
     Upkeep,
     Asked,
@@ -93,6 +102,9 @@ impl Link {
             connection: None,
             connected_at: Instant::now(),
             finished_at: None,
+            kept_open: None,
+            is_warned: false,
+            is_probing: false,
             is_asked: false,
             in_flight: VecDeque::new(),
             next_look: FIRST_LOOK,
@@ -103,6 +115,7 @@ impl Link {
         loop {
             match self.next_event(&mut inbox).await {
                 Event::Ended(end) => self.ended(end),
+                Event::KeptOpenEnded(end) => self.kept_open_ended(end),
                 Event::Look => self.look(),
                 Event::Upkeep => self.upkeep().await,
                 Event::Asked => self.is_asked = !self.is_settled(),
@@ -129,6 +142,7 @@ impl Link {
         tokio::select! {
             biased;
             end = ended(self.connection.as_mut()) => Event::Ended(end),
+            end = ended(self.kept_open.as_mut().map(|it| &mut it.connection)) => Event::KeptOpenEnded(end),
             close = inbox.closing.recv() => Event::Close(close),
             () = sleep(self.next_look), if is_looking => Event::Look,
             () = sleep_until(upkeep_at.unwrap_or_else(Instant::now)), if upkeep_at.is_some() => Event::Upkeep,
@@ -147,57 +161,78 @@ impl Link {
             // Late enough, senders are refused rather than kept waiting.
             return since.elapsed() >= self.patience;
         }
-        let is_held_up = self.is_confirmation_due()
-            && (self.window.is_full() || self.connected_at.elapsed() >= SHORTEST_LIFE);
+        let is_held_up = self.is_probing
+            || (self.is_learning() && self.window.is_full())
+            || (self.is_confirmation_due()
+                && (self.window.is_full() || self.connected_at.elapsed() >= SHORTEST_LIFE));
         self.in_flight.len() < MAX_IN_FLIGHT && !is_held_up
+    }
+
+    /// Whether a finished connection is to show soon what the receiver does with one.
+    fn is_learning(&self) -> bool {
+        self.habit.is_unknown() && self.kept_open.is_some()
     }
 
     /// When the link must act by itself.
     fn upkeep_at(&self) -> Option<Instant> {
-        if self.connection.is_none() {
+        let learned_at = self.kept_open.as_ref().filter(|_| self.is_learning());
+        let learned_at = learned_at.map(|kept| kept.since + self.habit.silence());
+        let own = if self.connection.is_none() {
             let at = || self.backoff.not_before().unwrap_or_else(Instant::now);
-            return (!self.window.is_empty()).then(at);
-        }
-        let Some(since) = self.finished_at else {
-            let at = self.window.expires_at();
+            (!self.window.is_empty()).then(at)
+        } else if let Some(since) = self.finished_at {
+            let is_empty = self.window.is_empty();
+            let limit = since + if is_empty { EMPTY_ENDING } else { self.habit.silence() };
+            let patience = Some(since + self.patience).filter(|at| *at > Instant::now());
+            patience.into_iter().chain([limit]).min()
+        } else if self.is_probing {
+            Some(self.connected_at + SHORTEST_LIFE)
+        } else {
             // What is due already is looked after at every look.
-            return at.filter(|_| !self.is_confirmation_due());
+            self.window.expires_at().filter(|_| !self.is_confirmation_due() && !self.is_learning())
         };
-        let now = Instant::now();
-        let limit = match (self.window.is_empty(), self.habit.is_unknown()) {
-            (true, _) => Some(since + EMPTY_ENDING),
-            (false, true) => Some(since + NEVER_CLOSES_AFTER),
-            (false, false) => None,
-        };
-        let patience = Some(since + self.patience).filter(|at| *at > now);
-        limit.into_iter().chain(patience).min()
+        own.into_iter().chain(learned_at).min()
     }
 
     async fn upkeep(&mut self) {
         let now = Instant::now();
+        let silence = self.habit.silence();
+        if self.is_learning() && self.kept_open.as_ref().is_some_and(|it| now >= it.since + silence)
+        {
+            self.gives_no_proof(Habit::kept_silent, "keeps it open");
+        }
         match self.finished_at.map(|since| now.duration_since(since)) {
             _ if self.connection.is_none() => {
-                if let Err(failure) = self.ready().await {
+                if let Err(failure) = self.resend().await {
                     tracing::debug!(sink = self.sink, cause = %failure.cause, "cannot send the unconfirmed logs again yet");
                 }
             }
-            None if self.habit == Habit::NeverCloses => self.confirm_by_age(now),
+            None if self.is_probing => self.finish().await,
+            None if self.habit.gives_no_proof() => self.confirm_by_age(now),
             None => {}
-            Some(waited) if self.window.is_empty() && waited >= EMPTY_ENDING => self.disconnect(),
-            Some(waited) if waited >= NEVER_CLOSES_AFTER && self.habit.kept_silent() => {
-                self.warn_of_habit("keeps it open");
-                self.disconnect();
+            Some(waited) if self.window.is_empty() && waited >= EMPTY_ENDING => self.leave_open(),
+            Some(_) if self.window.is_empty() => {}
+            Some(waited) if waited >= silence => {
+                self.gives_no_proof(Habit::kept_silent, "keeps it open");
+                self.leave_open();
             }
-            Some(waited) if waited >= self.patience && !self.window.is_empty() => {
-                self.warn_of_silence(waited);
-            }
+            Some(waited) if waited >= self.patience => self.warn_of_silence(waited),
             Some(_) => {}
         }
     }
 
+    /// Connects again, if what is unconfirmed is still wanted.
+    async fn resend(&mut self) -> Result<(), Failure> {
+        self.window.drop_unwanted();
+        if !self.window.is_empty() {
+            self.ready().await?;
+        }
+        Ok(())
+    }
+
     async fn send(&mut self, body: Body, sent: oneshot::Sender<Sent>) {
         if self.finished_at.is_some() {
-            let cause = not_reading(self.dialer.target());
+            let cause = not_confirming(self.dialer.target());
             let _ = sent.send(Sent::Decided(Outcome::Retry { after: None, cause }));
             return;
         }
@@ -214,15 +249,15 @@ impl Link {
         }
     }
 
-    /// Connects; and if it is not known how the receiver ends a connection, finishes this one to see.
+    /// Connects; and if it is not known how the receiver ends a connection, finishes this one soon to see.
     async fn probe(&mut self) -> Result<(), Failure> {
         if self.finished_at.is_some() {
             return Ok(());
         }
+        let is_new = self.connection.is_none();
         self.ready().await?;
-        if self.window.is_wanted() && self.habit.is_unknown() && self.is_settled() {
-            self.finish().await;
-        }
+        let is_empty = is_new && self.is_settled();
+        self.is_probing = is_empty && self.window.is_wanted() && self.habit.is_unknown();
         Ok(())
     }
 
@@ -250,6 +285,9 @@ impl Link {
 
     async fn dial_and_repeat(&mut self) -> Result<Connection, Failure> {
         let mut connection = self.dialer.dial().await?;
+        if self.habit.ends_early() {
+            connection.let_end_early();
+        }
         self.connected_at = Instant::now();
         self.window.drop_unwanted();
         for body in self.window.bodies() {
@@ -284,7 +322,7 @@ impl Link {
             };
             let _ = done.sent.send(accepted);
         }
-        if self.habit == Habit::NeverCloses {
+        if self.habit.gives_no_proof() {
             self.window.confirm_by_age(now);
         }
         let progress = self.in_flight.len() < before;
@@ -294,6 +332,7 @@ impl Link {
     fn disconnect(&mut self) {
         self.connection = None;
         self.finished_at = None;
+        self.is_probing = false;
     }
 
     /// The connection is no more, or could not be made. A long-lived one that ends is no failure of the
@@ -302,6 +341,9 @@ impl Link {
         let now = Instant::now();
         let had_connection = self.connection.is_some();
         self.disconnect();
+        if self.habit.lost() {
+            self.kept_open = None;
+        }
         if had_connection {
             let unconfirmed = self.window.rows();
             tracing::warn!(sink = self.sink, unconfirmed, cause = %failure.cause, "lost the connection to the receiver");

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::connection::Dialer;
 use super::link::Link;
 use super::target::Target;
-use super::window::WindowLimits;
+use super::window::{Proof, WindowLimits};
 use crate::body::Body;
 use crate::outcome::{Cause, Outcome};
 use crate::tls::{TlsError, TlsSettings};
@@ -47,12 +47,12 @@ pub enum Sent {
 /// The proof that a receiver has read a body, still to come. Meanwhile the client sends the body again on every
 /// new connection; if this is dropped, it no longer does.
 #[derive(Debug)]
-pub struct Confirmation(pub(super) oneshot::Receiver<()>);
+pub struct Confirmation(pub(super) oneshot::Receiver<Proof>);
 
 impl Confirmation {
-    /// Waits for it. False if the client is gone and it will never come.
-    pub async fn is_given(self) -> bool {
-        self.0.await.is_ok()
+    /// Waits for it. `None` if the client is gone and it will never come.
+    pub async fn proof(self) -> Option<Proof> {
+        self.0.await.ok()
     }
 }
 
@@ -133,7 +133,7 @@ impl Client {
         let closed = || retry(self.closed_already());
         match self.orders.send_timeout(order, self.patience).await {
             Ok(()) => heard.await.unwrap_or_else(|_| closed()),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => retry(not_reading(&self.target)),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => retry(not_confirming(&self.target)),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => closed(),
         }
     }
@@ -180,11 +180,11 @@ fn retry(cause: Cause) -> Sent {
     Sent::Decided(Outcome::Retry { after: None, cause })
 }
 
-/// The receiver was asked for confirmation and does not read on.
-pub(super) fn not_reading(target: &Target) -> Cause {
+/// The receiver was asked for confirmation and gives none.
+pub(super) fn not_confirming(target: &Target) -> Cause {
     let text = format!(
-        "{target} has not read what its kernel acknowledged; check that the receiver is not overloaded or \
-         suspended; no data lost, the logs wait unsettled"
+        "{target} keeps a connection open that the forwarder has finished: it has not read to the end, or it does not \
+         close connections; check that the receiver is not overloaded or suspended; no data lost, the logs wait unsettled"
     );
     Cause::new("unconfirmed", text)
 }

@@ -25,6 +25,15 @@ impl Default for WindowLimits {
     }
 }
 
+/// Why a body counts as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The receiver has read it.
+    Read,
+    /// None: the receiver's kernel has acknowledged it, and it has become as old as [`WindowLimits::age`].
+    Age,
+}
+
 /// The unconfirmed bodies, oldest first.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -37,7 +46,7 @@ pub(super) struct Window {
 struct Held {
     since: Instant,
     body: Body,
-    confirm: oneshot::Sender<()>,
+    confirm: oneshot::Sender<Proof>,
 }
 
 impl Window {
@@ -51,7 +60,7 @@ impl Window {
     }
 
     /// Keeps a body that was acknowledged at `now`. `confirm` is told once the body is confirmed.
-    pub(super) fn push(&mut self, body: Body, confirm: oneshot::Sender<()>, now: Instant) {
+    pub(super) fn push(&mut self, body: Body, confirm: oneshot::Sender<Proof>, now: Instant) {
         self.bytes += body.wire_bytes();
         self.held.push_back(Held { since: now, body, confirm });
     }
@@ -83,7 +92,7 @@ impl Window {
 
     /// The receiver has confirmed that it read everything.
     pub(super) fn confirm_all(&mut self) {
-        while self.confirm_oldest() {}
+        while self.confirm_oldest(Proof::Read) {}
     }
 
     /// For receivers that confirm nothing: takes what is older than the age, or exceeds the limit in bytes, for
@@ -91,7 +100,7 @@ impl Window {
     pub(super) fn confirm_by_age(&mut self, now: Instant) {
         let is_over = |window: &Self| window.bytes > window.limits.bytes && window.held.len() > 1;
         while is_over(self) || self.expires_at().is_some_and(|at| at <= now) {
-            self.confirm_oldest();
+            self.confirm_oldest(Proof::Age);
         }
     }
 
@@ -103,11 +112,11 @@ impl Window {
         self.held.is_empty()
     }
 
-    fn confirm_oldest(&mut self) -> bool {
+    fn confirm_oldest(&mut self, proof: Proof) -> bool {
         let Some(Held { body, confirm, .. }) = self.held.pop_front() else { return false };
         self.bytes -= body.wire_bytes();
         // The sender may no longer wait for it.
-        let _ = confirm.send(());
+        let _ = confirm.send(proof);
         true
     }
 }
@@ -118,7 +127,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn push(window: &mut Window, bytes: usize, at: Instant) -> oneshot::Receiver<()> {
+    fn push(window: &mut Window, bytes: usize, at: Instant) -> oneshot::Receiver<Proof> {
         let (confirm, confirmed) = oneshot::channel();
         window.push(Body::plain(vec![vec![b'x'; bytes].into()], 1), confirm, at);
         confirmed
@@ -142,7 +151,7 @@ mod tests {
         assert_eq!(sizes(&window), [4, 7]);
         assert!(oldest.try_recv().is_err());
         window.confirm_all();
-        assert_eq!(oldest.try_recv(), Ok(()));
+        assert_eq!(oldest.try_recv(), Ok(Proof::Read));
         assert!(window.is_empty() && !window.is_full());
     }
 
@@ -153,7 +162,7 @@ mod tests {
         let mut second = push(&mut window, 5, start + SECOND);
         let _third = push(&mut window, 3, start + 2 * SECOND);
         window.confirm_by_age(start + 2 * SECOND);
-        assert_eq!((sizes(&window), first.try_recv()), (vec![5, 3], Ok(())));
+        assert_eq!((sizes(&window), first.try_recv()), (vec![5, 3], Ok(Proof::Age)));
         window.renew(start + 10 * SECOND);
         window.confirm_by_age(start + 14 * SECOND);
         assert!(second.try_recv().is_err(), "what was sent again is young again");

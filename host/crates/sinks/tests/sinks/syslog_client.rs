@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forwarder_sinks::syslog::{
-    Client, ClientSettings, Closed, Confirmation, Sent, Target, WindowLimits,
+    Client, ClientSettings, Closed, Confirmation, Proof, Sent, Target, WindowLimits,
 };
 use forwarder_sinks::{Body, Cause, Identity, MinVersion, Outcome, TlsSettings, Verify};
 use rcgen::ExtendedKeyUsagePurpose;
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::join;
 use tokio_rustls::TlsAcceptor;
 
@@ -203,7 +203,7 @@ async fn a_close_waits_for_the_receivers_goodbye() {
     };
     let sending = async {
         let confirmation = deliver(&client, &record).await.unwrap();
-        (client.close(Duration::from_secs(10)).await, confirmation.is_given().await)
+        (client.close(Duration::from_secs(10)).await, confirmation.proof().await.is_some())
     };
     let (all, closed) = join!(reading, sending);
     assert_eq!((all.as_slice(), closed), (b"6 record".as_slice(), (Closed::Cleanly, true)));
@@ -218,7 +218,7 @@ async fn a_close_without_an_answer_ends_in_time_and_says_so() {
     let (_silent, sent) = join!(receiver.accept(), client.send(&record));
     let confirmation = accepted(sent);
     assert_eq!(client.close(Duration::from_millis(50)).await, Closed::Unconfirmed);
-    assert!(!confirmation.is_given().await);
+    assert_eq!(confirmation.proof().await, None);
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() 
             if asks {
                 client.confirm();
             }
-            confirmation.is_given().await
+            confirmation.proof().await.is_some()
         };
         let (all, is_given) = join!(reading, sending);
         assert_eq!((all.as_str(), is_given), ("6 record", true));
@@ -275,9 +275,9 @@ async fn a_full_window_is_confirmed_before_more_is_written() {
     let sending = async {
         let confirmation = accepted(client.send(&first).await);
         let next = accepted(client.send(&second).await);
-        assert!(confirmation.is_given().await);
+        assert!(confirmation.proof().await.is_some());
         client.close(Duration::from_secs(10)).await;
-        assert!(next.is_given().await);
+        assert!(next.proof().await.is_some());
     };
     let (all, ()) = join!(reading, sending);
     assert_eq!(all, ["10 0123456789", "4 next"]);
@@ -296,7 +296,7 @@ async fn a_receiver_that_stands_still_for_longer_than_the_age_and_dies_loses_not
     let client = Client::start(settings).unwrap();
     let (lost, next) = (body(&["lost"]), body(&["next"]));
     let (unread, sent) = join!(receiver.accept(), client.send(&lost));
-    let mut confirmation = Box::pin(accepted(sent).is_given());
+    let mut confirmation = Box::pin(accepted(sent).proof());
     // Once our side is finished, what follows is refused for now rather than kept waiting.
     while !unread.ready(Interest::READABLE).await.unwrap().is_read_closed() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -308,8 +308,8 @@ async fn a_receiver_that_stands_still_for_longer_than_the_age_and_dies_loses_not
     drop(unread);
 
     let reading = async { read_all(&receiver).await };
-    let (all, is_given) = join!(reading, confirmation);
-    assert_eq!((all.as_str(), is_given), ("4 lost", true));
+    let (all, proof) = join!(reading, confirmation);
+    assert_eq!((all.as_str(), proof), ("4 lost", Some(Proof::Read)));
 }
 
 #[tokio::test]
@@ -328,7 +328,7 @@ async fn a_receiver_that_breaks_every_connection_off_gets_a_bounded_number_of_re
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         }
     };
-    let sending = async { accepted(client.send(&record).await).is_given().await };
+    let sending = async { accepted(client.send(&record).await).proof().await.is_some() };
     let is_given = tokio::select! {
         never = breaking_off => never,
         is_given = sending => is_given,
@@ -353,11 +353,97 @@ async fn a_receiver_that_never_closes_gets_one_repetition_and_is_known_from_then
         let mut stream = receiver.accept().await;
         (read_messages(&mut stream, 1).await, stream)
     };
-    let ((messages, mut stream), is_given) = join!(reading, accepted(sent).is_given());
-    assert_eq!((messages, is_given), (vec!["first".to_owned()], true));
+    let ((messages, mut stream), proof) = join!(reading, accepted(sent).proof());
+    assert_eq!((messages, proof), (vec!["first".to_owned()], Some(Proof::Age)));
     let (messages, confirmation) = join!(read_messages(&mut stream, 1), deliver(&client, &second));
     assert_eq!(messages, ["second"]);
-    assert!(confirmation.unwrap().is_given().await, "by age, on the same connection");
+    assert!(confirmation.unwrap().proof().await.is_some(), "by age, on the same connection");
+}
+
+#[tokio::test]
+async fn a_receiver_that_no_longer_closes_stalls_nothing_for_ever_and_is_believed_again_once_it_does()
+ {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let bodies = ["first", "second", "third"].map(|text| body(&[text]));
+    let sending = async {
+        let confirmation = accepted(client.send(&bodies[0]).await);
+        client.confirm();
+        confirmation.proof().await
+    };
+    let (all, proof) = join!(read_all(&receiver), sending);
+    assert_eq!((all.as_str(), proof), ("5 first", Some(Proof::Read)));
+
+    let (mut kept_open, sent) = join!(receiver.accept(), client.send(&bodies[1]));
+    assert_eq!(read_messages(&mut kept_open, 1).await, ["second"]);
+    // From here on, waits of minutes are over at once.
+    tokio::time::pause();
+    let asked = tokio::time::Instant::now();
+    let reading = async {
+        let mut stream = receiver.accept().await;
+        (read_messages(&mut stream, 1).await, stream)
+    };
+    let ((messages, mut next), proof) = join!(reading, accepted(sent).proof());
+    assert_eq!((messages, proof), (vec!["second".to_owned()], Some(Proof::Age)));
+    let waited = asked.elapsed().as_secs();
+    assert!(
+        (300..330).contains(&waited),
+        "{waited} s: longer than receivers are suspended for, and not for ever"
+    );
+
+    // It was only suspended: it closes what it had kept open, and is asked again.
+    tokio::time::resume();
+    drop(kept_open);
+    let (messages, sent) = join!(read_messages(&mut next, 1), client.send(&bodies[2]));
+    assert_eq!(messages, ["third"]);
+    let confirmation = accepted(sent);
+    client.confirm();
+    let mut rest = String::new();
+    let closing = async {
+        next.read_to_string(&mut rest).await.unwrap();
+        drop(next);
+    };
+    assert_eq!(join!(confirmation.proof(), closing).0, Some(Proof::Read));
+}
+
+#[tokio::test]
+async fn an_end_that_a_receiver_sends_before_ours_proves_nothing() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let lost = body(&["lost"]);
+    let (mut unread, sent) = join!(receiver.accept(), client.send(&lost));
+    unread.shutdown().await.unwrap();
+    client.confirm();
+    let reading = async { read_all(&receiver).await };
+    let (all, proof) = join!(reading, accepted(sent).proof());
+    assert_eq!((all.as_str(), proof), ("4 lost", Some(Proof::Read)), "sent again, and then read");
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_receiver_that_ends_its_side_at_once_and_reads_on_gets_a_bounded_number_of_repetitions() {
+    let receiver = Receiver::start().await;
+    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
+    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    client.probe().await.unwrap();
+    let record = body(&["record"]);
+    let mut connections = 0;
+    let ending_early = async {
+        loop {
+            let mut stream = receiver.accept().await;
+            stream.shutdown().await.unwrap();
+            connections += 1;
+            let mut all = String::new();
+            stream.read_to_string(&mut all).await.unwrap();
+        }
+    };
+    let sending = async { deliver(&client, &record).await.unwrap().proof().await };
+    let proof = tokio::select! {
+        never = ending_early => never,
+        proof = sending => proof,
+    };
+    assert_eq!(proof, Some(Proof::Age));
+    assert_eq!(connections, 5, "the probe, three that count, and the one that is kept");
 }
 
 #[tokio::test]
@@ -374,7 +460,7 @@ async fn who_no_longer_waits_for_a_confirmation_is_not_repeated_for() {
         // Once it is connected again.
         let _ = client.probe().await;
         client.close(Duration::from_secs(10)).await;
-        confirmation.is_given().await
+        confirmation.proof().await.is_some()
     };
     assert_eq!(join!(reading, confirming), ("4 ours".to_owned(), true));
 }
@@ -409,7 +495,7 @@ async fn over_tls(
             Sent::Decided(outcome) => outcome,
             Sent::Accepted(confirmation) => {
                 client.close(Duration::from_secs(10)).await;
-                assert!(confirmation.is_given().await);
+                assert!(confirmation.proof().await.is_some());
                 Outcome::Delivered
             }
         }

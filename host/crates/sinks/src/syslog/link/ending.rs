@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{FIRST_LOOK, Link, SHORTEST_LIFE, ended};
+use super::{FIRST_LOOK, KeptOpen, Link, SHORTEST_LIFE, ended};
 use crate::syslog::connection::{Connection, End};
 use crate::syslog::habit::Habit;
-use crate::syslog::transport::{Closed, not_reading};
+use crate::syslog::transport::{Closed, not_confirming};
 
 impl Link {
     /// Whether the connection is to be finished, so that the receiver confirms what it has read.
@@ -15,7 +15,8 @@ impl Link {
         let is_old = || self.window.expires_at().is_some_and(|at| at <= Instant::now());
         self.connection.is_some()
             && self.finished_at.is_none()
-            && self.habit != Habit::NeverCloses
+            && !self.habit.gives_no_proof()
+            && !self.is_learning()
             && !self.window.is_empty()
             && (self.is_asked || self.window.is_full() || is_old())
     }
@@ -29,17 +30,13 @@ impl Link {
         self.finish().await;
     }
 
-    /// Finishes our side, unless something is still unacknowledged: only then does the receiver's end prove that
-    /// it has read everything.
+    /// Finishes our side, unless something is still unacknowledged or the receiver has ended its own: only then does
+    /// the receiver's end prove that it has read everything.
     pub(super) async fn finish(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        let finished = match connection.is_acknowledged() {
-            Ok(false) => return,
-            Ok(true) => connection.finish().await,
-            Err(failure) => Err(failure),
-        };
-        match finished {
-            Ok(()) => self.finished_at = Some(Instant::now()),
+        match connection.finish().await {
+            Ok(true) => self.finished_at = Some(Instant::now()),
+            Ok(false) => {}
             Err(failure) => self.lost(failure),
         }
     }
@@ -57,13 +54,19 @@ impl Link {
 
     /// The connection has ended.
     pub(super) fn ended(&mut self, end: End) {
+        let was_finished = self.finished_at.is_some();
         match end {
             End::Orderly => self.confirmed(),
-            End::Broken(failure) => {
-                let was_finished = self.finished_at.is_some();
+            End::Early { took_all, failure } => {
                 self.lost(failure);
-                if was_finished && self.habit.broke_off() {
-                    self.warn_of_habit("breaks it off");
+                if took_all {
+                    self.gives_no_proof(Habit::ended_early, "ends its own side before that");
+                }
+            }
+            End::Broken(failure) => {
+                self.lost(failure);
+                if was_finished {
+                    self.gives_no_proof(Habit::broke_off, "breaks it off");
                 }
             }
         }
@@ -72,11 +75,54 @@ impl Link {
     /// The receiver has closed its side after we finished ours: it has read everything.
     fn confirmed(&mut self) {
         tracing::debug!(sink = self.sink, rows = self.window.rows(), "the receiver has confirmed");
-        self.habit.closed();
+        self.closes();
         self.window.confirm_all();
         self.is_asked = false;
         self.backoff.succeeded();
         self.disconnect();
+    }
+
+    fn closes(&mut self) {
+        if self.habit.closed() {
+            let sink = self.sink.as_str();
+            tracing::info!(
+                sink,
+                "the receiver closes finished connections again: that shows again what it has read"
+            );
+        }
+    }
+
+    /// The connection is kept open by the receiver and of no more use. Should it be closed later, that tells something.
+    pub(super) fn leave_open(&mut self) {
+        let since = self.finished_at.unwrap_or_else(Instant::now);
+        self.kept_open = self.connection.take().map(|connection| KeptOpen { connection, since });
+        self.disconnect();
+    }
+
+    /// A connection that the receiver had kept open has ended. What was sent on it was sent again since.
+    pub(super) fn kept_open_ended(&mut self, end: End) {
+        self.kept_open = None;
+        match end {
+            End::Orderly => self.closes(),
+            End::Early { .. } => {}
+            End::Broken(_) => {
+                self.habit.lost();
+            }
+        }
+    }
+
+    /// Counts an ending without a proof. If that makes the receiver one that gives none, says so.
+    pub(super) fn gives_no_proof(&mut self, counted: fn(&mut Habit) -> bool, does: &str) {
+        if counted(&mut self.habit) && !std::mem::replace(&mut self.is_warned, true) {
+            tracing::warn!(
+                sink = self.sink,
+                address = %self.dialer.target(),
+                "the receiver does not close connections that the forwarder has finished ({does}), so nothing shows what \
+                 it has read: from now on logs count as delivered when its kernel has acknowledged them and `resend_age` \
+                 has passed; what it has not read by then is lost if it dies; counted in \
+                 forwarder_unproven_records_total; see `resend_window` in docs/configuration.md"
+            );
+        }
     }
 
     pub(super) async fn close(&mut self, limit: Duration) -> Closed {
@@ -93,15 +139,19 @@ impl Link {
             }
             while self.finished_at.is_none() && self.connection.is_some() {
                 self.finish().await;
-                sleep(FIRST_LOOK).await;
+                tokio::select! {
+                    end = ended(self.connection.as_mut()) => self.ended(end),
+                    () = sleep(FIRST_LOOK) => {}
+                }
             }
-            if self.connection.is_some() {
+            // Of a receiver that gives no proof there is nothing to wait for.
+            if self.connection.is_some() && !self.habit.gives_no_proof() {
                 let end = ended(self.connection.as_mut()).await;
                 self.ended(end);
             }
         };
         let _ = timeout(limit, farewell).await;
-        let is_owed = self.window.is_wanted() && self.habit != Habit::NeverCloses;
+        let is_owed = self.window.is_wanted() && !self.habit.gives_no_proof();
         if is_owed && (self.connection.is_some() || !self.window.is_empty()) {
             Closed::Unconfirmed
         } else {
@@ -110,17 +160,7 @@ impl Link {
     }
 
     pub(super) fn warn_of_silence(&self, waited: Duration) {
-        let cause = not_reading(self.dialer.target());
+        let cause = not_confirming(self.dialer.target());
         tracing::warn!(sink = self.sink, rows = self.window.rows(), ?waited, %cause, "the receiver does not confirm");
-    }
-
-    pub(super) fn warn_of_habit(&self, does: &str) {
-        tracing::warn!(
-            sink = self.sink,
-            address = %self.dialer.target(),
-            "the receiver does not close a connection that the forwarder has finished ({does}), so nothing proves \
-             what it has read; from now on its kernel's acknowledgement counts after `resend_age`, and what it \
-             had not read when it dies later than that is lost; see `resend_window` in docs/configuration.md"
-        );
     }
 }
