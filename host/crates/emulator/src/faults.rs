@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use crate::api::{Api, UnknownApi};
+use crate::api_name::{Api, UnknownApi};
 use crate::server::reply::Reply;
 use crate::state::cursor::Cursor;
 

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod api_name;
 mod blocks;
 pub mod clock;
 mod emulator;
@@ -30,10 +31,10 @@ pub mod sign_check;
 pub mod spl;
 pub mod state;
 
-pub use api::{Api, UnknownApi};
+pub use api_name::{Api, UnknownApi};
 pub use emulator::{Builder, Emulator, StartError};
 pub use grouping::GroupSize;
 pub use limits::Limits;
-pub use options::{DataError, Options};
+pub use options::Options;
 pub use refusal::Refusal;
 pub use server::shared::Traffic;

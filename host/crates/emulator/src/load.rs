@@ -5,6 +5,7 @@
 //! topic, source and tags share a group.
 
 use std::io::{self, BufRead};
+use std::path::PathBuf;
 
 use forwarder_record::encode::{Log, LogGroup};
 use serde_json::{Map, Value};
@@ -32,6 +33,28 @@ pub enum LoadError {
         line: usize,
         /// What the parser said.
         source: serde_json::Error,
+    },
+}
+
+/// Data that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file cannot be opened.
+    #[error("cannot open {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds something else than logs.
+    #[error("cannot load {path}")]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// Which line, and why.
+        source: LoadError,
     },
 }
 

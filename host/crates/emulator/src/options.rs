@@ -1,7 +1,7 @@
 //! What a command line asks of an emulator: one logstore, filled from files or with samples.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::emulator::{Emulator, StartError};
 use crate::faults::Injection;
 use crate::grouping::GroupSize;
-use crate::load::{self, LoadError};
+use crate::load::{self, DataError};
 use crate::log_group::EncodedGroup;
 use crate::samples::Samples;
 use crate::sign_check::SignatureCheck;
@@ -58,28 +58,6 @@ impl Default for Options {
             faults: Vec::new(),
         }
     }
-}
-
-/// Data that cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// The file cannot be opened.
-    #[error("cannot open {path}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file holds something else than logs.
-    #[error("cannot load {path}")]
-    Load {
-        /// The file.
-        path: PathBuf,
-        /// Which line, and why.
-        source: LoadError,
-    },
 }
 
 impl Options {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::api::Api;
+use crate::api_name::Api;
 use crate::blocks::BlockCache;
 use crate::clock::Clock;
 use crate::faults::Faults;
