@@ -7,12 +7,8 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
-use crate::decode::{DecodeError, Limits, Place};
 use crate::keys::{KeyId, Keys};
 use crate::origin::{Origin, Time};
-use crate::row::Row;
 use crate::text::{Range, Span, Text};
 
 /// What a field name occupies in addition to its text, with the tables that decoders and sinks keep per name.
@@ -58,39 +54,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Reads a decompressed `LogGroupList` and flattens its logs, exactly as the official SDK's consumers see
-    /// them (with the repairs that `decode.rs` names).
-    ///
-    /// # Errors
-    ///
-    /// The bytes are malformed or exceed `limits`. Nothing is skipped: a block that cannot be read whole is
-    /// not read at all.
-    pub fn decode(block: Bytes, origin: Origin, limits: &Limits) -> Result<Self, DecodeError> {
-        let (batch, _) =
-            crate::decode::decode(&block, origin, limits, Place::default(), usize::MAX)?;
-        Ok(batch)
-    }
-
-    /// Reads the logs of a block from a place on (the default is its start), as many as come to about `room`
-    /// bytes of table and text, and at least one. Returns where the next part begins, if there is more.
-    ///
-    /// A small block can unfold to much, since its tags are repeated in each of its logs, and an encoder
-    /// repeats all of their text: this is how no more of it exists at a time than was planned for. A row's number in the group and its id do
-    /// not depend on how a block is divided. The limits hold for all parts together.
-    ///
-    /// # Errors
-    ///
-    /// As [`Batch::decode`], for this part: what follows it has not been looked at.
-    pub fn decode_part(
-        block: &Bytes,
-        origin: Origin,
-        limits: &Limits,
-        from: Place,
-        room: usize,
-    ) -> Result<(Self, Option<Place>), DecodeError> {
-        crate::decode::decode(block, origin, limits, from, room)
-    }
-
     /// Where the batch was pulled from.
     pub const fn origin(&self) -> &Origin {
         &self.origin
@@ -135,16 +98,6 @@ impl Batch {
     /// Fields of a row.
     pub fn cell_count(&self, ix: RowIx) -> usize {
         self.row_data(ix).cell_count as usize
-    }
-
-    /// Rows that are still to be delivered, in order.
-    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.order.iter().map(|&ix| self.row(ix)).filter(|row| row.state() == RowState::Live)
-    }
-
-    /// One row, whatever its state.
-    pub fn row(&self, ix: RowIx) -> Row<'_> {
-        Row::new(self, ix)
     }
 
     /// How many different field names the batch has seen; every [`KeyId::index`] is below it.

@@ -18,6 +18,7 @@ use self::table::Decoder;
 use crate::batch::{Batch, CellData, RowIx};
 use crate::origin::Origin;
 use crate::protobuf::{Malformed, Reader, Value};
+use crate::row::Row;
 use crate::text::{MAX_TEXT_BYTES, Range, Text, TextFull};
 
 /// Hard limits on what a block may unfold to. A block of a few megabytes could otherwise claim a table of
@@ -89,8 +90,42 @@ pub struct Place {
     shared_bytes: usize,
 }
 
+impl Batch {
+    /// Reads a decompressed `LogGroupList` and flattens its logs, exactly as the official SDK's consumers see
+    /// them (with the repairs named above).
+    ///
+    /// # Errors
+    ///
+    /// The bytes are malformed or exceed `limits`. Nothing is skipped: a block that cannot be read whole is
+    /// not read at all.
+    pub fn decode(block: Bytes, origin: Origin, limits: &Limits) -> Result<Self, DecodeError> {
+        let (batch, _) = decode(&block, origin, limits, Place::default(), usize::MAX)?;
+        Ok(batch)
+    }
+
+    /// Reads the logs of a block from a place on (the default is its start), as many as come to about `room`
+    /// bytes of table and text, and at least one. Returns where the next part begins, if there is more.
+    ///
+    /// A small block can unfold to much, since its tags are repeated in each of its logs, and an encoder
+    /// repeats all of their text: this is how no more of it exists at a time than was planned for. A row's number in the group and its id do
+    /// not depend on how a block is divided. The limits hold for all parts together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::decode`], for this part: what follows it has not been looked at.
+    pub fn decode_part(
+        block: &Bytes,
+        origin: Origin,
+        limits: &Limits,
+        from: Place,
+        room: usize,
+    ) -> Result<(Self, Option<Place>), DecodeError> {
+        decode(block, origin, limits, from, room)
+    }
+}
+
 /// See [`Batch::decode_part`].
-pub(crate) fn decode(
+fn decode(
     block: &Bytes,
     origin: Origin,
     limits: &Limits,
@@ -119,9 +154,16 @@ pub(crate) fn decode(
     Ok((decoder.batch, None))
 }
 
+impl Row<'_> {
+    /// The log as it was pulled, before any plugin; for an added row, the log it is like.
+    pub fn original(&self) -> Vec<(String, String)> {
+        original(self.batch, self.root(|_| ()))
+    }
+}
+
 /// The fields of one original log again, from the block: what it was before any plugin saw it.
 #[expect(clippy::expect_used, reason = "a dead letter without its fields would be a log lost")]
-pub(crate) fn original(batch: &Batch, ix: RowIx) -> Vec<(String, String)> {
+fn original(batch: &Batch, ix: RowIx) -> Vec<(String, String)> {
     let row = batch.row_data(ix);
     let group = batch.group_of(row);
     let block = batch.text.block().clone();

@@ -7,7 +7,7 @@ use crate::origin::{EventId, Origin, Time};
 /// A view of one row.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
-    batch: &'a Batch,
+    pub(crate) batch: &'a Batch,
     ix: RowIx,
 }
 
@@ -22,6 +22,18 @@ pub struct Cell<'a> {
     pub value: &'a str,
     /// How to ship the value.
     pub format: Format,
+}
+
+impl Batch {
+    /// Rows that are still to be delivered, in order.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.order.iter().map(|&ix| self.row(ix)).filter(|row| row.state() == RowState::Live)
+    }
+
+    /// One row, whatever its state.
+    pub fn row(&self, ix: RowIx) -> Row<'_> {
+        Row::new(self, ix)
+    }
 }
 
 impl<'a> Row<'a> {
@@ -97,13 +109,8 @@ impl<'a> Row<'a> {
         true
     }
 
-    /// The log as it was pulled, before any plugin; for an added row, the log it is like.
-    pub fn original(&self) -> Vec<(String, String)> {
-        crate::decode::original(self.batch, self.root(|_| ()))
-    }
-
     /// The pulled log that this row stems from; `below` receives the ordinals along the path, innermost first.
-    fn root(&self, mut below: impl FnMut(u32)) -> RowIx {
+    pub(crate) fn root(&self, mut below: impl FnMut(u32)) -> RowIx {
         let mut ix = self.ix;
         while let Some(parent) = self.batch.row_data(ix).parent {
             below(self.batch.row_data(ix).ordinal);
