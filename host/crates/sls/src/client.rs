@@ -18,13 +18,13 @@ use http::{HeaderMap, HeaderValue};
 use reqwest::Url;
 use tokio::time::timeout;
 
-use crate::api::{Call, Reply};
 use crate::backoff::Backoff;
+use crate::call::{Call, Reply};
 use crate::credentials::{AccessKey, Credentials};
 use crate::endpoint::Endpoint;
 use crate::error::{CallTo, Chain, ConfigError, Error, ErrorCode, Refusal};
 use crate::names::ProjectName;
-use crate::sign::{self, Parts, Signature, percent_encode};
+use crate::sign::{Parts, Signature, percent_encode};
 pub use transport::Proxy;
 use transport::{Connections, Transport};
 
@@ -359,14 +359,6 @@ struct ErrorBody {
 fn excerpt(text: &str) -> String {
     let words = text.split_whitespace().flat_map(|word| [" ", word]).skip(1);
     words.flat_map(str::chars).filter(|c| !c.is_control()).take(EXCERPT).collect()
-}
-
-/// Headers every call carries, whatever it does.
-pub(crate) fn common_headers(raw_size: usize) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert("x-log-apiversion", HeaderValue::from_static(sign::API_VERSION));
-    headers.insert("x-log-bodyrawsize", HeaderValue::from(raw_size));
-    headers
 }
 
 #[cfg(test)]

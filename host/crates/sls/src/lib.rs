@@ -18,6 +18,7 @@
 
 pub mod api;
 mod backoff;
+mod call;
 mod client;
 mod credentials;
 mod cursor;

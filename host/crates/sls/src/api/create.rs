@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::Call;
+use crate::call::Call;
 use crate::client::Client;
 use crate::error::Error;
 use crate::names::LogstoreName;

@@ -6,7 +6,8 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Call, MAX_GRANTED, MAX_LISTED};
+use super::{MAX_GRANTED, MAX_LISTED};
+use crate::call::Call;
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::Error;

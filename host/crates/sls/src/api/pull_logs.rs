@@ -11,8 +11,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
 
+use super::cursor;
 use super::shards::shard_call;
-use super::{Call, Reply, cursor};
+use crate::call::{Call, Reply};
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::{CallTo, Error};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
-use super::Call;
+use crate::call::Call;
 use crate::client::Client;
 use crate::error::Error;
 use crate::names::LogstoreName;

@@ -5,7 +5,8 @@ use std::fmt;
 use http::Method;
 use serde::Deserialize;
 
-use super::{Call, MAX_LISTED, cursor};
+use super::{MAX_LISTED, cursor};
+use crate::call::Call;
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::Error;
