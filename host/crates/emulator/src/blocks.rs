@@ -90,7 +90,7 @@ impl BlockCache {
         let work = Arc::clone(&key);
         // Ten megabytes take some ten milliseconds: too long for a thread that serves sockets.
         let packed = tokio::task::spawn_blocking(move || work.pack()).await;
-        // The task cannot fail unless the runtime is shutting down, and then nobody reads the answer.
+        // The task cannot fail unless the runtime is shutting down, and then the answer is not read.
         let Ok(block) = packed else { return Block { body: Bytes::new(), raw_size: 0 } };
         self.keep(key, block.clone());
         block

@@ -27,7 +27,7 @@ use crate::state::logstore::{Logstore, Placement};
 use crate::state::shard::PullBounds;
 use crate::state::{Policy, Service, ShardId};
 
-/// How often [`Emulator::until`] looks although nobody asked anything: consumers expire by silence.
+/// How often [`Emulator::until`] looks although no request came: consumers expire by silence.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// An emulator that is not listening yet.
@@ -219,7 +219,7 @@ impl Emulator {
 
     /// Waits until `look` finds something. It looks after every request and every few milliseconds.
     ///
-    /// Put a timeout around it: what never happens is waited for for ever.
+    /// Put a timeout around it: what never happens is waited for indefinitely.
     pub async fn until<T>(&self, mut look: impl FnMut(&Service) -> Option<T>) -> T {
         loop {
             let changed = self.shared.changed.notified();
@@ -301,7 +301,7 @@ impl Emulator {
     /// Forgets a consumer now, as if it had been silent for too long.
     ///
     /// # Errors
-    /// No such group. An unknown consumer is no error.
+    /// No such group. An unknown consumer is not an error.
     pub fn expire_consumer(
         &self,
         project: &str,

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::grouping::{GroupSize, Grouping};
 use crate::log_group::EncodedGroup;
 
-/// A line that is no log.
+/// A line that is not a log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -27,7 +27,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// Not a JSON object.
-    #[error("line {line} is no JSON object; write one flattened log per line")]
+    #[error("line {line} is not a JSON object; write one flattened log per line")]
     NotAnObject {
         /// Counted from 1.
         line: usize,
@@ -61,7 +61,7 @@ pub enum DataError {
 /// Reads all lines; empty ones are skipped. A log without `__time__` gets `now`.
 ///
 /// # Errors
-/// The first line that cannot be read or is no object.
+/// The first line that cannot be read or is not an object.
 pub fn json_lines(
     input: impl BufRead,
     size: GroupSize,
@@ -100,7 +100,7 @@ fn unflatten(fields: Map<String, Value>, now: Timestamp) -> (LogGroup, Log) {
     (head, log)
 }
 
-/// Values of logs are text. What is no text in the line is taken as it is written, except that newer
+/// Values of logs are text. What is not text in the line is taken as it is written, except that newer
 /// versions of the official consumer print the nanoseconds as a list of one.
 fn text_of(value: Value) -> String {
     match value {
@@ -160,6 +160,9 @@ mod tests {
     #[test]
     fn a_line_that_is_no_object_is_named() {
         let error = load("{\"k\":\"1\"}\n[1]").unwrap_err();
-        assert_eq!(error.to_string(), "line 2 is no JSON object; write one flattened log per line");
+        assert_eq!(
+            error.to_string(),
+            "line 2 is not a JSON object; write one flattened log per line"
+        );
     }
 }

@@ -32,7 +32,7 @@ impl EncodedGroup {
     /// Takes an encoded LogGroup, as the body of PutLogs holds it.
     ///
     /// # Errors
-    /// [`Malformed`] if it is no protobuf message down to its keys and values.
+    /// [`Malformed`] if it is not a protobuf message down to its keys and values.
     pub fn from_encoded(group: &[u8]) -> Result<Self, Malformed> {
         let mut logs = 0;
         for log in Self::logs_of(group) {

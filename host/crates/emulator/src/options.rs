@@ -36,7 +36,7 @@ pub struct Options {
     pub group_size: GroupSize,
     /// Which signatures are accepted.
     pub signatures: SignatureCheck,
-    /// Whether projects and logstores that nobody created come to be when they are named.
+    /// Whether projects and logstores are created when they are first named.
     pub create_missing: bool,
     /// What is to go wrong.
     pub faults: Vec<Injection>,

@@ -32,7 +32,7 @@ impl Refusal {
         Self::new(400, "JsonInfoInvalid", message)
     }
 
-    /// The cursor is no cursor, has been trimmed, or lies beyond the end.
+    /// The text is not a cursor, has been trimmed, or lies beyond the end.
     pub fn cursor(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidCursor", message)
     }

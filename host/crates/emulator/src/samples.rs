@@ -113,7 +113,7 @@ impl Samples {
         self
     }
 
-    /// The number of the first log, to go on where an earlier run ended. 0 unless said otherwise.
+    /// The number of the first log, to continue where an earlier run ended. 0 unless said otherwise.
     #[must_use]
     pub fn starting_at(mut self, number: u64) -> Self {
         self.first = number;

@@ -37,7 +37,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&shared)))),
-                // Out of file descriptors, most likely: connections that close will mend it.
+                // Out of file descriptors, most likely: connections that close will fix it.
                 Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
             }
         }

@@ -102,7 +102,7 @@ fn check_date(request: &ApiRequest, now: Timestamp) -> Result<(), Refusal> {
         return Err(Refusal::new(400, "MissingDate", "neither x-log-date nor Date is set"));
     };
     let Some(sent) = parse_date(date) else {
-        return Err(Refusal::new(400, "InvalidDateFormat", format!("{date:?} is no date")));
+        return Err(Refusal::new(400, "InvalidDateFormat", format!("{date:?} is not a date")));
     };
     let skew = now.distance(sent);
     if skew > MAX_SKEW {

@@ -355,7 +355,7 @@ struct ErrorBody {
     message: String,
 }
 
-/// The beginning of a text that somebody else wrote, on one line.
+/// The beginning of a foreign text, on one line.
 fn excerpt(text: &str) -> String {
     let words = text.split_whitespace().flat_map(|word| [" ", word]).skip(1);
     words.flat_map(str::chars).filter(|c| !c.is_control()).take(EXCERPT).collect()

@@ -31,7 +31,7 @@ impl AccessKey {
         Self { token: Some(token.into()), ..self }
     }
 
-    /// The id, which is no secret.
+    /// The id, which is not a secret.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -52,7 +52,7 @@ impl AccessKey {
         Some(Self { id, secret, token })
     }
 
-    /// Takes secret and token out of a text somebody else wrote: the service quotes signed headers
+    /// Takes secret and token out of a foreign text: the service quotes signed headers
     /// back when a signature does not match.
     pub(crate) fn scrub(&self, text: &str) -> String {
         [Some(self.secret.as_str()), self.token.as_deref()]
@@ -163,7 +163,7 @@ impl Origin {
 }
 
 /// The members that the instance metadata service and STS use. Others (`Expiration`, `Code`) may stand
-/// beside them.
+/// next to them.
 #[derive(Deserialize)]
 struct KeyFile {
     #[serde(rename = "AccessKeyId")]

@@ -32,7 +32,7 @@ pub struct Endpoint {
     loopback: bool,
 }
 
-/// Why a text is no endpoint for us.
+/// Why a text is not an endpoint for us.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {

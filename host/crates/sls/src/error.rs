@@ -88,7 +88,7 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// rustls needs to be told once per process which cryptography to use.
+    /// rustls needs its cryptography to be set once per process.
     #[error(
         "no TLS provider is installed: call `rustls::crypto::CryptoProvider::install_default` first"
     )]
@@ -166,7 +166,7 @@ impl Error {
         }
     }
 
-    /// Whether an answer arrived that is not what the service wrote, as far as one can tell: cut off, altered,
+    /// Whether an answer arrived that is not what the service wrote, as far as can be seen: cut off, altered,
     /// or in contradiction with itself. The same request may well be answered soundly; but an address at
     /// which something else answers than the service gives nothing else, so this is apart from
     /// [`is_retryable`](Self::is_retryable).

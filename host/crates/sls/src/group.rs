@@ -4,7 +4,7 @@
 //! their own. [`ConsumerGroup::next_lease`] yields a [`Lease`] for every shard the service grants. Under a
 //! lease, a [`Puller`] reads and [`Checkpoints`] saves. Losing the lease ends both; releasing it, and only
 //! that, lets the service hand the shard on. [`ConsumerGroup::leave`] keeps the heartbeats going until the
-//! last lease is released, so that nobody else starts on a shard that is still being finished here.
+//! last lease is released, so that no other consumer starts on a shard that is still being finished here.
 //!
 //! ```no_run
 //! # async fn run(client: forwarder_sls::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -257,7 +257,7 @@ impl ConsumerGroup {
     /// Waits for the next shard that is granted to us. `None` when a run with an end is done: every shard
     /// that we hold is [finished](Lease::finish), and the service says that the others are consumed as well;
     /// where it does not, because other consumers are still at it or we may not ask, as soon as we were granted
-    /// no other for one timeout. Without membership there is no end: whoever holds nothing then has finished
+    /// no other for one timeout. Without membership there is no end: a consumer that holds nothing then has finished
     /// nothing.
     ///
     /// Abandoning the wait loses nothing.
@@ -272,7 +272,7 @@ impl ConsumerGroup {
             if let Some(grant) = board.take() {
                 return Ok(Some(Lease::new(Arc::clone(&self.membership), grant)));
             }
-            // In this order. Whoever loses all shards says `Out` before, and whoever rejoins counts a
+            // In this order. A consumer that loses all shards says `Out` before, and one that rejoins counts a
             // change before saying `Member`, so that an empty board is never taken for a finished one.
             let finished = board.all_finished();
             let member = *standing.borrow_and_update() == Standing::Member;
@@ -310,7 +310,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// Leaves: grants are ignored from now on, and heartbeats go on until every lease is released. Put a
+    /// Leaves: grants are ignored from now on, and heartbeats continue until every lease is released. Put a
     /// deadline around it; abandoning it stops the heartbeats at once.
     pub async fn leave(mut self) {
         let board = &self.membership.board;
@@ -318,7 +318,7 @@ impl ConsumerGroup {
         while !board.is_drained() {
             tokio::select! {
                 () = board.released.notified() => {}
-                // Lost leases need no heartbeat, and nobody may ever release them.
+                // Lost leases need no heartbeat, and they may never be released.
                 () = tokio::time::sleep(self.membership.timing().interval) => {}
                 _ = self.tasks.join_next() => break,
             }

@@ -3,13 +3,13 @@
 //! The nouns. A *project* lives in a region and is the first label of a host name. It holds *logstores*;
 //! a logstore is cut into *shards*, each an ordered list of *log groups*. A *cursor* is a position in a
 //! shard. A *consumer group* shares the shards of a logstore among *consumers*: a consumer that sends
-//! *heartbeats* is granted shards, and saves a *checkpoint* per shard, the cursor from which whoever
-//! comes next shall go on.
+//! *heartbeats* is granted shards, and saves a *checkpoint* per shard, the cursor from which the
+//! next holder continues.
 //!
 //! * [`Client`] makes single calls: signed, bounded, classified; see [`api`] for the list.
 //! * [`ConsumerGroup`] takes part in a group; see [`group`] for leases, pulling and checkpoints.
 //! * [`sign`] holds the canonical forms of both signature versions, for servers that verify as well.
-//! * [`wire`] unpacks bodies within limits. What is inside (protobuf) is somebody else's business.
+//! * [`wire`] unpacks bodies within limits. What is inside (protobuf) belongs to another crate.
 //!
 //! This library knows nothing of the program around it: no plugins, no sinks, no configuration file. It
 //! reads no environment variable, and it never logs the contents of a log.

@@ -1,7 +1,7 @@
 //! Names checked before they travel.
 //!
 //! The service answers a bad consumer-group name with `405 InvalidMethod` on some *later* call, which
-//! tells nobody anything. So a name is checked once, here, and from then on holding one is the proof.
+//! says nothing useful. So a name is checked once, here, and from then on holding one is the proof.
 //! The rules are those of the official clients; all of them are plain ASCII except a consumer's name,
 //! and none can change the meaning of a path.
 

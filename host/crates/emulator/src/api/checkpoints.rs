@@ -45,7 +45,7 @@ pub(super) fn update(
 }
 
 /// Answers for one shard or for all. A shard without a checkpoint has an empty one; an unknown shard
-/// has no entry, and that is no error.
+/// has no entry, and that is not an error.
 pub(super) fn get(
     target: Target<'_>,
     request: &ApiRequest,

@@ -1,7 +1,7 @@
 //! PullLogs: the hot path of the emulator.
 //!
 //! Stored groups are only joined and compressed, and the result is kept (see [`crate::blocks`]), so
-//! that a corpus pulled again costs little beside the program under test.
+//! that a corpus pulled again costs little compared with the program under test.
 
 use hyper::header::ACCEPT_ENCODING;
 
@@ -72,7 +72,7 @@ fn query(request: &ApiRequest, service: &Service) -> Result<Option<Query>, Refus
 
 /// The body and the headers that describe it.
 async fn block(request: &ApiRequest, shared: &Shared, groups: Vec<EncodedGroup>) -> Reply {
-    // The service's page names lz4 as the only encoding; whoever asks for another gets plain bytes.
+    // The service's page names lz4 as the only encoding; a request for another gets plain bytes.
     let accepted = request.headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let lz4 = accepted.is_some_and(|names| names.split(',').any(|name| name.trim() == "lz4"));
     let packing = if lz4 { Packing::Lz4 } else { Packing::Plain };

@@ -8,7 +8,7 @@
 //! What holds at all times:
 //! * a shard has at most one holder;
 //! * a shard leaves a living holder only after that holder's heartbeat stops reporting it;
-//! * when nobody joins, leaves or winds down any more, the consumers' counts differ by at most one.
+//! * when no consumer joins, leaves or winds down any more, the consumers' counts differ by at most one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub enum Holding {
         /// The consumer that may read it.
         holder: String,
     },
-    /// Held by one consumer that has been told to let go, promised to another.
+    /// Held by one consumer that has been asked to release it, promised to another.
     Transfer {
         /// Still winds it down, and may still save its checkpoint.
         holder: String,
@@ -83,7 +83,7 @@ impl Assignment {
         self.timeout = timeout;
     }
 
-    /// Stops (or resumes) handing out and moving shards. Expiry and pending transfers go on.
+    /// Stops (or resumes) handing out and moving shards. Expiry and pending transfers continue.
     pub fn set_frozen(&mut self, frozen: bool) {
         self.frozen = frozen;
         self.rebalance();
@@ -104,7 +104,7 @@ impl Assignment {
         }
     }
 
-    /// Marks a read-only shard as consumed; nobody is given it any more.
+    /// Marks a read-only shard as consumed; it is not granted any more.
     pub fn finish(&mut self, shard: ShardId) {
         if let Some(holding) = self.shards.get_mut(&shard) {
             *holding = Holding::Over;

@@ -44,7 +44,7 @@ pub struct SaveCheckpoint<'a> {
     pub shard: ShardId,
     /// The cursor of the next group to read.
     pub cursor: &'a str,
-    /// Whether to save it whoever holds the shard.
+    /// Whether to save it whichever consumer holds the shard.
     pub force: bool,
 }
 
@@ -128,7 +128,7 @@ impl ConsumerGroup {
     }
 
     /// Learns of shards that were born, and of shards that became read-only where their checkpoint
-    /// already stands: consumers do not save the same checkpoint twice, so nobody would tell us.
+    /// already stands: consumers do not save the same checkpoint twice, so none would report it.
     pub fn take_in(&mut self, shards: &Shards) {
         for (id, shard) in shards {
             let saved = self.checkpoints.get(id).and_then(|saved| Cursor::parse(&saved.cursor));

@@ -36,7 +36,7 @@ pub struct Checkpoint {
     /// When it was saved, in *microseconds* since the epoch; 0 if never.
     #[serde(rename = "updateTime", default)]
     pub updated: i64,
-    /// Who saved it; empty if nobody.
+    /// Who saved it; empty if no consumer did.
     #[serde(default)]
     pub consumer: String,
 }
@@ -142,11 +142,11 @@ impl Client {
     }
 
     /// Saves a checkpoint, but only while `consumer` holds the shard: it is never forced, because a
-    /// forced one overwrites the progress of whoever holds the shard by now. Safe to repeat.
+    /// forced one overwrites the progress of the consumer that holds the shard by now. Safe to repeat.
     ///
     /// # Errors
     ///
-    /// [`Error::ownership_lost`]: somebody else holds the shard. [`Error::shard_missing`]: it does not exist.
+    /// [`Error::ownership_lost`]: another consumer holds the shard. [`Error::shard_missing`]: it does not exist.
     pub async fn update_checkpoint(
         &self,
         logstore: &LogstoreName,
@@ -163,7 +163,7 @@ impl Client {
         self.fetch_nothing(&call).await
     }
 
-    /// Sets a checkpoint whoever holds the shard, or nobody: for a person who moves a stopped group.
+    /// Sets a checkpoint whether or not a consumer holds the shard: for an operator who moves a stopped group.
     ///
     /// # Errors
     ///

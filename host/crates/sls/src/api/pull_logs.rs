@@ -168,7 +168,7 @@ impl PullHead {
     }
 
     /// How many positions the cursor moves over that no log group of this answer accounts for; `asked` groups were
-    /// asked for at most. With a filter, what was read for the answer is not always told.
+    /// asked for at most. With a filter, what was read for the answer is not always reported.
     pub(crate) fn unaccounted(&self, asked: u32) -> u64 {
         let positions = (self.request_cursor.position(), self.next_cursor.position());
         let (Some(from), Some(to)) = positions else { return 0 };
@@ -216,7 +216,7 @@ impl PullHead {
         self.raw_size > 0
     }
 
-    /// Whether the cursor moves although there is no data. Without a filter that is no answer by itself: what
+    /// Whether the cursor moves although there is no data. Without a filter that is not an answer by itself: what
     /// lay between may have expired, or the answer is damaged.
     pub fn skips(&self) -> bool {
         !self.filtered && !self.has_data() && !self.is_unmoved()
@@ -365,7 +365,7 @@ impl std::fmt::Debug for PullResponse {
 }
 
 impl Client {
-    /// Pulls log groups; returns once the headers are here. Tried once: whoever pulls has a loop.
+    /// Pulls log groups; returns once the headers are here. Tried once: the caller has a loop.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use crate::error::{Chain, ConfigError};
 /// we never send into a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(50);
 
-/// More headers than this is no answer of the service.
+/// More headers than this is not an answer of the service.
 const MAX_HEADERS: usize = 100;
 
 /// How requests leave the network.

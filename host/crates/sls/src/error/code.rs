@@ -59,7 +59,7 @@ codes! {
     ShardNotExist = 404 "ShardNotExist" | "ShardNotExsit";
     /// The cursor lies outside of what is stored; also the code of an expired one.
     InvalidCursor = 400 "InvalidCursor" | "SLSInvalidCursor";
-    /// A checkpoint that is no base64.
+    /// A checkpoint that is not base64.
     InvalidShardCheckPoint = 400 "InvalidShardCheckPoint";
     /// The group exists already.
     ConsumerGroupAlreadyExist = 400 "ConsumerGroupAlreadyExist";

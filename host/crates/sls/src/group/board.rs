@@ -1,13 +1,13 @@
 //! Which shards are ours: the plain state behind leases, heartbeats and hand-over. No I/O, no clock.
 //!
-//! The heartbeat task writes what the service grants, leases write when they are released, and whoever
+//! The heartbeat task writes what the service grants, leases write when they are released, and the task that
 //! waits for a lease reads. Three rules live here.
 //!
 //! * A shard is reported until its lease is released, also after it was taken from us: only when it
 //!   disappears from the report does the service hand it on.
 //! * There is at most one live lease per shard. A shard that comes back while an old lease is still
 //!   winding down waits for it.
-//! * A shard that was lost is not reported any more, whoever may still be working on it.
+//! * A shard that was lost is not reported any more, even if a task still works on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +23,7 @@ pub enum LeaseState {
     /// No heartbeat has succeeded for so long that the shard may be given away at any moment: pause
     /// delivery. Ends in `Held` or `Lost`.
     Suspended,
-    /// The shard goes to somebody else as soon as the lease is released: finish what is in flight,
+    /// The shard goes to another consumer as soon as the lease is released: finish what is in flight,
     /// save, release.
     HandOver,
     /// The shard is not ours any more (or the lease was released): stop everything, save nothing.
@@ -77,7 +77,7 @@ struct Slots {
     issued: u64,
     leaving: bool,
     suspended: bool,
-    /// Somebody learned from another call that the membership is gone.
+    /// Another call showed that the membership is gone.
     expelled: bool,
     /// Shards consumed up to the configured end; not leased again.
     finished: BTreeSet<u32>,
@@ -178,7 +178,7 @@ impl Board {
         reported.map(|(shard, _)| *shard).collect()
     }
 
-    /// Heartbeats have failed for long: whoever works should pause.
+    /// Heartbeats have failed for long: work on all shards should pause.
     pub(crate) fn suspend(&self) {
         let mut slots = self.lock();
         slots.suspended = true;
@@ -200,7 +200,7 @@ impl Board {
         });
     }
 
-    /// Another call than the heartbeat was told that the service does not know us any more.
+    /// A call other than the heartbeat showed that the service does not know us any more.
     pub(crate) fn expel(&self) {
         self.lose_all();
         self.lock().expelled = true;
@@ -212,7 +212,7 @@ impl Board {
         std::mem::take(&mut self.lock().expelled)
     }
 
-    /// One shard turned out to be somebody else's.
+    /// One shard turned out to be another consumer's.
     pub(crate) fn lose(&self, shard: u32, id: LeaseId) {
         if let Some(slot) = self.lock().slot(shard, id) {
             slot.regranted = false;
@@ -229,7 +229,7 @@ impl Board {
         self.granted.notify_one();
     }
 
-    /// Hands out the next lease that nobody has taken.
+    /// Hands out the next lease that has not been taken.
     pub(crate) fn take(&self) -> Option<Grant> {
         let mut slots = self.lock();
         let (&shard, slot) = slots.by_shard.iter_mut().find(|(_, slot)| !slot.taken)?;

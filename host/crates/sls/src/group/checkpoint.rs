@@ -14,7 +14,7 @@ use crate::error::Error;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaveError {
-    /// The shard is not ours any more; whoever has it goes on from the last checkpoint that was saved.
+    /// The shard is not ours any more; its holder continues from the last checkpoint that was saved.
     #[error("shard {shard} is not ours any more, its checkpoint was not saved")]
     LeaseLost {
         /// Which shard.
@@ -88,12 +88,12 @@ impl Checkpoints {
             Err(error) => error,
         };
         if error.membership_lost() {
-            // Every shard is gone, not just this one. The next heartbeat begins anew.
+            // Every shard is gone, not just this one. The next heartbeat joins again.
             desk.membership.board.expel();
         } else if error.ownership_lost() {
             desk.lose();
         } else {
-            // Also where the shard does not exist any more: nobody else has it, so what was pulled of it is
+            // Also where the shard does not exist any more: no other consumer has it, so what was pulled of it is
             // still ours to deliver.
             return Err(SaveError::Failed { shard: desk.shard, source: error });
         }

@@ -1,4 +1,4 @@
-//! Whether a run with an end is done: asked of the service, so that nobody has to wait and see whether another
+//! Whether a run with an end is done: asked of the service, so that no one has to wait and see whether another
 //! shard is granted.
 
 use super::Membership;
@@ -35,7 +35,7 @@ async fn ask(membership: &Membership, end: i64) -> Result<bool, Error> {
         let checkpoint = |stored: &&Checkpoint| stored.shard == *id;
         let next = match stored.iter().find(checkpoint).and_then(|stored| stored.cursor.clone()) {
             Some(next) => next,
-            // Nobody has begun: there is nothing to do if nothing was there before the end, as in a shard
+            // No consumer has begun: there is nothing to do if nothing was there before the end, as in a shard
             // that was split off later.
             None => client.get_cursor(&config.logstore, *id, CursorFrom::Begin).await?,
         };

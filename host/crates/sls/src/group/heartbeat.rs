@@ -2,7 +2,7 @@
 //!
 //! One task on a connection of its own, measuring with a monotonic clock. Silence is counted from the
 //! moment the last successful heartbeat was *sent*, because the service cannot have heard of us later
-//! than it did. While an attempt hangs, the deadlines go on: leases are suspended and lost in time
+//! than it did. While an attempt hangs, the deadlines continue: leases are suspended and lost in time
 //! whatever the network does.
 
 use std::fmt::Display;
@@ -52,7 +52,7 @@ impl Heartbeat {
         }
     }
 
-    /// Beats until told to stop.
+    /// Beats until asked to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let work = async {
             loop {
@@ -74,7 +74,7 @@ impl Heartbeat {
     }
 
     /// Waits until the next heartbeat is due: by the clock, after a failure, or because a lease was
-    /// released and somebody may be waiting for the shard.
+    /// released and another consumer may be waiting for the shard.
     async fn wait(&mut self) {
         let timing = self.timing();
         let membership = Arc::clone(&self.membership);
@@ -169,7 +169,7 @@ impl Heartbeat {
         }
     }
 
-    /// Reads the group's timeout again: somebody else may have changed it.
+    /// Reads the group's timeout again: another consumer may have changed it.
     async fn review(&mut self) {
         let membership = Arc::clone(&self.membership);
         let client = self.client.within(self.timing().attempt_limit(0));

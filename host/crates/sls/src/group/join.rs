@@ -1,7 +1,7 @@
 //! Before the first heartbeat: the group must exist, and its options are compared before they are touched.
 //!
 //! Official clients update an existing group on every start, so deployments with different options
-//! overwrite each other's for ever. Here an option that is not configured is taken as it is found.
+//! overwrite each other's without end. Here an option that is not configured is taken as it is found.
 //!
 //! A group that is not there yet has not been used by anyone. With a start at the end, that is put on record
 //! before the group is created, see `start.rs`.
@@ -17,7 +17,7 @@ use crate::names::GroupName;
 /// Timeout of a group we create, unless configured: takeover within a minute, several lost beats allowed.
 const DEFAULT_TIMEOUT: u32 = 60;
 
-/// Timeout to reckon with where the group's may not be read: the shortest that an official client sets.
+/// Timeout to assume where the group's may not be read: the shortest that an official client sets.
 const ASSUMED_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Why joining failed.
@@ -97,7 +97,7 @@ async fn create(client: &Client, config: &GroupConfig) -> Result<(Duration, bool
     match client.create_consumer_group(logstore, group, timeout, order).await {
         Ok(()) => tracing::info!(%group, timeout, order, "created the consumer group"),
         Err(error) if error.already_exists() => {
-            // Somebody was faster, perhaps with other options.
+            // Another consumer was faster, perhaps with other options.
             return match find(client, config).await {
                 Ok(Some(found)) => Ok((compare(client, config, &found).await, false)),
                 Ok(None) => Ok((unseen(config, &error), false)),
@@ -164,18 +164,18 @@ async fn unlisted(
     let timeout = config.timeout.unwrap_or(ASSUMED_TIMEOUT);
     tracing::warn!(
         group = %config.group, ?timeout, error = %Chain(&denied),
-        "may not list the consumer groups; reckoning with this timeout"
+        "may not list the consumer groups; assuming this timeout"
     );
     Ok(timeout)
 }
 
-/// The timeout to reckon with in a group that exists with options of its own, which cannot be seen: too
+/// The timeout to assume in a group that exists with options of its own, which cannot be seen: too
 /// short a one costs heartbeats, too long a one makes two consumers work on the same shard.
 fn unseen(config: &GroupConfig, cause: &Error) -> Duration {
     let timeout = config.timeout.map_or(ASSUMED_TIMEOUT, |timeout| timeout.min(ASSUMED_TIMEOUT));
     tracing::warn!(
         group = %config.group, ?timeout, error = %Chain(cause),
-        "the consumer group exists, but its options cannot be read; reckoning with this timeout"
+        "the consumer group exists, but its options cannot be read; assuming this timeout"
     );
     timeout
 }

@@ -1,4 +1,4 @@
-//! How far behind a shard is: from an answer itself, else by asking now and then, in a task that nobody waits
+//! How far behind a shard is: from an answer itself, else by asking now and then, in a task that nothing waits
 //! for. It serves a metric, and must not delay what it measures.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::api::PullHead;
 use crate::cursor::Cursor;
 use crate::error::Chain;
 
-/// How often the service is asked for the time of a position when its answers do not tell.
+/// How often the service is asked for the time of a position when its answers do not say.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 
 /// How long that question may take.

@@ -1,4 +1,4 @@
-//! A shard for a time: valid until told otherwise, released by dropping it.
+//! A shard for a time: valid until revoked, released by dropping it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::shard::Puller;
 use crate::cursor::Cursor;
 use crate::metrics::ShardMetrics;
 
-/// The right to work on one shard. While it exists the shard is reported to the service, and nobody else
+/// The right to work on one shard. While it exists the shard is reported to the service, and no other consumer
 /// gets it; dropping it lets the shard go, and ends what was made from it.
 ///
 /// Holders watch [`state`](Self::state) and, on [`LeaseState::HandOver`], finish what is in flight within

@@ -78,7 +78,7 @@ impl Count {
             self.sound = 0;
             self.most = self.most.saturating_mul(2).min(MAX_COUNT);
         }
-        // Down at once, up by steps: one small answer is no promise.
+        // Down at once, up by steps: one small answer promises nothing.
         self.current = fitting.min(self.current.saturating_mul(4)).clamp(1, self.most);
     }
 

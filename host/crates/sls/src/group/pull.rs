@@ -19,7 +19,7 @@ pub enum PullError {
     /// The shard does not exist any more.
     #[error("the shard does not exist any more")]
     ShardMissing(#[source] Error),
-    /// The position is no longer valid, and the configuration says that a person decides.
+    /// The position is no longer valid, and the configuration says that an operator decides.
     #[error(
         "the position is no longer valid, logs have probably expired unread; set the group's \
          checkpoint, or `on_invalid_cursor` to `begin` or `end`"

@@ -4,7 +4,7 @@
 //! same position. A caller hears only of data, of its absence, and of ends. Any wait may be abandoned at
 //! any time: the position moves when a block has been received whole, and not before.
 //!
-//! A damaged answer is asked for again at once, a few times; then the caller hears of it, since somebody may
+//! A damaged answer is asked for again at once, a few times; then the caller hears of it, since an operator may
 //! have to act. Nothing that only informs is waited for here: the age of what is read is asked for in a task
 //! of its own.
 
@@ -201,7 +201,7 @@ impl Puller {
     }
 
     /// The stored checkpoint. Where there is none, the configured start is stored as one: so it means
-    /// the same after a restart and for whoever gets the shard next, however long nothing is read.
+    /// the same after a restart and for the consumer that gets the shard next, however long nothing is read.
     async fn checkpoint_or_start(&self) -> Result<Cursor, Error> {
         let membership = &self.desk.membership;
         // Held for the calls only, not while this waits to ask again.
@@ -219,7 +219,7 @@ impl Puller {
         match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {
             Ok(()) => Ok(start),
             Err(SaveError::Failed { source, .. }) => Err(source),
-            // The state of the lease says so too, and ends whoever waits for us.
+            // The state of the lease says so too, and ends the waits for us.
             Err(SaveError::LeaseLost { .. }) => std::future::pending().await,
         }
     }

@@ -41,7 +41,7 @@ pub enum Start {
     Time(i64),
 }
 
-/// The record of a group's first use; whoever runs this library keeps it across restarts.
+/// The record of a group's first use; the program that uses this library keeps it across restarts.
 pub trait FirstUse: Debug + Send + Sync {
     /// The time on record, in seconds since the epoch.
     fn known(&self) -> Option<i64>;

@@ -1,7 +1,7 @@
 //! How often to send heartbeats, and how long silence may last.
 //!
-//! Everything follows from the timeout that the *service* reports for the group: whoever else joins the
-//! group may have set it. Official clients go on for `timeout + interval` after the last success, while
+//! Everything follows from the timeout that the *service* reports for the group: another consumer of the
+//! group may have set it. Official clients continue for `timeout + interval` after the last success, while
 //! the service gives the shards away after `timeout`; we pause before and stop at it.
 
 use std::time::Duration;

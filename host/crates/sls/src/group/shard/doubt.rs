@@ -161,7 +161,7 @@ impl Puller {
     }
 }
 
-/// Log groups from one position to a later one; 0 where that cannot be told.
+/// Log groups from one position to a later one; 0 where that is not known.
 fn between(from: &Cursor, to: &Cursor) -> u64 {
     match (from.position(), to.position()) {
         (Some(from), Some(to)) => to.saturating_sub(from),
