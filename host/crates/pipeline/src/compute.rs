@@ -12,9 +12,9 @@
 mod queue;
 mod threads;
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io};
 
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -48,6 +48,15 @@ pub(crate) enum Client {
     Sink(Arc<str>),
 }
 
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(name) => write!(f, "source {name}"),
+            Self::Sink(name) => write!(f, "sink {name}"),
+        }
+    }
+}
+
 impl Compute {
     /// Starts `threads` threads. In front of them, each source and each sink has as many places to wait.
     ///
@@ -76,8 +85,8 @@ impl Compute {
     }
 }
 
-impl std::fmt::Debug for Compute {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &*self.stage {
             Stage::Threads(_) => "Compute::Threads",
             Stage::Inline { .. } => "Compute::Inline",

@@ -27,7 +27,7 @@ use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
 use crate::demand::Demand;
 use crate::lease::{Bell, Gate, LeaseState, Passage};
-use crate::ledger::{Ledger, Standing, Ticket};
+use crate::ledger::{Ledger, Standing, Tally, Ticket};
 use crate::plan::{Charge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
 use crate::position::{Position, ShardId};
 use crate::seams::{Block, BoxError, CheckpointStore, Pulled, Source, SourceLost, Transform};
@@ -162,7 +162,8 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
     } else if !matches!(end, ShardEnd::Restart | ShardEnd::Damaged(_)) {
         meters.holding.set(0.0);
     }
-    info!(tally = ?line.ledger.tally(), "{end}");
+    let Tally { delivered, dead_lettered, filtered } = line.ledger.tally();
+    info!(delivered, dead_lettered, filtered, "{end}");
     end
 }
 

@@ -97,7 +97,7 @@ impl Threads {
         let bell = Arc::clone(&relief);
         if let Err(cause) = spawn(format!("relief-{number}"), move || stage.relieve(number, &bell))
         {
-            warn!(?client, %cause, "no thread to relieve this one when all compute threads are busy with long jobs");
+            warn!(%client, %cause, "no thread to relieve this one when all compute threads are busy with long jobs");
         }
         let lane = LaneEntry { client, places: Arc::clone(&places), relief, relief_asleep: false };
         state.lanes.push(lane);
