@@ -7,9 +7,10 @@
 pub mod v1;
 pub mod v4;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::credentials::AccessKey;
 
@@ -123,18 +124,12 @@ impl Authorization {
     }
 }
 
+/// All but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Percent-encodes per RFC 3986: everything but `A-Z a-z 0-9 - _ . ~`, as upper-case `%XX`.
-pub fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+pub fn percent_encode(text: &str) -> impl fmt::Display {
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// Lower-case hexadecimal.
