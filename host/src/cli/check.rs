@@ -128,7 +128,7 @@ fn sink_name(sink: &WiredSink) -> &str {
 async fn ask_sink(sink: &Arc<WiredSink>) -> Result<Vec<String>, Failure> {
     let problem = match timeout(PATIENCE, sink.probe()).await {
         Ok(Ok(unknown)) => return Ok(unknown),
-        Ok(Err(cause)) => format!("sink `{}`: {cause}", sink_name(sink)),
+        Ok(Err(cause)) => format!("sink `{}`: {}", sink_name(sink), cause.fact()),
         Err(_) => format!("sink `{}` did not answer within {PATIENCE:?}", sink_name(sink)),
     };
     Err(Failure::new(Exit::Sink, Problem::new(problem)))

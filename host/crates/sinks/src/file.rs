@@ -303,15 +303,15 @@ fn refused(place: &str, error: &io::Error) -> Outcome {
             (READER_LEFT, "its reader has closed it; restart the reader and this program")
         }
         _ => {
-            let text = format!("cannot write to {place}: {}; will try again", chain(error));
-            return Outcome::Retry { after: None, cause: Cause::new("write_failed", text) };
+            let text = format!("cannot write to {place}: {}", chain(error));
+            let cause =
+                Cause::new("write_failed", text).with_fate("nothing was lost, will try again");
+            return Outcome::Retry { after: None, cause };
         }
     };
-    let text = format!(
-        "cannot write to {place}: {}; {help}; nothing was lost, the records are held",
-        chain(error)
-    );
-    Outcome::Hold { cause: Cause::new(reason, text) }
+    let text = format!("cannot write to {place}: {}; {help}", chain(error));
+    let cause = Cause::new(reason, text).with_fate("nothing was lost, the records are held");
+    Outcome::Hold { cause }
 }
 
 #[cfg(test)]

@@ -70,18 +70,30 @@ impl Outcome {
 
 /// Why a body was not delivered: one word for a metric, one sentence for a person.
 ///
-/// The sentence says what happened and where, what to do about it, and what became of the rows. It
+/// The sentence says what happened and where, what to do about it, and what becomes of the rows. It
 /// never holds a token, and of a receiver's reply only a short printable piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     reason: &'static str,
     text: String,
+    fate: &'static str,
 }
 
 impl Cause {
     /// `reason` is one of a small fixed set of `snake_case` words; `text` is the sentence.
     pub fn new(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), fate: "" }
+    }
+
+    /// Adds what becomes of the rows that were sent.
+    #[must_use]
+    pub fn with_fate(self, fate: &'static str) -> Self {
+        Self { fate, ..self }
+    }
+
+    /// The sentence without what becomes of rows: for a check, which sends none.
+    pub fn fact(&self) -> &str {
+        &self.text
     }
 
     /// A bounded label for metrics, such as `token_refused`.
@@ -92,7 +104,8 @@ impl Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text)?;
+        if self.fate.is_empty() { Ok(()) } else { write!(f, "; {}", self.fate) }
     }
 }
 

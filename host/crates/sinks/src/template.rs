@@ -218,6 +218,10 @@ fn at_most(text: &str, bytes: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Seconds by which an event may be later than its log, because of clocks that differ. What lies further ahead, the
+/// year 9999 for "never" say, would stand at the top of every search for years.
+const AHEAD: u64 = 24 * 60 * 60;
+
 /// The time that a row is sent with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventTime {
@@ -225,7 +229,7 @@ pub(crate) enum EventTime {
     Read(Time),
     /// The log's own, since the field is not there.
     Missing(Time),
-    /// The log's own, since what the field holds is not a time.
+    /// The log's own, since what the field holds is not a time, or one that an event cannot have.
     Unreadable(Time),
 }
 
@@ -236,9 +240,12 @@ impl EventTime {
         let Some(field) = field else { return Self::Read(row.time()) };
         match field.get(row) {
             None => Self::Missing(row.time()),
-            Some(text) => {
-                Time::parse(&text).map_or_else(|| Self::Unreadable(row.time()), Self::Read)
-            }
+            Some(text) => match Time::parse(&text) {
+                Some(time) if time.seconds <= row.time().seconds.saturating_add(AHEAD) => {
+                    Self::Read(time)
+                }
+                _ => Self::Unreadable(row.time()),
+            },
         }
     }
 }
@@ -257,6 +264,7 @@ mod tests {
             r#"{"userIdentity":{"accountId":"123","mfa":true},"none":null,"list":["a"],"long":""}"#;
         let contents = vec![
             pair("account", "acme"),
+            pair("never", "9999-12-31T23:59:59Z"),
             pair("empty", ""),
             pair("a.b", "dotted"),
             pair("event", event),
@@ -346,6 +354,7 @@ mod tests {
             EventTime::Read(Time { seconds: 123, nanos: 0 })
         );
         assert_eq!(of("account"), EventTime::Unreadable(own));
+        assert_eq!(of("never"), EventTime::Unreadable(own), "in the year 9999");
         assert_eq!(of("event.none"), EventTime::Missing(own));
         assert_eq!(EventTime::of(&row, None), EventTime::Read(own));
     }

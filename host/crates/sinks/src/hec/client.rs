@@ -97,9 +97,9 @@ impl Unreachable {
     fn suspected_size(&self, bytes: usize) -> Cause {
         let text = format!(
             "{self}; the same body of {bytes} bytes has failed repeatedly, its size may be the reason: look for a \
-             limit in the proxy before the collector, or lower `max_body`; nothing was lost, will send it in halves"
+             limit in the proxy before the collector, or lower `max_body`"
         );
-        Cause::new(self.reason(), text)
+        Cause::new(self.reason(), text).with_fate("nothing was lost, will send it in halves")
     }
 
     const fn reason(&self) -> &'static str {
@@ -120,18 +120,19 @@ impl Unreachable {
 
     /// Why, and what to do.
     pub(super) fn cause(&self) -> Cause {
-        let (reason, help) = match &self.kind {
+        const AGAIN: &str = "nothing was lost, will send it again";
+        match &self.kind {
             Failure::Trust(refusal) => {
-                let help = format!("{}; nothing was lost, the records are held", refusal.help);
-                return Cause::new("tls_refused", format!("{self}; {help}"));
+                Cause::new("tls_refused", format!("{self}; {}", refusal.help))
+                    .with_fate("nothing was lost, the records are held")
             }
-            Failure::Timeout => ("timeout", "nothing was lost, will send it again"),
+            Failure::Timeout => Cause::new("timeout", self.to_string()).with_fate(AGAIN),
             Failure::Connect => {
-                ("connect", "is Splunk up and the port open? nothing was lost, will send it again")
+                Cause::new("connect", format!("{self}; is Splunk up and the port open?"))
+                    .with_fate(AGAIN)
             }
-            Failure::Broken => ("broken_connection", "nothing was lost, will send it again"),
-        };
-        Cause::new(reason, format!("{self}; {help}"))
+            Failure::Broken => Cause::new("broken_connection", self.to_string()).with_fate(AGAIN),
+        }
     }
 
     /// Retry, unless the two sides do not accept each other's certificates: that needs operator action.

@@ -75,8 +75,13 @@ pub enum BadEndpoint {
     )]
     Raw,
     /// Another endpoint of a collector, or a longer path than there is.
-    #[error("its path goes on after `/services/collector` with something else than `/event`")]
+    #[error("its path continues after `/services/collector` with something else than `/event`")]
     OtherPath,
+    /// A collector's path in other letters.
+    #[error(
+        "its path has capital letters; the paths of a collector are written `/services/collector/event`"
+    )]
+    LetterCase,
 }
 
 /// The path of a collector, below whatever path a proxy puts before it.
@@ -110,6 +115,9 @@ impl Endpoint {
             return Err(BadEndpoint::Surplus(what));
         }
         let path = event.path().trim_end_matches('/').to_owned();
+        if !path.contains(COLLECTOR) && path.to_ascii_lowercase().contains(COLLECTOR) {
+            return Err(BadEndpoint::LetterCase);
+        }
         let base = match path.rsplit_once(COLLECTOR) {
             None => {
                 event.set_path(&format!("{path}{COLLECTOR}/event"));
@@ -294,6 +302,8 @@ mod tests {
             assert!(!error.contains("secret"), "{error}");
         }
         assert_eq!(Endpoint::parse("h/services/collector/raw/1.0"), Err(BadEndpoint::Raw));
+        let capitals = Endpoint::parse("HTTPS://h:8088/Services/Collector/RAW");
+        assert_eq!(capitals, Err(BadEndpoint::LetterCase));
     }
 
     #[test]

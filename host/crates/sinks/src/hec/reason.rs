@@ -22,6 +22,12 @@ pub(super) static NO_CONFIRMATION: Reason = reason(
     "only a HEC reply with code 0 counts as delivered; check that `url` leads to the collector and that no proxy \
      answers in its place; for a collector that answers with an empty body or `OK`, set `success_reply = \"ok\"`",
 );
+/// The same where a plain 2xx is a confirmation.
+pub(super) static NO_PLAIN_OK: Reason = reason(
+    "no_confirmation",
+    "with `success_reply = \"ok\"` an empty body, `OK`, or a HEC reply with code 0 counts as delivered, and this is \
+     none of them; check that `url` leads to the collector and that no proxy answers in its place",
+);
 /// 413 from Splunk or from a proxy before it.
 pub(super) static TOO_LARGE: Reason =
     reason("too_large", "lower `max_body`, or raise max_content_length in Splunk's limits.conf");

@@ -43,7 +43,7 @@ pub struct Reply {
     pub ack_id: Option<u64>,
     /// The body was a web page: this is not an event collector.
     pub web_page: bool,
-    /// The body was empty, or the word `OK`.
+    /// The body was empty, or the word `OK` in capital or small letters.
     pub plain_ok: bool,
 }
 
@@ -76,7 +76,7 @@ impl Reply {
             }
             _ => Self {
                 web_page: text.trim_start().starts_with('<'),
-                plain_ok: matches!(text.trim(), "" | "OK" | "\"OK\""),
+                plain_ok: matches!(&*text.trim().to_ascii_lowercase(), "" | "ok" | "\"ok\""),
                 text: excerpt(&text, TEXT_BYTES),
                 ..reply
             },
@@ -113,7 +113,10 @@ impl Reply {
     /// What the reply means for a body of `rows` rows. `call` is the method and the address, for the message.
     pub fn outcome(&self, call: &str, rows: usize, success: SuccessReply) -> Outcome {
         let (action, reason) = self.rule(success);
-        let cause = || Cause::new(reason.label, self.sentence(call, rows, action, reason.help));
+        let cause = || {
+            let text = self.sentence(call, rows, reason.help);
+            Cause::new(reason.label, text).with_fate(action.fate())
+        };
         match (action, self.invalid_event) {
             (Action::Accept, _) => Outcome::Delivered,
             (Action::Retry, _) => Outcome::Retry { after: self.retry_after, cause: cause() },
@@ -142,6 +145,7 @@ impl Reply {
             (200..=299, None) if self.plain_ok && success == SuccessReply::Ok => {
                 (Accept, &reason::ACCEPTED)
             }
+            (200..=299, _) if success == SuccessReply::Ok => (Hold, &reason::NO_PLAIN_OK),
             (200..=299, _) => (Hold, &reason::NO_CONFIRMATION),
             (_, Some(1 | 22)) => (Hold, &reason::TOKEN_DISABLED),
             (_, Some(2 | 3)) => (Hold, &reason::TOKEN_MALFORMED),
@@ -171,7 +175,7 @@ impl Reply {
         }
     }
 
-    fn sentence(&self, call: &str, rows: usize, action: Action, help: &str) -> String {
+    fn sentence(&self, call: &str, rows: usize, help: &str) -> String {
         let Self { status, text, .. } = self;
         let code =
             self.code.map_or_else(|| "no HEC code".to_owned(), |code| format!("code {code}"));
@@ -183,16 +187,7 @@ impl Reply {
         let place = self
             .invalid_event
             .map_or_else(String::new, |index| format!(" at event {index} of {rows}"));
-        let fate = match action {
-            Action::Accept => "accepted",
-            Action::Retry => "nothing was lost, will send it again",
-            Action::Hold => "nothing was lost, the records are held",
-            Action::Isolate | Action::Search => {
-                "nothing was lost, an event is set aside only if it is refused alone while others are accepted"
-            }
-            Action::Halve => "nothing was lost, will send it in halves",
-        };
-        format!("{call} answered HTTP {status}, {code}: {said}{place}; {help}; {fate}")
+        format!("{call} answered HTTP {status}, {code}: {said}{place}; {help}")
     }
 }
 
@@ -207,6 +202,21 @@ enum Action {
     /// Refused by a word that fits a single event as well as everything.
     Search,
     Halve,
+}
+
+impl Action {
+    /// What becomes of the events, for a person.
+    const fn fate(self) -> &'static str {
+        match self {
+            Self::Accept => "accepted",
+            Self::Retry => "nothing was lost, will send it again",
+            Self::Hold => "nothing was lost, the records are held",
+            Self::Isolate | Self::Search => {
+                "nothing was lost, an event is set aside only if it is refused alone while others are accepted"
+            }
+            Self::Halve => "nothing was lost, will send it in halves",
+        }
+    }
 }
 
 /// `Retry-After` as whole seconds or as an HTTP date (RFC 9110 §10.2.3), capped.
@@ -350,6 +360,7 @@ mod tests {
             (204, "", "delivered"),
             (200, "OK", "delivered"),
             (200, "\"OK\"", "delivered"),
+            (200, "ok\n", "delivered"),
             (200, "{\"text\":\"Success\",\"code\":0}", "delivered"),
             (200, "{\"error\":1}", "hold"),
             (200, "{\"text\":\"Invalid token\",\"code\":4}", "hold"),
@@ -359,6 +370,8 @@ mod tests {
             let outcome = reply(status, body).outcome(CALL, ROWS, SuccessReply::Ok);
             assert_eq!(outcome.label(), verdict, "{status} {body}");
         }
+        let seen = reply(200, "{\"error\":1}").outcome(CALL, ROWS, SuccessReply::Ok);
+        assert!(seen.cause().unwrap().to_string().contains("this is none of them"), "{seen:?}");
     }
 
     #[test]

@@ -53,27 +53,27 @@ pub(super) struct Failure {
 impl Failure {
     fn new(target: &Target, tls: &TlsSettings, doing: &str, error: &io::Error) -> Self {
         if let Some(Refusal { fact, help }) = Refusal::of(error, tls) {
-            let text =
-                format!("{doing} {target}: {fact}; {help}; nothing was lost, the records are held");
-            return Self { cause: Cause::new("tls_refused", text), permanent: true };
+            let cause = Cause::new("tls_refused", format!("{doing} {target}: {fact}; {help}"))
+                .with_fate("nothing was lost, the records are held");
+            return Self { cause, permanent: true };
         }
-        let (reason, help) = if error.kind() == io::ErrorKind::TimedOut {
+        let (reason, help, fate) = if error.kind() == io::ErrorKind::TimedOut {
             (
                 "timeout",
-                "check that the receiver is up and reading, and firewalls between; nothing was lost, will try \
-                 again",
+                "check that the receiver is up and reading, and firewalls between",
+                "nothing was lost, will try again",
             )
         } else if doing == CONNECTING {
-            ("connect", "is the receiver up and the port open? nothing was lost, will try again")
+            ("connect", "is the receiver up and the port open?", "nothing was lost, will try again")
         } else {
             (
                 "broken_connection",
-                "if this repeats, see the receiver's log; nothing was lost, will connect again and repeat what \
-                 it may not have read",
+                "if this repeats, see the receiver's log",
+                "nothing was lost, will connect again and repeat what it may not have read",
             )
         };
         let text = format!("{doing} {target}: {}; {help}", chain(error));
-        Self { cause: Cause::new(reason, text), permanent: false }
+        Self { cause: Cause::new(reason, text).with_fate(fate), permanent: false }
     }
 
     /// What it means for a body that was not delivered because of it.
