@@ -162,6 +162,20 @@ async fn when_the_reader_of_standard_output_leaves_the_process_ends_and_loses_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_while_there_is_nothing_to_write_ends_the_process_as_well() {
+    let world = World::new(1).await;
+    let (reader, stdout) = std::io::pipe().unwrap();
+    let mut command = to_stdout(&world, "idle.toml", |settings| settings);
+    command.stdout(stdout);
+    let mut forwarder = Forwarder::spawn_with_output(command, &world.new_log());
+    forwarder.says("at work").await;
+    drop(reader);
+    let ended = forwarder.end().await;
+    assert_eq!(ended.code, Some(9), "{}", ended.log);
+    assert!(ended.log.contains("the reader of standard output closed it"), "{}", ended.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn standard_output_that_is_not_read_delays_its_own_sink_only() {
     let world = World::new(1).await;
     let logs = Logs(0..5_000);

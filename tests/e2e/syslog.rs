@@ -254,8 +254,10 @@ async fn forwarder_and_receiver_that_die_together_lose_nothing() {
     world.put(&Logs(1_100..1_200), 10);
     let mut forwarder = forwarder;
     forwarder.until_metric(UNCONFIRMED, &[], |rows| rows == 100.0).await;
+    let begun = Instant::now();
     let ended = forwarder.stop().await;
     assert_eq!(ended.code, Some(7), "{}", ended.log);
+    assert!(begun.elapsed() < Duration::from_secs(4), "the grace is 1 s");
     assert_eq!(world.backlog(), 10, "what was not confirmed is not settled");
     siem.down().await;
     siem.faults().resume_reading();

@@ -66,8 +66,11 @@ pub struct Drained {
     pub in_time: bool,
 }
 
-/// After the drain, sinks get this long to finish a request and close their connections.
+/// After the drain, sinks get what is left of the grace period to finish a request and close their connections, but
+/// not longer than this …
 const CLOSING_LIMIT: Duration = Duration::from_secs(5);
+/// … and not less.
+const LEAST_CLOSING: Duration = Duration::from_millis(200);
 
 impl Pipeline {
     /// Starts the sinks. Must be called inside a runtime.
@@ -128,8 +131,9 @@ impl Pipeline {
         let patience = grace + self.station.settings.save_limit + Duration::from_secs(1);
         let ended = timeout(patience, self.runs.closed()).await.is_ok();
         self.closing.send_replace(true);
-        let closed =
-            timeout(CLOSING_LIMIT, async { while self.dispatchers.join_next().await.is_some() {} });
+        let left = by.saturating_duration_since(Instant::now());
+        let limit = left.clamp(LEAST_CLOSING, CLOSING_LIMIT);
+        let closed = timeout(limit, async { while self.dispatchers.join_next().await.is_some() {} });
         let closed = closed.await.is_ok();
         if !closed {
             warn!("a sink did not close in time, ending its requests");

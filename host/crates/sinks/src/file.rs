@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_record::{Batch, Encoded, RowIx};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::body::Body;
 use crate::notes::Notes;
@@ -229,13 +231,25 @@ impl StdoutSink {
         outcome
     }
 
-    /// Resolves once a write has shown that the reader of standard output has left. It does not come back:
-    /// the process should end.
+    /// Resolves once the reader of standard output has left, which a write shows, or, while there is nothing to
+    /// write, a look now and then. It does not come back: the process should end.
     pub async fn reader_left(&self) {
         let mut left = self.reader_left.subscribe();
         // The sender is ours, so waiting cannot fail.
-        let _ = left.wait_for(|left| *left).await;
+        while timeout(LOOK, left.wait_for(|left| *left)).await.is_err() && !has_no_reader() {}
     }
+}
+
+/// How often standard output is looked at while nothing is written to it.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Whether standard output is a pipe or terminal with no process at its other end.
+fn has_no_reader() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    // An error says nothing about the reader; a write will.
+    let ready = poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+    ready && polled.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
 /// Reason of the outcome when what read our output has left.
