@@ -84,7 +84,6 @@ async fn a_receiver_that_refuses_everything_for_a_while_costs_no_log() {
         (415, "unsupported media type"),
         (400, "bad request"),
         (403, "<html>blocked</html>"),
-        (404, "not found"),
         (400, "{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":0}"),
     ] {
         let world = World::new(2).await;
@@ -101,6 +100,74 @@ async fn a_receiver_that_refuses_everything_for_a_while_costs_no_log() {
         world.hec.faults().end_script();
         all_arrive(&world, &logs, forwarder).await;
     }
+}
+
+/// A wrong address, or a node that is not in service, says nothing about a log.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_about_no_event_pauses_the_sink_and_divides_nothing() {
+    for (status, body) in
+        [(404, "not found"), (405, "no"), (501, "no"), (303, "<html>login"), (407, "")]
+    {
+        let world = World::new(1).await;
+        let logs = Logs(0..500);
+        world.put(&logs, 100);
+        world.hec.faults().answer_for(u32::MAX, status, body);
+        let mut forwarder = world.start(&world.config("forwarder.toml", ""), &[]);
+        holding(&mut forwarder, 1.0).await;
+        forwarder.says("sink paused: needs operator action").await;
+        let divided = [("sink", "splunk"), ("reason", "divide")];
+        forwarder.until_metric("forwarder_delivery_retries_total", &divided, |n| n == 0.0).await;
+        world.hec.faults().end_script();
+        all_arrive(&world, &logs, forwarder).await;
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_every_third_request_at_random_costs_no_log() {
+    let invalid = "{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":0}";
+    let unnamed = "{\"text\":\"Invalid data format\",\"code\":6}";
+    let answers = [
+        (301, "<html>"),
+        (400, "bad request"),
+        (400, invalid),
+        (400, unnamed),
+        (401, ""),
+        (403, "<html>Forbidden"),
+        (404, "<html>default backend"),
+        (405, "<html>not allowed"),
+        (406, "<html>"),
+        (407, ""),
+        (408, ""),
+        (413, "too large"),
+        (415, "media type"),
+        (422, "unprocessable"),
+        (429, ""),
+        (501, ""),
+        (503, "<html>maintenance"),
+        (200, "<html>login"),
+    ];
+    std::thread::scope(|together| {
+        for (seed, (status, body)) in (0..).zip(answers) {
+            together.spawn(move || {
+                tokio::runtime::Runtime::new().unwrap().block_on(moody(seed, status, body));
+            });
+        }
+    });
+}
+
+async fn moody(seed: u64, status: u16, body: &'static str) {
+    let world = World::new(2).await;
+    let logs = Logs(0..400);
+    world.hec.faults().refuse_at_random(3, seed, status, body);
+    // Many small bodies, so that many rows are refused alone.
+    let settings = world.settings().hec("splunk", &world.hec.url(), "max_body = \"4KiB\"");
+    let forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+    world.put(&logs, 5);
+    world.received(400, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0), "HTTP {status} {body}");
+    world.assert_received(&logs);
+    assert_eq!(world.dead_letters(), [] as [serde_json::Value; 0], "HTTP {status} {body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

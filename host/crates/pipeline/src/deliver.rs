@@ -12,8 +12,8 @@ mod search;
 mod unconfirmed;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -26,7 +26,7 @@ use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
 pub use self::parcel::Parcel;
 pub(crate) use self::piece::{Piece, Written};
-use self::search::{Part, Probe, REFUSED_IN_A_ROW, Undecided};
+use self::search::{FICKLE_FOR, Part, Probe, REFUSED_IN_A_ROW, Undecided};
 use self::unconfirmed::{UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
@@ -94,6 +94,8 @@ pub(crate) struct Desk {
     pub(crate) accepted: AtomicU64,
     /// Different rows that were refused alone since something was accepted.
     pub(crate) refused_in_a_row: AtomicU32,
+    /// When a row was accepted that had been refused alone before.
+    refused_good_row: Mutex<Option<Instant>>,
 }
 
 impl Desk {
@@ -124,11 +126,24 @@ impl Desk {
             begun: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused_in_a_row: AtomicU32::new(0),
+            refused_good_row: Mutex::default(),
         })
     }
 
     pub(crate) fn last_accepted(&self) -> u64 {
         self.accepted.load(Ordering::Acquire)
+    }
+
+    /// A row was accepted that had been refused alone before.
+    pub(crate) fn refused_a_good_row(&self) {
+        let mut at = self.refused_good_row.lock().unwrap_or_else(PoisonError::into_inner);
+        *at = Some(Instant::now());
+    }
+
+    /// Whether the receiver has lately refused a row that it accepted later: then a refusal says little.
+    pub(crate) fn is_fickle(&self) -> bool {
+        let at = self.refused_good_row.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() < FICKLE_FOR)
     }
 
     /// Whether so much was refused since something was accepted that it cannot be the rows.

@@ -16,7 +16,7 @@ pub struct RetryPolicy {
     pub longest: Duration,
     /// The longest `Retry-After` that we honour. A proxy may ask for a day; we would be silent for a day.
     pub longest_asked: Duration,
-    /// Wait after the first `Hold`, doubled likewise: a person must act, so there is no hurry.
+    /// Wait after the first `Hold`, doubled likewise. Short, since it may be one bad node of several.
     pub first_hold: Duration,
     /// No wait during a hold is longer: the delay that a person sees after having repaired things.
     pub longest_hold: Duration,
@@ -28,7 +28,7 @@ impl Default for RetryPolicy {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(30),
             longest_asked: Duration::from_secs(300),
-            first_hold: Duration::from_secs(5),
+            first_hold: Duration::from_secs(1),
             longest_hold: Duration::from_secs(60),
         }
     }

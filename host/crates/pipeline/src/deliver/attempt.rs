@@ -76,13 +76,23 @@ struct Attempts<'d> {
     holds: Backoff,
     failed: u32,
     holding: Option<Holding>,
+    /// The latest request to the sink that was accepted when this parcel was held last.
+    accepted: u64,
 }
 
 impl<'d> Attempts<'d> {
     fn new(desk: &'d Desk, accept: &'d mpsc::Sender<Unconfirmed>) -> Self {
         let retry = &desk.settings.retry;
         let (retries, holds) = (retry.retries(), retry.holds());
-        Self { desk, accept, retries, holds, failed: 0, holding: None }
+        Self {
+            desk,
+            accept,
+            retries,
+            holds,
+            failed: 0,
+            holding: None,
+            accepted: desk.last_accepted(),
+        }
     }
 
     async fn until_decided(mut self, mut parcel: Parcel, mut heard: Option<Verdict>) -> Answer {
@@ -183,6 +193,7 @@ impl<'d> Attempts<'d> {
     async fn retry(&mut self, parcel: &mut Parcel, after: Option<Duration>, cause: &Cause) {
         self.desk.meters.retried.increment(1);
         self.failed += 1;
+        self.renew_waits();
         let delay = self.retries.wait(after);
         // A long outage is one story, not a line every thirty seconds for each request.
         if self.failed.is_power_of_two() {
@@ -190,7 +201,10 @@ impl<'d> Attempts<'d> {
             let reason = cause.reason();
             warn!(%sink, reason, attempt, retry_in = ?delay, error = %cause, "not delivered yet, retrying");
         }
-        self.wait(parcel, delay).await;
+        match after {
+            Some(_asked) => self.wait(parcel, delay).await,
+            None => self.wait_for_acceptance(parcel, delay, self.desk.settings.retry.first).await,
+        }
     }
 
     async fn hold(&mut self, parcel: &mut Parcel, cause: &Cause) {
@@ -207,8 +221,30 @@ impl<'d> Attempts<'d> {
                 );
             }
         }
+        self.renew_waits();
         let delay = self.holds.wait(None);
-        self.wait(parcel, delay).await;
+        self.wait_for_acceptance(parcel, delay, self.desk.settings.retry.first_hold).await;
+    }
+
+    /// Another request was accepted since the last wait: what stopped this one is not all of the receiver.
+    fn renew_waits(&mut self) {
+        let accepted = self.desk.last_accepted();
+        if std::mem::replace(&mut self.accepted, accepted) != accepted {
+            let retry = &self.desk.settings.retry;
+            (self.retries, self.holds) = (retry.retries(), retry.holds());
+        }
+    }
+
+    /// Waits, but not much longer than until another request is accepted.
+    async fn wait_for_acceptance(&self, parcel: &mut Parcel, delay: Duration, look: Duration) {
+        let until = Instant::now() + delay;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || parcel.is_empty() || self.desk.last_accepted() != self.accepted {
+                return;
+            }
+            self.wait(parcel, left.min(look)).await;
+        }
     }
 
     /// Waits, unless all rows turn out to be somebody else's meanwhile.

@@ -23,6 +23,8 @@ pub(super) struct Doubt {
     /// When they are asked about though nothing was accepted.
     due: Option<Instant>,
     waits: Backoff,
+    /// The receiver refused everything when this was looked at last.
+    was_paused: bool,
     turn: usize,
     holding: Option<Holding>,
 }
@@ -31,7 +33,7 @@ impl Doubt {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
         let waits = desk.settings.retry.holds();
         let (parts, in_search, due, turn) = (Vec::new(), false, None, 0);
-        Self { desk, parts, in_search, due, waits, turn, holding: None }
+        Self { desk, parts, in_search, due, waits, was_paused: false, turn, holding: None }
     }
 
     /// Whether nothing new may be sent, because the receiver refuses everything or too much is undecided.
@@ -96,6 +98,11 @@ impl Doubt {
         if self.parts.is_empty() {
             self.settled();
             return;
+        }
+        let is_paused = self.desk.is_refused_everything();
+        if std::mem::replace(&mut self.was_paused, is_paused) != is_paused {
+            // A pause begins with the shortest wait, however long one before has lasted.
+            (self.waits, self.due) = (self.desk.settings.retry.holds(), None);
         }
         let was_due = searched && self.due.is_none();
         if self.due.is_none() {

@@ -2,10 +2,11 @@
 //!
 //! A receiver that refuses a row says either that the row is bad or that it takes nothing at the moment: a proxy
 //! that answers 413, 415 or 403 to everything looks, row by row, like one that objects to a row. So a row
-//! becomes a dead letter only after it was refused alone, then another row of the same sink was accepted, and then
-//! it was refused alone once more. One that is accepted alone was not the culprit. Where the receiver does not name
-//! the row, it is asked about [`UNNAMED_REFUSALS`] times, further and further apart, and believed only while no other
-//! row is in doubt: a receiver that comes and goes, or one bad node of several, refuses good rows now and then.
+//! becomes a dead letter only after it was refused alone, then another row of the same sink was accepted, then it was
+//! refused alone once more; [`REFUSALS`] times in all, further and further apart, and while no other row is in doubt: a
+//! receiver that comes and goes, or one bad node of several, refuses good rows now and then. A row that the receiver
+//! names is asked about again whenever something was accepted. One that is accepted alone was not the culprit; where
+//! that was seen, it takes [`REFUSALS_WHILE_FICKLE`].
 //!
 //! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
@@ -31,13 +32,21 @@ use crate::seams::{Cause, Verdict};
 /// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
 pub(super) const REFUSED_IN_A_ROW: u32 = 8;
 
-/// A row that the receiver names, and that is the only one in doubt, is believed to be bad after so many refusals
-/// alone, each after a wait: on a quiet source there may be no other row to compare it with for hours.
-const NAMED_REFUSALS: u32 = 4;
+/// A row is believed to be bad after so many refusals alone, with an acceptance between them. They are further and
+/// further apart, beginning with half of the first wait of a hold; sooner for a row that the receiver names, as soon as
+/// something is accepted. A row that it names and that is the only one in doubt needs no acceptance, but waits: on a quiet
+/// source there may be no other row to compare it with for hours.
+const REFUSALS: u32 = 6;
 
-/// A row that the receiver does not name is believed to be bad after so many refusals alone, with an acceptance
-/// between them. The waits between them begin with half of the first wait of a hold, and double.
-const UNNAMED_REFUSALS: u32 = 4;
+/// The same while the receiver is known to refuse, or blame, rows that it accepts: one that refuses half of all
+/// requests at random, whatever is in them, refuses one good row in a million so often.
+const REFUSALS_WHILE_FICKLE: u32 = 20;
+
+/// So long after such a row it is taken to do so.
+pub(super) const FICKLE_FOR: Duration = Duration::from_secs(600);
+
+/// The longest wait between two refusals alone is the first, doubled so often.
+const LONGEST_DOUBLED: u32 = 6;
 
 /// Some rows of a body, and what was heard about them.
 #[derive(Debug)]
@@ -59,7 +68,9 @@ struct Refusal {
     begun: u64,
     /// How often something had been accepted between two refusals alone.
     contrasts: u32,
-    /// Not asked again before, though something was accepted.
+    /// When it was heard last.
+    heard_at: Instant,
+    /// Not asked again before; one that the receiver names only if nothing is accepted.
     again_at: Instant,
     /// Refused often enough, but so are too many others. Asked again when its time has come.
     too_many: bool,
@@ -89,8 +100,11 @@ impl Part {
     /// of the latest request that was accepted.
     pub(super) fn decided_at(&self, accepted: u64) -> Option<Instant> {
         let refusal = self.refusal.as_ref().filter(|refusal| refusal.alone > 0)?;
-        let is_contrasted = accepted > refusal.begun || (!refusal.named && refusal.contrasts > 0);
-        (is_contrasted && !refusal.too_many).then_some(refusal.again_at)
+        let is_contrasted = accepted > refusal.begun;
+        if refusal.too_many || !(is_contrasted || refusal.contrasts > 0) {
+            return None;
+        }
+        Some(if refusal.named && is_contrasted { refusal.heard_at } else { refusal.again_at })
     }
 
     /// Whether that time has come.
@@ -235,11 +249,14 @@ impl Search<'_> {
 
     async fn ask(&mut self, index: usize) {
         let Part { parcel, refusal, heard } = self.parts.remove(index);
-        let accepted = self.desk.last_accepted();
+        let (accepted, asked) = (self.desk.last_accepted(), Instant::now());
         let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
         match attempt::decide(self.desk, self.accept, parcel, heard).await {
             Answer::Gone => {}
             Answer::Accepted => {
+                if refusal.as_ref().is_some_and(|known| known.alone > 0 || known.named) {
+                    self.desk.refused_a_good_row();
+                }
                 self.desk.accepted.fetch_max(number, Ordering::AcqRel);
                 self.desk.refused_in_a_row.store(0, Ordering::Release);
                 // Now there is something to compare with.
@@ -250,12 +267,17 @@ impl Search<'_> {
             Answer::Refused { parcel, rows, cause } if parcel.rows() == 1 => {
                 let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
                 let mut heard = self.heard(cause, named);
-                heard.alone = 1;
                 let alone = refusal.as_ref().filter(|known| known.alone > 0);
                 let contrasted = alone.is_some_and(|known| accepted > known.begun);
-                heard.alone += alone.map_or(0, |known| known.alone);
+                // Asked before its time, as a probe, it says nothing new about the row.
+                let in_time = |known: &&Refusal| (named && contrasted) || asked >= known.again_at;
+                let too_early = alone.filter(|known| !in_time(known));
+                heard.alone = alone.map_or(0, |known| known.alone) + u32::from(too_early.is_none());
                 heard.contrasts = alone.map_or(0, |known| known.contrasts) + u32::from(contrasted);
-                heard.again_at += self.wait_after(&heard);
+                heard.again_at = match too_early {
+                    Some(known) => known.again_at,
+                    None => heard.again_at + self.wait_after(&heard),
+                };
                 self.refused_alone(index, parcel, heard, contrasted);
             }
             Answer::Refused { parcel, rows, cause } => self.divide(index, parcel, &rows, &cause),
@@ -264,25 +286,23 @@ impl Search<'_> {
 
     /// A refusal that was heard just now.
     fn heard(&self, cause: Cause, named: bool) -> Refusal {
-        let begun = self.desk.begun.load(Ordering::Acquire);
+        let (begun, now) = (self.desk.begun.load(Ordering::Acquire), Instant::now());
         Refusal {
             cause,
             named,
             alone: 0,
             begun,
             contrasts: 0,
-            again_at: Instant::now(),
+            heard_at: now,
+            again_at: now,
             too_many: false,
         }
     }
 
     /// How long a row that was refused alone is left in peace.
     fn wait_after(&self, heard: &Refusal) -> Duration {
-        if heard.named {
-            return Duration::ZERO;
-        }
         let first = self.desk.settings.retry.first_hold / 2;
-        first * 2_u32.pow(heard.alone.saturating_sub(1).min(UNNAMED_REFUSALS))
+        first * 2_u32.pow(heard.alone.saturating_sub(1).min(LONGEST_DOUBLED))
     }
 
     /// Puts the pieces of a refused part in its place.
@@ -333,21 +353,20 @@ impl Search<'_> {
 
     /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
     fn is_confirmed(&self, heard: &Refusal, contrasted: bool) -> bool {
-        if heard.named {
-            return contrasted;
-        }
+        let enough = if self.desk.is_fickle() { REFUSALS_WHILE_FICKLE } else { REFUSALS };
         let others_in_doubt =
             || self.desk.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
-        heard.alone >= UNNAMED_REFUSALS && heard.contrasts > 0 && (contrasted || !others_in_doubt())
+        heard.alone >= enough && heard.contrasts > 0 && (contrasted || !others_in_doubt())
     }
 
     /// Whether a row that the receiver names is taken to be bad without an acceptance to compare with.
     fn is_believed(&self, heard: &Refusal) -> bool {
         let alone_in_doubt = || {
             let others = self.desk.refused_in_a_row.load(Ordering::Acquire) > 1;
-            heard.alone >= NAMED_REFUSALS && self.parts.is_empty() && !others
+            heard.alone >= REFUSALS && self.parts.is_empty() && !others
         };
-        heard.named && (self.desk.refusals.believes_all() || alone_in_doubt())
+        heard.named
+            && (self.desk.refusals.believes_all() || (alone_in_doubt() && !self.desk.is_fickle()))
     }
 
     /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.

@@ -44,8 +44,8 @@ async fn an_unnamed_bad_row_is_found_by_halving() {
     assert_eq!(world.dead_letters.rows(), ["77"]);
     assert_eq!(world.sink("splunk").received().len(), 99);
     let asked = world.sink("splunk").attempts().len();
-    // One more for the contrast, three to ask again at growing distances, one when the wait of a pause was over.
-    assert!(asked <= 2 * 7 + 6, "{asked} requests to find one row in a hundred");
+    // One more for the contrast, five to ask again at growing distances, some when the wait of a pause was over.
+    assert!(asked <= 2 * 7 + 14, "{asked} requests to find one row in a hundred");
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,24 @@ pub(crate) struct ContentFilter {
     pub(crate) needle: String,
 }
 
+/// Refusals that have nothing to do with what is refused.
+pub(crate) struct Moods {
+    one_in: u64,
+    state: u64,
+    reply: Reply,
+}
+
+impl Moods {
+    /// Whether the request at hand is refused (SplitMix64).
+    fn refusal(&mut self) -> Option<Reply> {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).is_multiple_of(self.one_in).then(|| self.reply.clone())
+    }
+}
+
 /// How the collector behaves at the moment.
 pub(crate) struct Conditions {
     pub(crate) access: Access,
@@ -47,6 +65,7 @@ pub(crate) struct Conditions {
     pub(crate) content_filter: Option<Arc<ContentFilter>>,
     pub(crate) reset_above: Option<u64>,
     pub(crate) odd_connections_busy: bool,
+    pub(crate) moods: Option<Moods>,
     script: Script,
     discards: u64,
     lost_ack_replies: u32,
@@ -64,6 +83,7 @@ impl Faults {
             content_filter: None,
             reset_above: None,
             odd_connections_busy: false,
+            moods: None,
             script: Script::default(),
             discards: 0,
             lost_ack_replies: 0,
@@ -220,6 +240,15 @@ impl Faults {
         self.conditions().odd_connections_busy = busy;
     }
 
+    /// Refuses one in so many requests, at random and whatever is in them, with this status and body: nodes behind a
+    /// balancer that leave and return. `seed` makes it repeatable.
+    pub fn refuse_at_random(&self, one_in: u64, seed: u64, status: u16, body: &str) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = if body.starts_with('<') { "text/html" } else { "text/plain" };
+        let reply = Reply::text(status, kind, body);
+        self.conditions().moods = Some(Moods { one_in: one_in.max(1), state: seed, reply });
+    }
+
     /// Calls this event of the next requests invalid (code 6), whatever it is.
     pub fn blame_event(&self, requests: u32, index: usize) {
         self.script(Step::Answer(Reply::event(Code::InvalidFormat, index)), requests);
@@ -259,7 +288,8 @@ impl Faults {
 impl Conditions {
     /// What is to happen to the request at hand; `None` for the ordinary.
     pub(crate) fn next_step(&mut self) -> Option<Step> {
-        self.script.next()
+        let refused = || self.moods.as_mut().and_then(Moods::refusal).map(Step::Answer);
+        self.script.next().or_else(refused)
     }
 
     /// How many of the `held` events just accepted are to vanish.

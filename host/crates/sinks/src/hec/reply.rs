@@ -165,10 +165,12 @@ impl Reply {
             (_, Some(23)) => (Retry, &reason::SHUTTING_DOWN),
             (_, Some(26 | 27)) => (Retry, &reason::AT_CAPACITY),
             (429, _) => (Retry, &reason::THROTTLED),
-            (408 | 425 | 500..=599, _) => (Retry, &reason::UNAVAILABLE),
             (401 | 407, _) => (Hold, &reason::FORBIDDEN),
-            // Web application firewalls answer so to what a log holds, and wrong addresses to everything.
-            (300..=399 | 404 | 405, _) => (Search, &reason::NOT_HEC),
+            // The page of Alibaba Cloud's web application firewall for what a log holds.
+            (405, _) if self.web_page => (Search, &reason::FORBIDDEN),
+            // Says nothing about an event: the address is wrong, or the node behind it is not in service.
+            (300..=399 | 404 | 405 | 501, _) => (Hold, &reason::NOT_HEC),
+            (408 | 421 | 423..=425 | 500..=599, _) => (Retry, &reason::UNAVAILABLE),
             (403, _) => (Search, &reason::FORBIDDEN),
             (400..=499, _) => (Search, &reason::REFUSED),
             _ => (Hold, &reason::UNKNOWN),
@@ -308,9 +310,9 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             (200, "hold"), (201, "hold"), (202, "hold"), (204, "hold"),
-            (301, "divide"), (303, "divide"), (307, "divide"), (404, "divide"), (405, "divide"),
+            (301, "hold"), (303, "hold"), (307, "hold"), (404, "hold"), (405, "hold"), (501, "hold"),
             (401, "hold"), (403, "divide"), (407, "hold"),
-            (408, "retry"), (425, "retry"), (429, "retry"),
+            (408, "retry"), (421, "retry"), (424, "retry"), (425, "retry"), (429, "retry"),
             (500, "retry"), (502, "retry"), (503, "retry"), (504, "retry"), (599, "retry"),
             (413, "divide"), (400, "divide"), (418, "divide"), (422, "divide"),
             (199, "hold"), (600, "hold"),
