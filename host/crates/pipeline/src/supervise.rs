@@ -133,7 +133,8 @@ impl Pipeline {
         self.closing.send_replace(true);
         let left = by.saturating_duration_since(Instant::now());
         let limit = left.clamp(LEAST_CLOSING, CLOSING_LIMIT);
-        let closed = timeout(limit, async { while self.dispatchers.join_next().await.is_some() {} });
+        let closed =
+            timeout(limit, async { while self.dispatchers.join_next().await.is_some() {} });
         let closed = closed.await.is_ok();
         if !closed {
             warn!("a sink did not close in time, ending its requests");

@@ -94,7 +94,7 @@ async fn a_redirect_is_not_followed() {
     let (client, body) = (client(&collector), plain());
     let reply = format!("303 See Other\nlocation: http://{}/\n\n<html>", elsewhere.address());
     let (_, outcome) = join!(collector.answer(&reply), client.send(&body));
-    assert_eq!((outcome.label(), reason(&outcome)), ("divide", "not_hec"));
+    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "not_hec"));
 }
 
 #[tokio::test]
