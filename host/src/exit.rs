@@ -24,7 +24,7 @@ pub enum Exit {
     /// SLS did not answer or refused us.
     Source = 6,
     /// The grace period ended before everything in flight was delivered. Nothing is lost: the
-    /// checkpoint stayed behind and the logs come again.
+    /// checkpoint stayed behind and the logs are re-read.
     DrainTimedOut = 7,
     /// The demo did not account for every log.
     Unaccounted = 8,
@@ -49,7 +49,7 @@ Exit codes:
   4  a plugin could not be loaded
   5  a sink did not answer or refused us
   6  SLS did not answer or refused us
-  7  the grace period ended first; nothing is lost, the logs come again
+  7  the grace period ended first; no data lost, the logs will be re-read
   8  demo: not every log was accounted for
   9  the reader of standard output closed it; no data lost, undelivered logs will be re-read";
 

@@ -160,7 +160,7 @@ async fn a_throttling_proxy_is_obeyed_and_a_foreign_page_is_no_delivery() {
     let config = world.config("forwarder.toml", "");
     let started = Instant::now();
     let mut forwarder = world.start(&config, &[]);
-    forwarder.says("this is no event collector; `url` should name its host and port").await;
+    forwarder.says("this is not an event collector; `url` should name its host and port").await;
     assert!(started.elapsed() >= Duration::from_secs(1), "the second was waited for");
     world.hec.faults().end_script();
     world.received(1_000, &forwarder).await;

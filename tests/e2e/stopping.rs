@@ -57,7 +57,7 @@ async fn a_stop_that_cannot_deliver_gives_up_after_the_grace_and_loses_nothing()
     forwarder.until_metric("forwarder_open_batches", &[], |open| open >= 2.0).await;
     let ended = forwarder.stop().await;
     assert_eq!(ended.code, Some(7), "{}", ended.log);
-    assert!(ended.log.contains("stopped with logs in flight; nothing is lost"), "{}", ended.log);
+    assert!(ended.log.contains("stopped with logs in flight; no data lost"), "{}", ended.log);
     assert_eq!(world.backlog(), 50, "nothing was delivered, so nothing is committed");
 
     // In a hurry: the second signal does not wait for the grace.

@@ -175,7 +175,7 @@ async fn work(
     let drained = tokio::select! {
         drained = drain => drained?,
         signal = signals.next() => {
-            tracing::warn!(signal, "told twice: ending at once; what was in flight comes again");
+            tracing::warn!(signal, "second signal: exiting now; logs in flight will be re-read");
             return Ok(Exit::DrainTimedOut);
         }
     };
@@ -187,7 +187,7 @@ async fn work(
         tracing::info!("stopped, everything in flight was settled");
         Ok(Exit::Success)
     } else {
-        tracing::warn!("stopped with logs in flight; nothing is lost, they come again");
+        tracing::warn!("stopped with logs in flight; no data lost, they will be re-read");
         Ok(Exit::DrainTimedOut)
     }
 }

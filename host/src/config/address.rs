@@ -107,12 +107,12 @@ pub(super) fn plaintext_allowed(
 ) -> bool {
     if allow_plaintext {
         let message = format!("`{key}` sends logs to `{authority}` in plain text");
-        cx.notice(at, message, "anybody on the way can read and change them");
+        cx.notice(at, message, "every network between can read and change them");
         return true;
     }
     let message = format!("`{key}` would send logs to `{authority}` in plain text");
     let help = format!(
-        "use {}://{authority}, or set `allow_plaintext = true` beside it if the network may read them",
+        "use {}://{authority}, or set `allow_plaintext = true` next to it if the network may read them",
         schemes.tls,
     );
     cx.error(at, message, help);
@@ -139,7 +139,7 @@ pub(super) fn parse(text: &str, schemes: Schemes) -> Result<Address, String> {
         return Err("it holds a user name or password, which belongs elsewhere".to_owned());
     }
     if rest.contains(['/', '?', '#']) {
-        return Err("it goes on after the port; the path is added by us".to_owned());
+        return Err("it continues after the port; the forwarder adds the path".to_owned());
     }
     let (host, port) = split_port(rest)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');

@@ -48,8 +48,7 @@ pub(super) fn end(section: &mut Section, cx: &mut Context<'_>) -> Option<Timesta
     match parse(&found.value, &cx.zone) {
         Ok(Parsed { start: Start::At(instant), .. }) => Some(instant),
         Ok(_) | Err(_) => {
-            let help =
-                "write a time such as \"2026-01-01T00:00:00Z\", or leave it out to go on for ever";
+            let help = "write a time such as \"2026-01-01T00:00:00Z\", or leave it out to continue indefinitely";
             cx.error(&found.at, format!("`end` cannot be `{}`", found.value), help);
             None
         }

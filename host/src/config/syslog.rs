@@ -161,7 +161,7 @@ fn address_from_parts(
     }
 }
 
-const UDP: &str = "syslog over UDP is not offered: nobody would notice what it loses";
+const UDP: &str = "syslog over UDP is not offered: no one would notice what it loses";
 const UDP_HELP: &str = "use `address = \"tls://HOST:PORT\"` or \"tcp://HOST:PORT\"";
 
 /// The port as written, as given apart, or the one that is usual: 6514 (RFC 5425), 514 by custom.

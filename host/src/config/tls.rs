@@ -25,7 +25,7 @@ pub(super) fn check(sink: &mut Section, cx: &mut Context<'_>) -> TlsSettings {
     }
     if let Some(found) = sink.text("cert_path", cx).filter(|found| !found.value.is_empty()) {
         if tls.verify != Verify::SystemRoots {
-            let message = "`cert_path` and `tls` both say whom to trust";
+            let message = "`cert_path` and `tls` both say what to trust";
             cx.error(&found.at, message, "keep `tls = { ca_file = \"…\" }`");
         }
         tls.verify = Verify::CaFile(found.value.into());
@@ -59,7 +59,7 @@ fn pins(tls: &mut TlsSettings, section: &mut Section, cx: &mut Context<'_>) {
         return;
     }
     if tls.verify != Verify::SystemRoots {
-        let message = "`fingerprint` and `ca_file` both say whom to trust";
+        let message = "`fingerprint` and `ca_file` both say what to trust";
         cx.error(&at, message, "keep one of them");
     }
     if pins.is_empty() {

@@ -18,7 +18,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("`{unit}` is not a unit of time: use ms, s, m, h or d")),
     };
     Duration::try_from_secs_f64(number * seconds_per_unit)
-        .map_err(|_| format!("`{text}` is longer than can be told"))
+        .map_err(|_| format!("`{text}` is too long"))
 }
 
 /// Reads `"512KiB"`, `"64MiB"`, `"1GB"` or `"1000B"` as bytes: `Ki`, `Mi`, `Gi` are powers of 1024,

@@ -114,9 +114,9 @@ async fn a_second_signal_ends_at_once() {
     running.says("ERROR").await;
     running.signal(rustix::process::Signal::TERM);
     running.says("stopping").await;
-    // An echo of the first, as `timeout` sends it, is no second signal.
+    // An echo of the first, as `timeout` sends it, is not a second signal.
     running.signal(rustix::process::Signal::TERM);
     running.signal(rustix::process::Signal::INT);
     assert_eq!(running.ended().await, Some(7), "{}", running.log());
-    assert!(running.log().contains("comes again signal=\"SIGINT\""), "{}", running.log());
+    assert!(running.log().contains("re-read signal=\"SIGINT\""), "{}", running.log());
 }

@@ -91,7 +91,7 @@ pub fn describe() {
             Unit::Count,
             "rows that the receiver has accepted and not yet confirmed; no checkpoint passes them",
         ),
-        (SINK_HOLDING, Unit::Count, "1 while the sink takes nothing until a person acts"),
+        (SINK_HOLDING, Unit::Count, "1 while the sink is paused and needs operator action"),
         (DEAD_LETTER_HOLDING, Unit::Count, "1 while dead letters cannot be written"),
         (
             UNMATCHED,

@@ -158,7 +158,7 @@ pub enum RouteError {
     #[error("there is no sink (add one with [[sink]] or --sink)")]
     NoSinks,
     /// No sink has this name.
-    #[error("route {number} names `{name}`, which is no sink (there are: {known})")]
+    #[error("route {number} names `{name}`, which is not a sink (there are: {known})")]
     UnknownSink {
         /// Which rule.
         number: usize,
@@ -247,7 +247,7 @@ mod tests {
         let typo = refused(vec![rule(None, None, &["sink-3"])]);
         assert_eq!(
             typo,
-            "route 1 names `sink-3`, which is no sink (there are: `sink-0`, `sink-1`)"
+            "route 1 names `sink-3`, which is not a sink (there are: `sink-0`, `sink-1`)"
         );
     }
 

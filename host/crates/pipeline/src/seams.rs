@@ -99,7 +99,7 @@ pub struct Unreadable(#[source] pub BoxError);
 
 /// The source will give nothing more under this lease.
 #[derive(Debug, Error)]
-#[error("source cannot go on: {0}")]
+#[error("source cannot continue: {0}")]
 pub struct SourceLost(#[source] pub BoxError);
 
 /// Edits a batch in place. One per compute thread, never called from two places at once.

@@ -105,7 +105,7 @@ pub enum ShardEnd {
     /// The lease is gone. Nothing was saved.
     #[error("lease was lost")]
     LeaseLost,
-    /// The source cannot go on under this lease.
+    /// The source cannot continue under this lease.
     #[error(transparent)]
     SourceLost(SourceLost),
     /// Start again from the checkpoint, with a new source: something was abandoned on the way, or the shard
@@ -441,7 +441,7 @@ impl Line {
             position,
             error = %fault,
             recheck_in = ?self.station.settings.hold_recheck,
-            "shard stands still until somebody acts; nothing was lost, other shards go on"
+            "shard paused: needs operator action; no data lost, other shards continue"
         );
         Goal::Hold
     }

@@ -132,8 +132,10 @@ impl Report {
                     .push(format!("{missing} logs did not arrive by {name}, for example {first}"));
             }
             if arrived.strange > 0 {
-                complaints
-                    .push(format!("{} logs arrived by {name} that nobody sent", arrived.strange));
+                complaints.push(format!(
+                    "{} logs arrived by {name} that were never sent",
+                    arrived.strange
+                ));
             }
         }
         if self.backlog != Some(0) {

@@ -198,7 +198,7 @@ async fn a_source_that_breaks_off_is_drained_and_told() {
     shard.put(["1"]).break_off();
     let store = std::sync::Arc::clone(&shard.store);
     let end = shard.end().await;
-    assert_eq!(end.to_string(), "source cannot go on: the server is on fire");
+    assert_eq!(end.to_string(), "source cannot continue: the server is on fire");
     assert_eq!(store.last().as_deref(), Some("1"));
 }
 

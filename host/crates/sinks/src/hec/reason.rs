@@ -96,7 +96,7 @@ pub(super) static UNAVAILABLE: Reason =
 /// Redirects, missing paths and web pages: commonly the port of Splunk's web interface.
 pub(super) static NOT_HEC: Reason = reason(
     "not_hec",
-    "this is no event collector; `url` should name its host and port, usually 8088",
+    "this is not an event collector; `url` should name its host and port, usually 8088",
 );
 /// Access denied by someone who is not Splunk.
 pub(super) static FORBIDDEN: Reason = reason(
