@@ -90,7 +90,7 @@ async fn what_stays_damaged_pauses_its_shard_at_its_cursor_and_skips_nothing() {
     world.sls.faults().clear();
     world.sls.faults().inject(Api::PullLogs, Fault::CorruptBody, ALWAYS);
     let place = format!("position={cursor}");
-    pauses_saying(&world, &["time 5 of 5", shard, &place, "nothing was lost, other shards go on"])
+    pauses_saying(&world, &["time 5 of 5", shard, &place, "no data lost, other shards continue"])
         .await;
 
     world.sls.faults().clear();

@@ -73,7 +73,7 @@ async fn a_stop_that_cannot_deliver_gives_up_after_the_grace_and_loses_nothing()
     forwarder.signal("INT").await;
     let ended = forwarder.end().await;
     assert_eq!(ended.code, Some(7), "{}", ended.log);
-    assert!(ended.log.contains("what was in flight comes again"), "{}", ended.log);
+    assert!(ended.log.contains("logs in flight will be re-read"), "{}", ended.log);
 
     world.hec.up().await.unwrap();
     let forwarder = world.start(&config, &[]);
