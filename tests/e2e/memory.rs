@@ -1,6 +1,6 @@
 //! Memory is bounded by the budget plus a constant, whatever the sinks do and however much is to be read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forwarder_emulator::log_group::EncodedGroup;
 use forwarder_emulator::state::logstore::Placement;
@@ -103,6 +103,7 @@ async fn a_plugin_that_adds_much_in_many_small_calls_stays_within_the_limit() {
         .hec("splunk", &world.hec.url(), "")
         .plugin(&Forwarder::plugin("misbehave"), "config = { most_rows = 40, growth = 30_000 }")
         .write("forwarder.toml");
+    let begun = Instant::now();
     let mut forwarder = world.start(&config, &[]);
     let delivered = |logs: f64| logs >= LOGS as f64;
     forwarder.until_metric("forwarder_delivered_records_total", &[], delivered).await;
@@ -115,11 +116,9 @@ async fn a_plugin_that_adds_much_in_many_small_calls_stays_within_the_limit() {
     let peak = forwarder.peak_memory();
     assert!(peak <= LIMIT, "{} MiB resident", peak >> 20);
     assert!(world.dead_letters().is_empty());
-    assert_eq!(
-        forwarder.log().matches("calls of the plugin failed").count(),
-        1,
-        "told once in a while"
-    );
+    let lines = forwarder.log().matches("calls of the plugin failed").count() as u64;
+    let most = 1 + begun.elapsed().as_secs() / 10;
+    assert!((1..=most).contains(&lines), "{lines} lines, one every 10 s at most");
     assert_eq!(forwarder.terminate().await, Some(0));
 }
 
