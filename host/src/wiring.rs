@@ -4,9 +4,9 @@
 //! can be wrong before the first log is pulled is found here, in the order in which a person would mend
 //! it: plugins, sinks, dead letters, sources.
 
-mod complaints;
 pub mod consumer;
 pub mod dead_letters;
+mod line_limit;
 pub mod sink;
 pub mod source;
 pub mod transform;

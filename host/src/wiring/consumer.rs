@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, error_span};
 
-use super::complaints::Complaints;
+use super::line_limit::LineLimit;
 use super::source::{self, ShardCheckpoints, ShardSource};
 use crate::config::source::SourceConfig;
 use crate::exit::{Exit, Failure};
@@ -128,7 +128,7 @@ impl Member {
     pub async fn work(mut self, runner: Runner, stop: CancellationToken) -> Result<(), Failure> {
         let mut outcome = Ok(());
         let mut shards = JoinSet::new();
-        let complaints = Arc::new(Complaints::new());
+        let line_limit = Arc::new(LineLimit::new());
         // Ends with the process, or when a bounded run has reached its end in every shard.
         let over = stop.child_token();
         loop {
@@ -144,7 +144,7 @@ impl Member {
                             runner: runner.clone(),
                             stop: stop.clone(),
                             over: over.clone(),
-                            complaints: Arc::clone(&complaints),
+                            line_limit: Arc::clone(&line_limit),
                         };
                         let span = shard.span();
                         shards.spawn(shard.work().instrument(span));
@@ -189,7 +189,7 @@ struct Shard {
     /// That, or the source has nothing more to do.
     over: CancellationToken,
     /// Lines about shards of the source that cannot be read.
-    complaints: Arc<Complaints>,
+    line_limit: Arc<LineLimit>,
 }
 
 /// What follows from the end of a run.
@@ -289,7 +289,7 @@ impl Shard {
     /// The shard is paused: needs operator action, and is looked at again and again.
     fn pause(&self, cause: &(dyn std::error::Error + 'static)) -> Next {
         self.runner.set_holding(&self.id(), true);
-        if let Some(left_out) = self.complaints.admit() {
+        if let Some(left_out) = self.line_limit.admit() {
             tracing::error!(
                 error = %Chain(cause), again_in = ?TRY_AGAIN, lines_left_out = left_out,
                 "shard paused, it cannot be read: needs operator action; no data lost, other shards continue"

@@ -26,7 +26,7 @@ use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
 pub use self::parcel::Parcel;
 pub(crate) use self::piece::{Piece, Written};
-use self::search::{FICKLE_FOR, Part, Probe, REFUSED_IN_A_ROW, Undecided};
+use self::search::{Part, Probe, REFUSED_IN_A_ROW, REMEMBERED_FOR, Undecided};
 use self::unconfirmed::{UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
@@ -141,9 +141,9 @@ impl Desk {
     }
 
     /// Whether the receiver has lately refused a row that it accepted later: then a refusal says little.
-    pub(crate) fn is_fickle(&self) -> bool {
+    pub(crate) fn refuses_good_rows(&self) -> bool {
         let at = self.refused_good_row.lock().unwrap_or_else(PoisonError::into_inner);
-        at.is_some_and(|at| at.elapsed() < FICKLE_FOR)
+        at.is_some_and(|at| at.elapsed() < REMEMBERED_FOR)
     }
 
     /// Whether so much was refused since something was accepted that it cannot be the rows.

@@ -6,7 +6,7 @@
 //! refused alone once more; [`REFUSALS`] times in all, further and further apart, and while no other row is in doubt: a
 //! receiver that comes and goes, or one bad node of several, refuses good rows now and then. A row that the receiver
 //! names is asked about again whenever something was accepted. One that is accepted alone was not the culprit; where
-//! that was seen, it takes [`REFUSALS_WHILE_FICKLE`].
+//! that was seen, it takes [`REFUSALS_IN_DOUBT`].
 //!
 //! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
@@ -40,10 +40,10 @@ const REFUSALS: u32 = 6;
 
 /// The same while the receiver is known to refuse, or blame, rows that it accepts: one that refuses half of all
 /// requests at random, whatever is in them, refuses one good row in a million so often.
-const REFUSALS_WHILE_FICKLE: u32 = 20;
+const REFUSALS_IN_DOUBT: u32 = 20;
 
 /// So long after such a row it is taken to do so.
-pub(super) const FICKLE_FOR: Duration = Duration::from_secs(600);
+pub(super) const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// The longest wait between two refusals alone is the first, doubled so often.
 const LONGEST_DOUBLED: u32 = 6;
@@ -353,7 +353,7 @@ impl Search<'_> {
 
     /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
     fn is_confirmed(&self, heard: &Refusal, contrasted: bool) -> bool {
-        let enough = if self.desk.is_fickle() { REFUSALS_WHILE_FICKLE } else { REFUSALS };
+        let enough = if self.desk.refuses_good_rows() { REFUSALS_IN_DOUBT } else { REFUSALS };
         let others_in_doubt =
             || self.desk.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
         heard.alone >= enough && heard.contrasts > 0 && (contrasted || !others_in_doubt())
@@ -366,7 +366,8 @@ impl Search<'_> {
             heard.alone >= REFUSALS && self.parts.is_empty() && !others
         };
         heard.named
-            && (self.desk.refusals.believes_all() || (alone_in_doubt() && !self.desk.is_fickle()))
+            && (self.desk.refusals.believes_all()
+                || (alone_in_doubt() && !self.desk.refuses_good_rows()))
     }
 
     /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.

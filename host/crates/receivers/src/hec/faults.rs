@@ -36,13 +36,13 @@ pub(crate) struct ContentFilter {
 }
 
 /// Refusals that have nothing to do with what is refused.
-pub(crate) struct Moods {
+pub(crate) struct RandomRefusals {
     one_in: u64,
     state: u64,
     reply: Reply,
 }
 
-impl Moods {
+impl RandomRefusals {
     /// Whether the request at hand is refused (SplitMix64).
     fn refusal(&mut self) -> Option<Reply> {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -65,7 +65,7 @@ pub(crate) struct Conditions {
     pub(crate) content_filter: Option<Arc<ContentFilter>>,
     pub(crate) reset_above: Option<u64>,
     pub(crate) odd_connections_busy: bool,
-    pub(crate) moods: Option<Moods>,
+    pub(crate) random_refusals: Option<RandomRefusals>,
     script: Script,
     discards: u64,
     lost_ack_replies: u32,
@@ -83,7 +83,7 @@ impl Faults {
             content_filter: None,
             reset_above: None,
             odd_connections_busy: false,
-            moods: None,
+            random_refusals: None,
             script: Script::default(),
             discards: 0,
             lost_ack_replies: 0,
@@ -246,7 +246,8 @@ impl Faults {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = if body.starts_with('<') { "text/html" } else { "text/plain" };
         let reply = Reply::text(status, kind, body);
-        self.conditions().moods = Some(Moods { one_in: one_in.max(1), state: seed, reply });
+        self.conditions().random_refusals =
+            Some(RandomRefusals { one_in: one_in.max(1), state: seed, reply });
     }
 
     /// Calls this event of the next requests invalid (code 6), whatever it is.
@@ -288,7 +289,8 @@ impl Faults {
 impl Conditions {
     /// What is to happen to the request at hand; `None` for the ordinary.
     pub(crate) fn next_step(&mut self) -> Option<Step> {
-        let refused = || self.moods.as_mut().and_then(Moods::refusal).map(Step::Answer);
+        let refused =
+            || self.random_refusals.as_mut().and_then(RandomRefusals::refusal).map(Step::Answer);
         self.script.next().or_else(refused)
     }
 

@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// The lines of one source.
 #[derive(Debug)]
-pub(super) struct Complaints(Mutex<Window>);
+pub(super) struct LineLimit(Mutex<Window>);
 
 #[derive(Debug)]
 struct Window {
@@ -21,7 +21,7 @@ struct Window {
     left_out: u32,
 }
 
-impl Complaints {
+impl LineLimit {
     /// None so far.
     pub(super) fn new() -> Self {
         Self(Mutex::new(Window { since: Instant::now(), written: 0, left_out: 0 }))
@@ -53,11 +53,11 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_counted_in_the_next_window() {
-        let (complaints, now) = (Complaints::new(), Instant::now());
-        let written = (0..4_000).filter_map(|_| complaints.admit_at(now)).collect::<Vec<_>>();
+        let (limit, now) = (LineLimit::new(), Instant::now());
+        let written = (0..4_000).filter_map(|_| limit.admit_at(now)).collect::<Vec<_>>();
         assert_eq!(written, [0; MOST as usize]);
         let later = now + WINDOW;
-        assert_eq!(complaints.admit_at(later), Some(4_000 - MOST));
-        assert_eq!(complaints.admit_at(later), Some(0));
+        assert_eq!(limit.admit_at(later), Some(4_000 - MOST));
+        assert_eq!(limit.admit_at(later), Some(0));
     }
 }
