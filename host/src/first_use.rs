@@ -19,7 +19,7 @@ const FOLDER: &str = "first-use";
 /// A time before any log.
 const OLDEST: i64 = 0;
 
-/// More bytes than this are no time.
+/// More bytes than this are not a time.
 const MAX_TIME: u64 = 64;
 
 /// The record of one consumer group.

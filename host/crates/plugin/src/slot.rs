@@ -54,7 +54,7 @@ impl InstanceSlot {
         Ok(result)
     }
 
-    pub(crate) fn plugin(&self) -> &Shared {
+    pub(crate) const fn plugin(&self) -> &Arc<Shared> {
         &self.plugin
     }
 }

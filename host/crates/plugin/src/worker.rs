@@ -17,20 +17,19 @@ use crate::slot::InstanceSlot;
 ///
 /// The thread needs a stack of at least [`crate::MIN_THREAD_STACK`].
 pub struct Worker {
-    plugin: Arc<Shared>,
     slot: InstanceSlot,
 }
 
 impl Plugin {
     /// A worker for one thread. Its instance is made when it is first needed.
     pub fn worker(&self) -> Worker {
-        Worker::new(Arc::clone(&self.shared))
+        Worker { slot: InstanceSlot::new(Arc::clone(&self.shared)) }
     }
 }
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("plugin", &self.plugin.name).finish_non_exhaustive()
+        f.debug_struct("Worker").field("plugin", &self.plugin().name).finish_non_exhaustive()
     }
 }
 
@@ -56,10 +55,6 @@ pub struct Outcome {
 }
 
 impl Worker {
-    fn new(plugin: Arc<Shared>) -> Self {
-        Self { slot: InstanceSlot::new(Arc::clone(&plugin)), plugin }
-    }
-
     /// Runs the plugin over the live rows of a batch that fulfil `when`, slice by slice; the others never
     /// enter the sandbox. Emitted rows are put in order, so that the next plugin sees them.
     ///
@@ -76,7 +71,7 @@ impl Worker {
         when: Option<&Condition>,
         bears: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Outcome, Halt> {
-        let limits = &self.plugin.blueprint.limits;
+        let limits = &self.plugin().blueprint.limits;
         let slices = batch.slices(limits.slice, |row| when.is_none_or(|when| when.matches(row)));
         // Collected first and applied afterwards: a batch that is held must be processed again as a whole.
         let mut parts = Parts::new(batch, bears);
@@ -99,7 +94,7 @@ impl Worker {
         if slices.is_empty() {
             return Ok(0);
         }
-        let plugin = Arc::clone(&self.plugin);
+        let plugin = Arc::clone(self.plugin());
         let entered = plugin.breaker.enter(Instant::now());
         let _entry = entered.map_err(|retry_in| HaltCause::Suspended { retry_in })?;
         let mut faults = 0;
@@ -138,8 +133,8 @@ impl Worker {
         };
         outcome.changed = true;
         outcome.at_fault += 1;
-        let plugin = self.plugin.name.as_str();
-        match self.plugin.on_error {
+        let plugin = self.plugin().name.as_str();
+        match self.plugin().on_error {
             // A halt has been raised when the row was found.
             OnError::DeadLetter | OnError::Halt => {
                 batch.set_state(row, RowState::Rejected);
@@ -159,7 +154,7 @@ impl Worker {
     }
 
     fn count(&self, outcome: &Outcome) {
-        let plugin = self.plugin.name.as_str();
+        let plugin = self.plugin().name.as_str();
         metrics::rows(metrics::ROWS_REJECTED, plugin, outcome.rejected.len());
         metrics::rows(metrics::ROWS_DROPPED, plugin, outcome.dropped);
         metrics::rows(metrics::ROWS_EMITTED, plugin, outcome.emitted);
@@ -168,7 +163,7 @@ impl Worker {
             return;
         }
         let faults = Faults { calls: outcome.faults.into(), rows: outcome.at_fault as u64 };
-        if let Some(Faults { calls, rows }) = self.plugin.fault_log.add(faults, Instant::now()) {
+        if let Some(Faults { calls, rows }) = self.plugin().fault_log.add(faults, Instant::now()) {
             tracing::warn!(
                 plugin,
                 calls,
@@ -178,11 +173,15 @@ impl Worker {
         }
     }
 
+    fn plugin(&self) -> &Arc<Shared> {
+        self.slot.plugin()
+    }
+
     fn halted(&self, cause: HaltCause) -> Halt {
         let retry_in = match cause {
             HaltCause::Suspended { retry_in } => Some(retry_in),
             _ => None,
         };
-        Halt { plugin: self.plugin.name.clone(), cause, retry_in }
+        Halt { plugin: self.plugin().name.clone(), cause, retry_in }
     }
 }

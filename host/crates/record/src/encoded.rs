@@ -37,12 +37,8 @@ impl Encoded {
     /// # Panics
     ///
     /// If there are fewer rows.
-    #[expect(clippy::indexing_slicing, reason = "a row that is not there is a bug of the caller")]
     pub fn row_start(&self, n: usize) -> usize {
-        match n {
-            0 => 0,
-            n => self.ends[n - 1] as usize,
-        }
+        row_start(&self.ends, n)
     }
 
     /// Where the rows end.
@@ -58,6 +54,19 @@ impl Encoded {
     /// Takes it apart: bytes, ends and rows.
     pub fn into_parts(self) -> (Vec<u8>, Vec<u32>, Vec<RowIx>) {
         (self.bytes, self.ends, self.rows)
+    }
+}
+
+/// Where row number `n` starts in a buffer whose rows end at `ends`, or where the last one ends.
+///
+/// # Panics
+///
+/// If there are fewer rows.
+#[expect(clippy::indexing_slicing, reason = "a row that is not there is a bug of the caller")]
+pub fn row_start(ends: &[u32], n: usize) -> usize {
+    match n {
+        0 => 0,
+        n => ends[n - 1] as usize,
     }
 }
 

@@ -29,7 +29,7 @@ pub use apply::Applied;
 pub use batch::{Batch, Format, RowIx, RowState};
 pub use decode::{DecodeError, Limits, Place};
 pub use edits::{BadEdit, Edits, Values};
-pub use encoded::Encoded;
+pub use encoded::{Encoded, row_start};
 pub use groups::count_groups;
 pub use keys::KeyId;
 pub use origin::{EventId, Origin, Time};

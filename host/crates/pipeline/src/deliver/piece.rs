@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forwarder_record::RowIx;
+use forwarder_record::{RowIx, row_start};
 
 use crate::dead_letter::Letter;
 use crate::lease::{Gate, Passage};
@@ -34,12 +34,8 @@ impl Written {
     }
 
     /// Where row `n` starts, or where the last one ends.
-    #[expect(clippy::indexing_slicing, reason = "`n` is from a piece of these rows")]
     fn start(&self, n: usize) -> usize {
-        match n {
-            0 => 0,
-            n => self.ends[n - 1] as usize,
-        }
+        row_start(&self.ends, n)
     }
 }
 

@@ -109,7 +109,7 @@ impl Start {
                  at the end of a new group instead, stop and run `forwarder group set --to end`"
             );
         }
-        let why = "`start` is the end, but the group existed before, and since when it is used is not known";
+        let why = "`start` is the end, but the group existed before, and the time of its first use is not known";
         Ok(Beginning::new(CursorFrom::Begin, why))
     }
 }
