@@ -122,6 +122,34 @@ async fn a_plugin_that_adds_much_in_many_small_calls_stays_within_the_limit() {
     assert_eq!(forwarder.terminate().await, Some(0));
 }
 
+/// What a plugin sets in all rows is kept once, until a sink writes it into each: as six times as much, if it has to be
+/// escaped. All shards do so at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_adds_what_unfolds_in_the_sinks_stays_within_the_limit() {
+    const GROUPS: u64 = 12;
+    const LOGS: u64 = GROUPS * 2_000;
+    for shards in [1, 8] {
+        let world = World::of(World::sls(shards), receivers::hec().mode(Mode::Counts)).await;
+        for _ in 0..GROUPS {
+            let group = encoded(Vec::new(), vec![log(vec![("k".into(), "v".into())]); 2_000]);
+            world.sls.put(PROJECT, LOGSTORE, Placement::Balanced, [group]).unwrap();
+        }
+        let config = world
+            .settings()
+            .hec("splunk", &world.hec.url(), "gzip = false")
+            .plugin(&Forwarder::plugin("misbehave"), "config = { controls = 4_000 }")
+            .write("forwarder.toml");
+        let mut forwarder = world.start(&config, &[]);
+        let delivered = |logs: f64| logs >= LOGS as f64;
+        forwarder.until_metric("forwarder_delivered_records_total", &[], delivered).await;
+        world.settled().await;
+        let peak = forwarder.peak_memory();
+        assert!(peak <= LIMIT, "{} MiB resident, {shards} shards", peak >> 20);
+        assert!(world.dead_letters().is_empty());
+        assert_eq!(forwarder.terminate().await, Some(0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_that_unfold_to_much_stay_within_the_limit_and_arrive_whole() {
     for plugin in [None, Some("audit")] {

@@ -63,7 +63,7 @@ impl Budget {
             let returned = account.returned.notified();
             if let Some(charged) = account.try_charge(raw_bytes) {
                 let account = Arc::clone(account);
-                return Permit { account, raw: raw_bytes, charged, is_part: false };
+                return Permit { account, raw: raw_bytes, charged, part: None };
             }
             waited.get_or_insert_with(|| {
                 (meters::Waiting::since(asked, meters::STAGE_PULL), account.demand.raise())
@@ -90,8 +90,14 @@ pub struct Permit {
     account: Arc<Account>,
     raw: u64,
     charged: u64,
-    /// Of a part of a block, beside what the block itself holds.
-    is_part: bool,
+    part: Option<AdmittedPart>,
+}
+
+/// That a permit is for a part of a block, beside what the block itself holds.
+#[derive(Debug, Clone, Copy)]
+struct AdmittedPart {
+    /// Bytes that it was admitted with.
+    bytes: u64,
 }
 
 impl Permit {
@@ -106,7 +112,7 @@ impl Permit {
     /// Says what the batch really holds now: block, table, overlay and encoded bodies. Later pulls are
     /// charged by the same measure.
     pub fn holds(&mut self, bytes: u64) {
-        if self.raw > 0 && !self.is_part {
+        if self.raw > 0 && self.part.is_none() {
             let growth = bytes as f64 / self.raw as f64;
             let mut state = self.account.state();
             state.growth += (growth.min(MAX_GROWTH) - state.growth) * LEARNING;
@@ -114,11 +120,13 @@ impl Permit {
         self.charge(bytes);
     }
 
-    /// Charges what the batch has grown to, if the budget and a half bears it. What it cannot bear is not to be
-    /// held: the batch has to be made smaller, see [`Permit::part`].
+    /// Charges what the batch has grown to, if the budget and a half bears it, or if it is the only part of a block
+    /// that is held and comes to no more than [`GROWTH_OF_PART`]. What it cannot bear is not to be held: the batch
+    /// has to be made smaller, see [`Permit::part`].
     pub(crate) fn cover(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.charged);
-        let covered = self.account.try_grow(more);
+        let only_part_may = self.part.map_or(0, |part| part.bytes.saturating_mul(GROWTH_OF_PART));
+        let covered = self.account.try_grow(more, bytes <= only_part_may);
         self.charged += if covered { more } else { 0 };
         covered
     }
@@ -132,8 +140,16 @@ impl Permit {
     /// else is held, because blocks that hold their bytes while they wait for their parts would otherwise wait
     /// for each other. The future may be dropped at any time.
     pub(crate) async fn part(&self) -> Self {
+        self.part_of((self.account.limit / 8).clamp(LEAST_PART, MOST_PART)).await
+    }
+
+    /// The same for a part that needs all there is: it waits until no other part is held.
+    pub(crate) async fn part_alone(&self) -> Self {
+        self.part_of(self.account.limit).await
+    }
+
+    async fn part_of(&self, bytes: u64) -> Self {
         let account = &self.account;
-        let bytes = (account.limit / 8).clamp(LEAST_PART, MOST_PART);
         let asked = Instant::now();
         let mut waited = None;
         let _turn = account.turn_of_parts.lock().await;
@@ -141,7 +157,12 @@ impl Permit {
             let returned = account.returned.notified();
             if account.try_charge_part(bytes) {
                 let account = Arc::clone(account);
-                return Self { account, raw: 0, charged: bytes, is_part: true };
+                return Self {
+                    account,
+                    raw: 0,
+                    charged: bytes,
+                    part: Some(AdmittedPart { bytes }),
+                };
             }
             waited.get_or_insert_with(|| {
                 (meters::Waiting::since(asked, meters::STAGE_PULL), account.demand.raise())
@@ -168,7 +189,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.is_part {
+        if self.part.is_some() {
             self.account.state().parts -= 1;
         }
         self.charge(0);
@@ -178,6 +199,11 @@ impl Drop for Permit {
 /// Least and most memory of one part of a block that has to be divided.
 const LEAST_PART: u64 = 512 << 10;
 const MOST_PART: u64 = 8 << 20;
+
+/// Most that the only part that is held may come to, in parts of what was admitted for it, where the budget does not
+/// bear it: plugins add to it, and sinks escape what is in it. Without it, blocks that fill the budget by
+/// themselves would be made log by log.
+const GROWTH_OF_PART: u64 = 4;
 
 #[derive(Debug)]
 struct Account {
@@ -233,11 +259,13 @@ impl Account {
         Some(charge)
     }
 
-    /// Growth is a debt that pulls wait for; it is bounded, since many batches may grow at a time.
-    fn try_grow(&self, more: u64) -> bool {
+    /// Growth is a debt that pulls wait for; it is bounded, since many batches may grow at a time. The only part of a
+    /// divided block may be beyond that bound.
+    fn try_grow(&self, more: u64, may_as_only_part: bool) -> bool {
         let mut state = self.state();
         let used = state.used.saturating_add(more);
-        if more > 0 && used > self.limit.saturating_add(self.limit / 2) {
+        let is_excused = may_as_only_part && state.parts == 1;
+        if more > 0 && used > self.limit.saturating_add(self.limit / 2) && !is_excused {
             return false;
         }
         state.used = used;
@@ -331,6 +359,38 @@ mod tests {
         permit.expect(10);
         drop(permit);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parts_grow_within_the_budget_and_a_half_and_the_only_one_a_little_beyond() {
+        let budget = exact(8 * LEAST_PART);
+        let block = budget.admit(4 * LEAST_PART).await;
+        let mut first = block.part().await;
+        assert_eq!(first.charged(), LEAST_PART);
+        let mut second = block.part().await;
+        assert!(first.cover(6 * LEAST_PART), "the budget and a half bears it");
+        assert!(!second.cover(4 * LEAST_PART));
+        assert_eq!(second.charged(), LEAST_PART, "what is refused is not charged");
+        drop(first);
+        let _other = budget.admit(3 * LEAST_PART).await;
+        let mut pulled = budget.admit(LEAST_PART).now_or_never();
+        assert!(pulled.is_none(), "the budget is used up");
+        assert!(second.cover(4 * LEAST_PART), "it is the only part");
+        pulled = budget.admit(0).now_or_never();
+        assert!(pulled.is_none(), "growth is a debt");
+        assert!(!second.cover(100 * LEAST_PART), "but not without end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_needs_all_waits_until_no_other_is_held() {
+        let budget = exact(8 * LEAST_PART);
+        let block = budget.admit(1).await;
+        let part = block.part().await;
+        let alone = block.part_alone();
+        tokio::pin!(alone);
+        assert!(alone.as_mut().now_or_never().is_none());
+        drop(part);
+        assert_eq!(alone.await.charged(), budget.limit());
     }
 
     #[tokio::test]

@@ -132,17 +132,25 @@ pub(crate) struct Rest {
     raw_bytes: usize,
     /// How often the room for the next part is halved, because parts turned out too large lately.
     halvings: u32,
+    /// Whether the next part is a single log that the budget did not bear beside what else was held.
+    needs_all: bool,
 }
 
 impl Rest {
     /// A block of which nothing was made yet.
     fn whole(load: Box<dyn Load>, block: Charge, raw_bytes: usize) -> Self {
-        Self { load, block: Arc::new(block), raw_bytes, halvings: 0 }
+        Self { load, block: Arc::new(block), raw_bytes, halvings: 0, needs_all: false }
+    }
+
+    /// What follows a part of the block that came to its end.
+    fn following(load: Box<dyn Load>, block: Arc<Charge>, halvings: u32) -> Self {
+        Self { load, block, raw_bytes: 0, halvings, needs_all: false }
     }
 
     /// Waits for the memory that the next part may take.
     pub(crate) async fn admit(self) -> Part {
-        let permit = self.block.permit.part().await;
+        let block = &self.block.permit;
+        let permit = if self.needs_all { block.part_alone().await } else { block.part().await };
         Part { rest: self, permit }
     }
 }
@@ -163,12 +171,11 @@ const fn room_of_block(raw_bytes: u64) -> usize {
     if room < CEILING { room } else { CEILING }
 }
 
-/// Most that a part of a divided block may come to, in parts of what was admitted for it, before it is made again of
-/// fewer logs: plugins add to them, and sinks escape what is in them.
-const GROWTH_OF_PART: usize = 4;
-
 /// Text of the rows that are encoded between two looks at the memory they take. Escaping may multiply it by seven.
 const TEXT_PER_LOOK: usize = 1 << 20;
+
+/// What a sink may write for a row beside its text: names, times, templates.
+const ENVELOPE: usize = 256;
 
 /// Every row of a batch with its destination.
 pub(crate) struct Plan {
@@ -260,7 +267,7 @@ impl Plan {
         if load.advance() {
             charge.permit.cover(draft.held as u64);
             let block = Arc::new(charge);
-            let rest = Rest { load, block: Arc::clone(&block), raw_bytes: 0, halvings: 0 };
+            let rest = Rest::following(load, Arc::clone(&block), 0);
             return Ok(Made::Plan(draft.plan(block, None, raw_bytes, Some(rest))));
         }
         charge.permit.holds(draft.held as u64);
@@ -273,23 +280,31 @@ impl Plan {
         transform: &mut dyn Transform,
         to: &Destinations,
     ) -> Result<Made, Fault> {
-        let Part { rest: Rest { mut load, block, raw_bytes, halvings }, mut permit } = part;
-        let charged = permit.charged() as usize;
+        let Part { rest: Rest { mut load, block, raw_bytes, halvings, needs_all }, mut permit } =
+            part;
         // Its text is written out once for each sink at most.
-        let room = (charged / (to.sinks.len() + 1)).checked_shr(halvings).unwrap_or(0);
+        let room = permit.charged() as usize / (to.sinks.len() + 1);
+        let room = if needs_all { 0 } else { room.checked_shr(halvings).unwrap_or(0) };
         let batch = load.read(room)?;
-        let (shared, most) = (batch.raw_bytes(), charged.saturating_mul(GROWTH_OF_PART));
+        let (shared, is_least) = (batch.raw_bytes(), batch.pulled_rows() <= 1);
         // One log cannot be divided, and what a plugin makes of it is bounded by what one call may make.
-        let is_least = batch.pulled_rows() <= 1;
-        let bears = |held: usize| is_least || held.saturating_sub(shared) <= most;
+        let bears = |held: usize| {
+            permit.cover(held.saturating_sub(shared) as u64) || (is_least && needs_all)
+        };
         let Some(draft) = Draft::make(batch, transform, to, bears)? else {
-            let rest = Rest { load, block, raw_bytes, halvings: halvings + 1 };
-            return Ok(Made::TooLarge(rest));
+            let halvings = halvings + 1;
+            return Ok(Made::TooLarge(Rest {
+                load,
+                block,
+                raw_bytes,
+                halvings,
+                needs_all: is_least,
+            }));
         };
         permit.holds(draft.held.saturating_sub(shared) as u64);
-        let halvings = halvings.saturating_sub(1);
         let rest = load.advance();
-        let rest = rest.then(|| Rest { load, block: Arc::clone(&block), raw_bytes: 0, halvings });
+        let rest =
+            rest.then(|| Rest::following(load, Arc::clone(&block), halvings.saturating_sub(1)));
         Ok(Made::Plan(draft.plan(block, Some(permit), raw_bytes, rest)))
     }
 
@@ -573,19 +588,14 @@ fn encode(
 
 /// The rows in runs of [`TEXT_PER_LOOK`]; mostly one.
 fn looks<'r>(batch: &Batch, rows: &'r [RowIx]) -> impl Iterator<Item = &'r [RowIx]> {
-    let all_at_once = batch.text_bytes() <= TEXT_PER_LOOK;
     let mut left = rows;
     std::iter::from_fn(move || {
         let mut text = 0;
         let fits = |ix: &&RowIx| {
-            text += batch.row_text_bytes(**ix);
+            text += batch.row_text_bytes(**ix) + ENVELOPE;
             text <= TEXT_PER_LOOK
         };
-        let run = match all_at_once {
-            true => left.len(),
-            false => left.iter().take_while(fits).count(),
-        };
-        let run = run.max(1);
+        let run = left.iter().take_while(fits).count().max(1);
         let (run, rest) = left.split_at_checked(run)?;
         left = rest;
         Some(run)

@@ -261,6 +261,7 @@ impl Application<'_> {
             self.batch.retain_cells(ix, |id| id != to);
             self.applied.changed = true;
             self.batch.rename_cell(ix, from, to);
+            self.note_added(ix, to, 0);
             self.note_time(row, ix, to);
         }
         Ok(())
@@ -320,9 +321,15 @@ impl Application<'_> {
     fn put(&mut self, row: u32, ix: RowIx, cell: CellData) {
         self.batch.put_cell(ix, cell);
         self.applied.changed = true;
-        let data = self.batch.row_data_mut(ix);
-        data.added_bytes = data.added_bytes.saturating_add(cell.value.len());
+        self.note_added(ix, cell.key(), cell.value.len());
         self.note_time(row, ix, cell.key());
+    }
+
+    /// Counts the text that a row is longer by when it is written out.
+    fn note_added(&mut self, ix: RowIx, key: KeyId, value: u32) {
+        let key = self.batch.key(key).len() as u32;
+        let row = self.batch.row_data_mut(ix);
+        row.added_bytes = row.added_bytes.saturating_add(key).saturating_add(value);
     }
 
     /// A plugin that writes `__time__` sets the event's time.
