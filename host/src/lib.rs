@@ -14,9 +14,11 @@
 //! | [`dead_letter`] | where do logs go that no sink will ever take? |
 //! | [`shutdown`] | how are we told to stop? |
 //! | [`state_dir`] | is the folder for our state ours alone? |
+//! | [`allocator`] | where do large buffers live? |
 //! | [`wiring`] | how do source, plugins, sinks and pipeline meet? |
 
 pub mod admin;
+pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    forwarder::allocator::set_up();
     forwarder::cli::main(std::env::args_os())
 }
