@@ -11,6 +11,7 @@
 //! | [`instance`] | which of several forwarders on this host are we? |
 //! | [`telemetry`], [`log_queue`], [`log_file`], [`console`] | where do log lines and metrics go? |
 //! | [`admin`] | what can be asked from outside? |
+//! | [`status`] | how does it go, in one line a minute? |
 //! | [`dead_letter`] | where do logs go that no sink will ever take? |
 //! | [`shutdown`] | how are we told to stop? |
 //! | [`state_dir`] | is the folder for our state ours alone? |
@@ -32,5 +33,6 @@ pub mod printable;
 pub mod problem;
 pub mod shutdown;
 pub mod state_dir;
+pub mod status;
 pub mod telemetry;
 pub mod wiring;

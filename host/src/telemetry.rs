@@ -142,7 +142,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsInstalled)?;
-    forwarder_pipeline::describe_metrics();
+    forwarder_pipeline::metrics::describe();
     forwarder_sls::metrics::describe();
     forwarder_plugin::metrics::describe();
     metrics::describe_counter!(

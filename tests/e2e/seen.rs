@@ -115,6 +115,23 @@ async fn metrics_are_kept_small_where_they_are_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_status_line_says_how_much_flows_and_what_is_paused() {
+    let world = World::new(2).await;
+    world.put(&Logs(0..1_000), 10);
+    let settings = world.settings().log("status_interval", "1s");
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(1_000, &forwarder).await;
+    forwarder.says("status pulled_per_second=").await;
+    forwarder.says("dead_letters=0 paused=0").await;
+    world.hec.faults().disable_token();
+    world.put(&Logs(1_000..1_010), 10);
+    forwarder.says("paused=1 paused_names=\"sink splunk\"").await;
+    world.hec.faults().enable_token();
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn log_lines_are_objects_for_machines_if_asked() {
     let world = World::new(1).await;
     world.put(&Logs(0..100), 10);

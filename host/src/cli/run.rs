@@ -21,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::instance::Instance;
 use crate::problem::Problem;
 use crate::shutdown::Signals;
+use crate::status;
 use crate::telemetry::{self, COMMIT, VERSION};
 use crate::wiring::consumer::Consumer;
 use crate::wiring::sink::WiredSink;
@@ -79,6 +80,7 @@ async fn serve(
     let health = Arc::new(Health::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(telemetry::keep_metrics_small(metrics.clone()));
+    tasks.spawn(status::report(metrics.clone(), config.log.status_interval));
     if let Some(listener) = listen(&config, number).await? {
         tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
     }

@@ -31,6 +31,8 @@ pub struct LogConfig {
     pub max_size: u64,
     /// How many files are kept.
     pub max_files: usize,
+    /// How often a line says how the process is; never, if zero.
+    pub status_interval: Duration,
 }
 
 /// How a line of the log is written.
@@ -109,6 +111,7 @@ pub(super) fn log(root: &mut Section, cx: &mut Context<'_>) -> LogConfig {
         file: None,
         max_size: 100 * 1_000_000,
         max_files: 5,
+        status_interval: 60 * SECOND,
     };
     let Some(mut section) = root.table("log", cx) else { return log };
     if let Some(found) = section.choice("format", LOG_FORMATS, cx) {
@@ -123,6 +126,11 @@ pub(super) fn log(root: &mut Section, cx: &mut Context<'_>) -> LogConfig {
     }
     if let Some(found) = section.whole("max_files", 1..=1_000, cx) {
         log.max_files = usize::try_from(found.value).unwrap_or(log.max_files);
+    }
+    if let Some(found) =
+        section.duration("status_interval", Duration::ZERO..=24 * 3600 * SECOND, cx)
+    {
+        log.status_interval = found.value;
     }
     section.finish(cx);
     log

@@ -21,27 +21,34 @@ const STAGE: &str = "stage";
 const KIND: &str = "kind";
 const NAME: &str = "name";
 
-const PULLED_RECORDS: &str = "forwarder_pulled_records_total";
+/// Logs pulled, by source and shard.
+pub const PULLED_RECORDS: &str = "forwarder_pulled_records_total";
 const PULLED_BYTES: &str = "forwarder_pulled_bytes_total";
 const BLOCKS_WITHOUT_LOGS: &str = "forwarder_pulled_blocks_without_logs_total";
 const SETTLED_RECORDS: &str = "forwarder_settled_records_total";
 const OPEN_BATCHES: &str = "forwarder_open_batches";
-const SHARD_HOLDING: &str = "forwarder_shard_holding";
+/// 1 while a shard is paused and needs operator action, by source and shard.
+pub const SHARD_HOLDING: &str = "forwarder_shard_holding";
 const CHECKPOINT_AGE: &str = "forwarder_checkpoint_age_seconds";
 const CHECKPOINTS: &str = "forwarder_checkpoints_total";
 const ROUTED_RECORDS: &str = "forwarder_routed_records_total";
 const UNKNOWN_LABEL_RECORDS: &str = "forwarder_unknown_label_records_total";
-const DELIVERED_RECORDS: &str = "forwarder_delivered_records_total";
+/// Rows that a sink took responsibility for, by sink.
+pub const DELIVERED_RECORDS: &str = "forwarder_delivered_records_total";
 const DELIVERED_BYTES: &str = "forwarder_delivered_bytes_total";
 const DELIVERY_SECONDS: &str = "forwarder_delivery_seconds";
 const DELIVERY_RETRIES: &str = "forwarder_delivery_retries_total";
 const BLANK_RECORDS: &str = "forwarder_blank_records_total";
 const UNCONFIRMED_RECORDS: &str = "forwarder_unconfirmed_records";
-const SINK_HOLDING: &str = "forwarder_sink_holding";
-const DEAD_LETTER_RECORDS: &str = "forwarder_dead_letter_records_total";
-const DEAD_LETTER_HOLDING: &str = "forwarder_dead_letter_holding";
+/// 1 while a sink is paused and needs operator action, by sink.
+pub const SINK_HOLDING: &str = "forwarder_sink_holding";
+/// Rows put aside, by who refused them.
+pub const DEAD_LETTER_RECORDS: &str = "forwarder_dead_letter_records_total";
+/// 1 while dead letters cannot be written.
+pub const DEAD_LETTER_HOLDING: &str = "forwarder_dead_letter_holding";
 const UNMATCHED: &str = "forwarder_unmatched";
-const IN_FLIGHT_BYTES: &str = "forwarder_in_flight_bytes";
+/// Bytes between pull and settle.
+pub const IN_FLIGHT_BYTES: &str = "forwarder_in_flight_bytes";
 const BACKPRESSURE_SECONDS: &str = "forwarder_backpressure_seconds_total";
 
 /// Waiting for bytes of the budget before a pull.

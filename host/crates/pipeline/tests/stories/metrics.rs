@@ -94,7 +94,7 @@ fn names_and_labels_are_an_interface() {
         .build()
         .unwrap();
     metrics::with_local_recorder(&names, || {
-        forwarder_pipeline::describe_metrics();
+        forwarder_pipeline::metrics::describe();
         runtime.block_on(a_bad_day());
     });
     let shapes = names.shapes.lock().unwrap();
