@@ -33,7 +33,7 @@ use crate::printable::printable_lines;
 /// Without a command it runs: joins the consumer group, passes every log through the plugins, delivers
 /// to the sinks, and saves a checkpoint only for what was delivered.
 #[derive(Debug, Parser)]
-#[command(name = "forwarder", version, after_help = EXIT_CODES)]
+#[command(name = "forwarder", version = crate::telemetry::BUILD, after_help = EXIT_CODES)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]

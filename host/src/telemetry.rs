@@ -201,8 +201,8 @@ pub(crate) const OWN_TIME_RECORDS: &str = "forwarder_own_time_records_total";
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit it was built from, where the build says so.
-pub const COMMIT: &str = match option_env!("FORWARDER_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+/// The commit it was built from, as far as the build knows.
+pub const COMMIT: &str = env!("FORWARDER_COMMIT");
+
+/// Both, as `--version` prints them.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("FORWARDER_COMMIT"), ")");
