@@ -94,18 +94,23 @@ impl FirstUse {
         File::open(&folder)?.sync_all()
     }
 
-    /// Forgets the time, because the group is deleted.
+    /// Forgets the time, because the group is deleted, or was there before the time was taken. Where that fails,
+    /// this process takes it for the oldest log.
     ///
     /// # Errors
     /// The file is there and cannot be removed, or a folder on its path is not ours.
     pub fn forget(&self) -> io::Result<()> {
-        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let removed = state_dir::folder(&self.state_dir, &self.folders, false)
-            .and_then(|folder| fs::remove_file(folder.join(&self.name)));
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        let removed = state_dir::folder(&self.state_dir, &self.folders, false).and_then(|folder| {
+            fs::remove_file(folder.join(&self.name))?;
+            File::open(&folder)?.sync_all()
+        });
+        let removed = match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        let noted = removed.is_err().then_some(OLDEST);
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+        removed
     }
 
     /// For messages; not checked.

@@ -7,6 +7,14 @@ use forwarder_emulator::Api;
 use forwarder_emulator::faults::Fault;
 use forwarder_tests::{Forwarder, GROUP, LOGSTORE, Logs, PROJECT, Settings, World, until};
 
+/// More often than any test asks.
+const ALWAYS: u32 = 1_000_000;
+
+/// An answer from a clock that is far ahead.
+fn from_the_future() -> Fault {
+    Fault::SetHeader("date".to_owned(), "Fri, 01 Jan 2100 00:00:00 GMT".to_owned())
+}
+
 /// A world that holds old logs, and settings that begin at the end.
 async fn world_with_old_logs() -> (World, Settings) {
     let world = World::new(2).await;
@@ -19,7 +27,7 @@ async fn world_with_old_logs() -> (World, Settings) {
 
 /// Starts for the first time, cannot find out where the end is, and is killed.
 async fn begins_in_vain(world: &World, settings: &Settings) {
-    world.sls.faults().inject(Api::GetCursor, Fault::refuse(401, "Unauthorized"), 1_000_000);
+    world.sls.faults().inject(Api::GetCursor, Fault::refuse(401, "Unauthorized"), ALWAYS);
     let config = settings.clone().hec("splunk", &world.hec.url(), "").write("vain.toml");
     let mut forwarder = world.start(&config, &[]);
     forwarder.says("cannot read, nothing is lost, asking again").await;
@@ -99,6 +107,70 @@ async fn the_first_use_is_on_record_before_the_group_is_created() {
     world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));
     assert_eq!(world.assert_received(&Logs(1_000..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_from_the_future_do_not_move_the_first_use_there() {
+    let (world, settings) = world_with_old_logs().await;
+    for api in [Api::ListConsumerGroup, Api::CreateConsumerGroup, Api::HeartBeat] {
+        world.sls.faults().inject(api, from_the_future(), ALWAYS);
+    }
+    world.sls.faults().inject(Api::GetCursor, Fault::refuse(503, "ServerBusy"), ALWAYS);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    forwarder.says("cannot read, asking again").await;
+    // Where the end is could not be found out by now, and these came after the first use.
+    world.put(&Logs(1_000..2_000), 100);
+    world.sls.faults().clear();
+    world.received(1_000, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.assert_received(&Logs(1_000..2_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_leaves_the_group_out_does_not_make_it_a_new_one() {
+    // Noticed by the second list, by the refusal to create the group, and without a list that is right at all.
+    for wrong_lists in [1, 2, 3] {
+        let (world, settings) = world_with_old_logs().await;
+        begins_in_vain(&world, &settings).await;
+        std::fs::remove_dir_all(world.folder().join("state")).unwrap();
+        world.put(&Logs(1_000..2_000), 100);
+        let none = Fault::SetBody("[]".to_owned());
+        world.sls.faults().inject(Api::ListConsumerGroup, none, wrong_lists);
+        let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+        let mut forwarder = world.start(&config, &[]);
+        world.received(2_000, &forwarder).await;
+        forwarder.says("shards without a checkpoint begin at their oldest log").await;
+        world.settled().await;
+        assert_eq!(forwarder.terminate().await, Some(0));
+        assert_eq!(world.assert_received(&Logs(0..2_000)), 0);
+        let record =
+            world.folder().join("state/first-use").join(PROJECT).join(LOGSTORE).join(GROUP);
+        assert!(!record.exists(), "{wrong_lists} lists");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_from_the_future_do_not_end_a_run_before_its_end() {
+    let world = World::new(2).await;
+    let end = world.sls.clock().now().seconds() + 6;
+    for api in [Api::PullLogs, Api::HeartBeat, Api::GetCursor] {
+        world.sls.faults().inject(api, from_the_future(), ALWAYS);
+    }
+    world.put(&Logs(0..100), 10);
+    let settings = world.settings().source("end", &end.to_string());
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(100, &forwarder).await;
+    let pulls = || world.sls.traffic().requests[&Api::PullLogs];
+    let before = pulls();
+    until("it has looked for more", async || pulls() > before + 2).await;
+    assert!(world.sls.clock().now().seconds() < end, "the test is too slow to prove anything");
+    world.put(&Logs(100..200), 10);
+    assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
+    assert!(forwarder.log().contains("reached `end` in every shard"), "{}", forwarder.log());
+    assert_eq!(world.assert_received(&Logs(0..200)), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,17 @@ impl FirstUseRecord for FirstUse {
             );
         }
     }
+
+    fn forget(&self) {
+        if let Err(error) = Self::forget(self) {
+            tracing::error!(
+                %error,
+                "the consumer group existed before, but a wrong time of its first use cannot be removed from \
+                 `state_dir`; this process begins at the oldest logs, no data lost; remove that file before the next \
+                 start, which would skip logs"
+            );
+        }
+    }
 }
 
 fn refused(source: &str, cause: &JoinError) -> Failure {

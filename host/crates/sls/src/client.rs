@@ -4,12 +4,12 @@
 //! each. There is exactly one retry layer, here, and it repeats only what may happen twice. The consumer
 //! group, which has its own idea of patience, uses a client that tries once.
 
+mod service_clock;
 mod transport;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{CallTo, Chain, ConfigError, Error, ErrorCode, Refusal};
 use crate::names::ProjectName;
 use crate::sign::{Parts, Signature, percent_encode};
+use service_clock::ServiceClock;
 pub use transport::Proxy;
 use transport::{Connections, Transport};
 
@@ -104,8 +105,7 @@ struct Shared {
     credentials: Credentials,
     signature: Signature,
     clock: Clock,
-    /// Seconds the service's clock is ahead of ours, from the last answer.
-    ahead: AtomicI64,
+    service_clock: ServiceClock,
     backoff_factor: f64,
     transport: Transport,
 }
@@ -136,7 +136,7 @@ impl Client {
             credentials,
             signature,
             clock,
-            ahead: AtomicI64::new(0),
+            service_clock: ServiceClock::default(),
             backoff_factor: config.backoff_factor,
             transport,
         };
@@ -176,9 +176,16 @@ impl Client {
         &self.shared.endpoint
     }
 
-    /// The service's clock in seconds since the epoch: ours, corrected by the last answer's `Date`.
+    /// The service's clock in seconds since the epoch: ours, corrected by the last answer's `Date`. One answer may be
+    /// wrong, so this is for what only informs; see [`earliest_time`](Self::earliest_time).
     pub fn server_time(&self) -> i64 {
-        self.local_time().saturating_add(self.shared.ahead.load(Ordering::Relaxed))
+        self.local_time().saturating_add(self.shared.service_clock.ahead())
+    }
+
+    /// A time in seconds since the epoch that the service's clock has reached, unless both our clock and its last two
+    /// answers are ahead of it. For decisions that skip logs if they are made too early.
+    pub fn earliest_time(&self) -> i64 {
+        self.local_time().saturating_add(self.shared.service_clock.ahead_at_least())
     }
 
     /// A call by name and address, for what is said about it.
@@ -328,9 +335,9 @@ impl Client {
     fn note_date(&self, headers: &HeaderMap) -> Option<i64> {
         let text = headers.get(DATE)?.to_str().ok()?;
         let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second();
-        let ahead = date - self.local_time();
-        self.shared.ahead.store(ahead, Ordering::Relaxed);
-        Some(-ahead)
+        let ahead = date.saturating_sub(self.local_time());
+        self.shared.service_clock.note(ahead);
+        Some(ahead.saturating_neg())
     }
 
     fn local_time(&self) -> i64 {

@@ -1,62 +1,15 @@
 //! Reading one shard against a real server: where it begins, what it does about trouble, where it ends.
 
-#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
-
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_sls::api::Filter;
-use forwarder_sls::group::{
-    FirstUse as _, InMemory, LeaseState, OnInvalidCursor, Pull, PullError, Puller, Start,
-};
-use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, Lease, metrics as names};
+use forwarder_sls::group::{LeaseState, OnInvalidCursor, Pull, PullError, Start};
+use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, metrics as names};
+use support::reading::{config, data, ended, holding};
 use support::{Counters, Fault, Sls};
 use tokio::time::timeout;
-
-fn config() -> GroupConfig {
-    let group = "grp".parse().unwrap();
-    let mut config = GroupConfig::new("store".parse().unwrap(), group, "c1".parse().unwrap());
-    config.heartbeat_interval = Duration::from_millis(100);
-    config.idle = (Duration::from_millis(5), Duration::from_millis(20));
-    config
-}
-
-/// Joins and takes the only shard.
-async fn holding(sls: &Sls, config: GroupConfig) -> (ConsumerGroup, Lease) {
-    sls.with(|world| world.grants = vec![0]);
-    let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
-    let lease =
-        timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap().unwrap();
-    (group, lease)
-}
-
-/// Pulls until there is data; returns it with the cursor behind it.
-async fn data(puller: &mut Puller) -> (String, Cursor) {
-    let read = async {
-        loop {
-            if let Pull::Data(pulled) = puller.pull().await.unwrap() {
-                let next = pulled.next_cursor().clone();
-                if let Ok(body) = pulled.body().await {
-                    return (String::from_utf8(body.to_vec()).unwrap(), next);
-                }
-            }
-        }
-    };
-    timeout(Duration::from_secs(20), read).await.unwrap()
-}
-
-async fn ended(puller: &mut Puller) -> PullError {
-    let read = async {
-        loop {
-            if let Err(error) = puller.pull().await {
-                return error;
-            }
-        }
-    };
-    timeout(Duration::from_secs(20), read).await.unwrap()
-}
 
 #[tokio::test]
 async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
@@ -82,72 +35,6 @@ async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
     let writes = sls.seen("UpdateCheckPoint").len();
     lease.checkpoints().save(&Cursor::at(1003)).await.unwrap();
     assert_eq!(sls.seen("UpdateCheckPoint").len(), writes, "what is stored is not stored again");
-}
-
-/// A configuration that begins at the end, with this on record.
-fn from_the_end(known: Option<i64>) -> (GroupConfig, Arc<InMemory>) {
-    let record = Arc::new(InMemory::new(known));
-    let first_use = Arc::<InMemory>::clone(&record);
-    (GroupConfig { start: Start::End, first_use, ..config() }, record)
-}
-
-#[tokio::test]
-async fn the_end_is_the_time_of_the_first_use_and_the_oldest_log_where_that_is_not_known() {
-    let sls = Sls::start(&[0, 1]).await;
-    let before = sls.with(|world| {
-        world.write_at(1, &[b"old"], 100);
-        world.grants = vec![1];
-        world.now()
-    });
-    // The group cannot even be created: its first use is on record all the same.
-    sls.faults("CreateConsumerGroup", 1, Fault::Refuse(401, "Unauthorized"));
-    let (config, record) = from_the_end(None);
-    assert!(ConsumerGroup::join(sls.client(), config.clone()).await.is_err());
-    let unused_at = record.known().unwrap();
-    assert!((before - 2..=before + 5).contains(&unused_at), "{unused_at} {before}");
-
-    // It is used for the first time, and stopped before it could save anything.
-    sls.faults("GetCursor", 100, Fault::Refuse(401, "Unauthorized"));
-    drop(ConsumerGroup::join(sls.client(), config).await.unwrap());
-    assert_eq!(record.known(), Some(unused_at), "the first time stays");
-
-    // What arrives meanwhile is read, whatever was saved by then and also if nothing was.
-    sls.with(|world| {
-        world.faults.clear();
-        world.write_at(1, &[b"new"], unused_at + 10);
-    });
-    for (known, others, expected) in
-        [(Some(unused_at), true, "new"), (None, true, "oldnew"), (None, false, "oldnew")]
-    {
-        sls.with(|world| {
-            world.checkpoints.clear();
-            if others {
-                world.checkpoints.insert(0, (Cursor::at(1000).to_string(), 60_000_000));
-            }
-        });
-        let (config, record) = from_the_end(known);
-        let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
-        assert_eq!(record.known(), known, "a group that was there is not put on record");
-        let lease = group.next_lease().await.unwrap().unwrap();
-        assert_eq!(data(&mut lease.puller()).await.0, expected);
-    }
-
-    // Whether it was used must be known.
-    sls.fault("GetCheckPoint", Fault::Refuse(403, "Unauthorized"));
-    let error = ConsumerGroup::join(sls.client(), from_the_end(None).0).await.err().unwrap();
-    assert!(!error.is_retryable());
-}
-
-#[tokio::test]
-async fn a_group_that_cannot_be_listed_is_on_record_only_if_it_was_created_here() {
-    for (exists, on_record) in [(false, true), (true, false)] {
-        let sls = Sls::start(&[0]).await;
-        sls.with(|world| world.group = exists.then(|| ("grp".into(), 60, false)));
-        sls.faults("ListConsumerGroup", 2, Fault::Refuse(403, "Unauthorized"));
-        let (config, record) = from_the_end(None);
-        ConsumerGroup::join(sls.client(), config).await.unwrap();
-        assert_eq!(record.known().is_some(), on_record);
-    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::error::{Chain, Error};
 pub(super) async fn all(membership: &Membership) -> bool {
     let Some(end) = membership.config.end else { return false };
     // Before that time there is no end that could be reached.
-    if membership.single.server_time() <= end {
+    if membership.single.earliest_time() <= end {
         return false;
     }
     match ask(membership, end).await {

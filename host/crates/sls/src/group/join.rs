@@ -4,7 +4,8 @@
 //! overwrite each other's without end. Here an option that is not configured is taken as it is found.
 //!
 //! A group that is not there yet has not been used by anyone. With a start at the end, that is put on record
-//! before the group is created, see `start.rs`.
+//! before the group is created, see `start.rs`. One list that leaves the group out is one answer: a second one has to
+//! say the same, and if the service then refuses to create the group because it exists, the record is removed.
 
 use std::time::{Duration, Instant};
 
@@ -59,11 +60,22 @@ pub(super) async fn ensure_group(
     config: &GroupConfig,
 ) -> Result<Duration, JoinError> {
     let asked = Instant::now();
-    match find(client, config).await {
+    let to_record = config.start == Start::End && config.first_use.known().is_none();
+    let found = match find(client, config).await {
+        Ok(None) if config.manage_group && to_record => find(client, config).await,
+        found => found,
+    };
+    match found {
         Ok(Some(group)) => Ok(compare(client, config, &group).await),
         Ok(None) if config.manage_group => {
-            keep_first_use(client, config, asked);
-            create(client, config).await.map(|(timeout, _)| timeout)
+            if to_record {
+                keep_first_use(client, config, asked);
+            }
+            let (timeout, origin) = create(client, config).await?;
+            if to_record && origin == Origin::Before {
+                config.first_use.forget();
+            }
+            Ok(timeout)
         }
         Ok(None) => Err(JoinError::NoGroup(config.group.clone())),
         // A key that may consume need not be allowed to list.
@@ -82,31 +94,49 @@ pub(super) async fn find(client: &Client, config: &GroupConfig) -> Result<Option
 
 /// The group was not there when this began: that time is before its first use.
 fn keep_first_use(client: &Client, config: &GroupConfig, began: Instant) {
-    if config.start == Start::End {
-        // The service's clock is known from its answer, so it is read now and set back.
-        let took = i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
-        config.first_use.record(client.server_time().saturating_sub(took));
-    }
+    // The service's clock is known from its answer, so it is read now and set back.
+    let took = i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+    config.first_use.record(client.earliest_time().saturating_sub(took));
 }
 
-/// Creates the group; returns its timeout, and whether it was certainly not there before.
-async fn create(client: &Client, config: &GroupConfig) -> Result<(Duration, bool), JoinError> {
+/// Who created a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// This process.
+    Here,
+    /// This process in an attempt whose outcome is not known, or another one.
+    Unclear,
+    /// It was there before the first attempt: an earlier process, or another consumer that was faster.
+    Before,
+}
+
+/// Creates the group; returns its timeout.
+async fn create(client: &Client, config: &GroupConfig) -> Result<(Duration, Origin), JoinError> {
     let timeout = configured_timeout(config).unwrap_or(DEFAULT_TIMEOUT);
     let order = config.in_order.unwrap_or(false);
     let GroupConfig { logstore, group, .. } = config;
-    match client.create_consumer_group(logstore, group, timeout, order).await {
+    // The first attempt by itself: only what it is answered says whether the group was there before.
+    let first = client.trying_once().create_consumer_group(logstore, group, timeout, order).await;
+    let (created, origin) = match first {
+        Err(error) if error.is_retryable() || error.is_damaged() => {
+            let origin = if error.had_no_effect() { Origin::Before } else { Origin::Unclear };
+            (client.create_consumer_group(logstore, group, timeout, order).await, origin)
+        }
+        first => (first, Origin::Before),
+    };
+    match created {
         Ok(()) => tracing::info!(%group, timeout, order, "created the consumer group"),
         Err(error) if error.already_exists() => {
-            // Another consumer was faster, perhaps with other options.
+            // Perhaps with other options.
             return match find(client, config).await {
-                Ok(Some(found)) => Ok((compare(client, config, &found).await, false)),
-                Ok(None) => Ok((unseen(config, &error), false)),
-                Err(cause) => Ok((unseen(config, &cause), false)),
+                Ok(Some(found)) => Ok((compare(client, config, &found).await, origin)),
+                Ok(None) => Ok((unseen(config, &error), origin)),
+                Err(cause) => Ok((unseen(config, &cause), origin)),
             };
         }
         Err(error) => return Err(JoinError::service(config)(error)),
     }
-    Ok((Duration::from_secs(timeout.into()), true))
+    Ok((Duration::from_secs(timeout.into()), Origin::Here))
 }
 
 /// Brings an existing group to the configured options, if there are any; returns its timeout.
@@ -153,10 +183,10 @@ async fn unlisted(
     if config.manage_group {
         let asked = Instant::now();
         let created = create(client, config).await;
-        let (timeout, new) = created.map_err(|_| JoinError::service(config)(denied))?;
+        let (timeout, origin) = created.map_err(|_| JoinError::service(config)(denied))?;
         // Not before: whether the group was there cannot be seen. A process that ends right here leaves a group
         // without a record, which counts as used.
-        if new {
+        if origin == Origin::Here && config.start == Start::End {
             keep_first_use(client, config, asked);
         }
         return Ok(timeout);

@@ -236,11 +236,11 @@ impl Puller {
         membership.single.get_cursor(&membership.config.logstore, *shard, from).await
     }
 
-    /// Turns the configured end into a position, once that time has passed on the service's clock. Before
+    /// Turns the configured end into a position, once that time has passed by our clock and by the service's. Before
     /// that, GetCursor would answer with the end of today's data.
     async fn settle_end(&mut self) -> Result<(), Error> {
         let End::Time(unix) = self.end else { return Ok(()) };
-        if self.desk.membership.single.server_time() > unix {
+        if self.desk.membership.single.earliest_time() > unix {
             self.end = End::At(self.cursor(CursorFrom::Time(unix)).await?);
         }
         Ok(())

@@ -49,6 +49,10 @@ pub trait FirstUse: Debug + Send + Sync {
     /// Puts a time on record, unless there is one; durable on return. A failure is logged by the
     /// implementation and is not fatal: the group then counts as used at the next start, and nothing is skipped.
     fn record(&self, unix: i64);
+
+    /// Removes the time on record, because the group was there before; durable on return. A failure is logged by the
+    /// implementation; for this process the group counts as used all the same.
+    fn forget(&self);
 }
 
 /// A record for one process.
@@ -69,6 +73,10 @@ impl FirstUse for InMemory {
 
     fn record(&self, unix: i64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(unix);
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -16,6 +16,7 @@
 )]
 
 pub mod counters;
+pub mod reading;
 pub mod world;
 
 use std::convert::Infallible;
