@@ -21,6 +21,7 @@ mod envelope;
 mod fairness;
 mod faulty_plugins;
 mod file_sink;
+mod filtered;
 mod hec;
 mod hec_refusals;
 mod memory;

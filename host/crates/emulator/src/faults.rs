@@ -58,6 +58,8 @@ pub enum Fault {
     OmitHeader(String),
     /// Answers a pull with no groups although the cursor moves on; what was there is never seen.
     HideGroups,
+    /// Spoils one answer in several ways. Has no form as text.
+    Together(Vec<Self>),
 }
 
 impl Fault {
@@ -128,6 +130,9 @@ impl Fault {
                 reply.body.clear();
                 reply.header("x-log-count", 0);
                 reply.header("x-log-bodyrawsize", 0);
+            }
+            Self::Together(faults) => {
+                return faults.iter().try_fold(reply, |reply, fault| fault.after(reply));
             }
             Self::Refuse { .. } | Self::Html(_) | Self::Reset | Self::Delay(_) => {}
         }

@@ -21,6 +21,7 @@ use crate::error::{CallTo, Error};
 pub use create::NewLogstore;
 pub use group::{Checkpoint, Group};
 use list::List;
+pub(crate) use pull_logs::Movement;
 pub use pull_logs::{Filter, MAX_COUNT, PullHead, PullRequest, PullResponse};
 pub use put_logs::PutTarget;
 pub use shards::{CursorFrom, Shard, ShardStatus};

@@ -129,6 +129,33 @@ async fn a_cursor_that_moves_without_data_is_followed_only_over_what_has_expired
 }
 
 #[tokio::test]
+async fn with_a_filter_too_what_has_expired_is_jumped_over_with_a_warning() {
+    let (counters, _guard) = Counters::install();
+    let sls = Sls::start(&[0]).await;
+    sls.with(|world| {
+        world.write(0, &[b"", b"", b"c", b"d"]);
+        world.lenient = true;
+    });
+    let filter = Some(Filter::Query("*".into()));
+    let (_group, lease) = holding(&sls, GroupConfig { filter, ..config() }).await;
+    let mut puller = lease.puller();
+    puller.start().await.unwrap();
+    // Two of four groups were read: two are missing, unless they have expired.
+    let read = Fault::Header("x-log-rawdatacount", Some("2"));
+    sls.fault("PullLogs", read.clone());
+    assert_eq!(data(&mut puller).await, ("cd".into(), Cursor::at(1004)));
+    assert_eq!(sls.seen("PullLogs").len(), 3, "asked again, and that answer confirmed by one more");
+    assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 0);
+
+    puller.rewind(Cursor::at(1000));
+    sls.with(|world| world.shards.get_mut(&0).unwrap().expired = 2);
+    sls.fault("PullLogs", read);
+    assert_eq!(data(&mut puller).await, ("cd".into(), Cursor::at(1004)));
+    assert_eq!(sls.seen("PullLogs").len(), 4);
+    assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 1);
+}
+
+#[tokio::test]
 async fn the_age_of_what_is_read_is_asked_for_without_waiting_for_the_answer() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| {

@@ -4,8 +4,10 @@
 //! garbled, or that contradicts another or the body, is an error and never "no data": one official client
 //! reads an unparsable size as an empty answer and skips what was in it. All that speaks about data must agree:
 //! the number of groups, the plain size, the length of the body, and how far the cursor moves: by one for each log
-//! group that was read. A cursor that moves less is an error; one that moves further is for the caller to examine
-//! ([`PullHead::unaccounted`]), since logs in between may have expired.
+//! group that was read. A cursor that moves less than the groups that came is an error; any other difference is for
+//! the caller to examine ([`PullHead::movement`]), since logs in between may have expired.
+
+mod movement;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -19,6 +21,7 @@ use crate::cursor::Cursor;
 use crate::error::{CallTo, Error};
 use crate::names::LogstoreName;
 use crate::wire::{Block, BlockError, Compression};
+pub(crate) use movement::Movement;
 
 /// Most log groups one pull may ask for; more is refused with `ParameterInvalid`.
 pub const MAX_COUNT: u32 = 1000;
@@ -86,10 +89,12 @@ pub struct PullHead {
     raw_size: u64,
     compression: Compression,
     end_of_cursor: bool,
-    read_last_cursor: Option<u64>,
+    /// The position behind the last group that was read, by a header that only some answers have.
+    behind_last: Option<u64>,
     cursor_time: Option<i64>,
     scanned_bytes: Option<u64>,
     scanned_groups: Option<u64>,
+    result_lines: Option<u64>,
     failed_lines: Option<u64>,
 }
 
@@ -110,15 +115,13 @@ impl PullHead {
         };
         // Numbers that only help us pace or count: garbled is as good as absent.
         let optional = |name| reply.number(name).ok().flatten();
-        // Of use only where it agrees: the last group lies right before the next cursor.
-        let read_last_cursor = optional("x-log-read-last-cursor")
-            .filter(|last| last.checked_add(1) == next_cursor.position());
         let head = Self {
             end_of_cursor: optional("x-log-end-of-cursor") == Some(1),
-            read_last_cursor,
+            behind_last: optional("x-log-read-last-cursor").and_then(|last| last.checked_add(1)),
             cursor_time: optional("x-log-cursor-time").and_then(|time| i64::try_from(time).ok()),
             scanned_bytes: optional("x-log-rawdatasize"),
             scanned_groups: optional("x-log-rawdatacount"),
+            result_lines: optional("x-log-resultlines"),
             failed_lines: optional("x-log-failedlines"),
             request_cursor: request.cursor.clone(),
             filtered: request.filter.is_some(),
@@ -140,6 +143,9 @@ impl PullHead {
             return Some(format!(
                 "`x-log-count` is {count}, but `x-log-bodyrawsize` is {raw_size}"
             ));
+        }
+        if let (0, Some(lines @ 1..)) = (*count, self.result_lines) {
+            return Some(format!("`x-log-count` is 0, but `x-log-resultlines` is {lines}"));
         }
         if request_cursor.position().is_some() && next_cursor.position().is_none() {
             return Some(format!(
@@ -165,25 +171,6 @@ impl PullHead {
     fn behind_groups(&self) -> Option<u64> {
         let sound = !self.filtered && self.count > 0 && self.next_cursor.position().is_some();
         self.request_cursor.position().filter(|_| sound)?.checked_add(self.count)
-    }
-
-    /// How many positions the cursor moves over that no log group of this answer accounts for; `asked` groups were
-    /// asked for at most. With a filter, what was read for the answer is not always reported.
-    pub(crate) fn unaccounted(&self, asked: u32) -> u64 {
-        let positions = (self.request_cursor.position(), self.next_cursor.position());
-        let (Some(from), Some(to)) = positions else { return 0 };
-        let read = if self.filtered { self.scanned_groups().max(asked.into()) } else { self.count };
-        to.saturating_sub(from).saturating_sub(read)
-    }
-
-    /// The position of the first log group if the last one lies right before the next cursor.
-    pub(crate) fn first_if_last_is_next(&self) -> Option<u64> {
-        self.next_cursor.position()?.checked_sub(self.count)
-    }
-
-    /// Whether the service filtered.
-    pub(crate) fn is_filtered(&self) -> bool {
-        self.filtered
     }
 
     /// Where to pull next, and what to save as checkpoint once this answer is delivered.
@@ -232,9 +219,10 @@ impl PullHead {
         self.next_cursor == self.request_cursor
     }
 
-    /// The integer of the last log group returned.
+    /// The integer of the last log group returned, where it agrees with the next cursor.
     pub fn read_last_cursor(&self) -> Option<u64> {
-        self.read_last_cursor
+        let behind = self.behind_last.filter(|_| self.behind_last == self.next_cursor.position());
+        behind.and_then(|behind| behind.checked_sub(1))
     }
 
     /// When the service received the logs at the position reached, in seconds since the epoch.
@@ -263,7 +251,7 @@ impl PullHead {
         if self.filtered || self.count == 0 {
             return None;
         }
-        let after_last = self.read_last_cursor.and_then(|last| last.checked_add(1));
+        let after_last = self.read_last_cursor().and_then(|last| last.checked_add(1));
         let from_last = after_last.and_then(|after| after.checked_sub(self.count));
         from_last.or_else(|| self.request_cursor.position())
     }
@@ -285,12 +273,9 @@ impl PullResponse {
         self.reply.call()
     }
 
-    /// Lets reading continue right behind the log groups of this answer, whatever its next cursor says.
-    pub(crate) fn continue_behind_groups(&mut self) {
-        if let Some(position) = self.head.behind_groups() {
-            self.head.next_cursor = Cursor::at(position);
-            self.head.read_last_cursor = None;
-        }
+    /// Lets reading continue at this position, whatever the next cursor says.
+    pub(crate) fn continue_at(&mut self, position: u64) {
+        self.head.next_cursor = Cursor::at(position);
     }
 
     /// Reads the body as it is on the wire, refusing more than `limit` plain bytes. Unpacking it is work

@@ -256,28 +256,33 @@ impl Puller {
     }
 
     async fn request(&mut self, position: &Cursor) -> Result<PullResponse, Error> {
+        let end = match &self.end {
+            End::At(end) => Some(end),
+            _ => None,
+        };
+        let response = self.ask(position, end).await?;
+        self.lag.note(&self.desk, response.head());
+        Ok(response)
+    }
+
+    async fn ask(&self, from: &Cursor, end: Option<&Cursor>) -> Result<PullResponse, Error> {
         let Desk { membership, shard, .. } = &*self.desk;
         let config = &membership.config;
         let request = PullRequest {
             logstore: &config.logstore,
             shard: *shard,
-            cursor: position,
+            cursor: from,
             count: self.count.get(),
-            end_cursor: match &self.end {
-                End::At(end) => Some(end),
-                _ => None,
-            },
+            end_cursor: end,
             filter: config.filter.as_ref(),
         };
-        let response = membership.single.pull_logs(&request).await?;
-        self.lag.note(&self.desk, response.head());
-        Ok(response)
+        membership.single.pull_logs(&request).await
     }
 
     /// What an answer means.
     async fn judge(&mut self, mut response: PullResponse) -> Result<Step, Error> {
-        if response.head().unaccounted(self.count.get()) > 0 && !response.head().skips() {
-            self.examine_move(&mut response).await?;
+        if !response.head().skips() {
+            self.check_move(&mut response).await?;
         }
         let (head, call) = (response.head().clone(), response.call().clone());
         self.desk.metrics.filter_failed(head.failed_lines());

@@ -1,12 +1,13 @@
-//! Positions in doubt: answers whose cursor moves further than what they hold, and positions that are refused.
+//! Positions in doubt: answers whose cursor does not move by the log groups that were read, and positions that are
+//! refused.
 //!
 //! Neither is believed by itself, since a damaged answer would skip logs that are still stored. The service is
-//! asked what else it says: where the oldest log is, where the end is, what the checkpoint is.
+//! asked what else it says: the same logs again, where the oldest log is, where the end is, what the checkpoint is.
 
 use tokio::time::Instant;
 
-use super::{DAMAGED_AT_MOST, Puller};
-use crate::api::{CursorFrom, PullHead, PullResponse};
+use super::{DAMAGED_AT_MOST, End, Puller};
+use crate::api::{CursorFrom, Movement, PullHead, PullResponse};
 use crate::cursor::Cursor;
 use crate::error::{CallTo, Error, Pace};
 use crate::group::OnInvalidCursor;
@@ -36,41 +37,71 @@ impl Puller {
         Err(Error::Malformed { call, fault })
     }
 
-    /// The cursor of an answer moves further than its log groups account for. What lies before them may have
-    /// expired. Otherwise the answer is damaged; and if all answers are, reading continues right behind the log
-    /// groups that were received, where the service has the next word: nothing is skipped, and an order of
-    /// cursors that the documentation does not promise stops no shard.
-    pub(super) async fn examine_move(&self, response: &mut PullResponse) -> Result<(), Error> {
+    /// The cursor of an answer does not move by the log groups that the answer accounts for. What lies before them
+    /// may have expired. Otherwise the answer is damaged; and if all answers are, reading continues at the lower of
+    /// the two positions, where the service has the next word: nothing is skipped, and an order of cursors that the
+    /// documentation does not promise stops no shard.
+    async fn examine_move(
+        &self,
+        response: &mut PullResponse,
+        behind: u64,
+        read: u64,
+    ) -> Result<(), Error> {
         let (head, call) = (response.head().clone(), response.call().clone());
         let (position, next) = (head.request_cursor(), head.next_cursor());
-        if head.is_filtered() {
-            let end = self.cursor(CursorFrom::End).await?;
-            if end.reaches(next) {
-                return Ok(());
-            }
-            let fault = format!("`x-log-cursor` {next} lies behind the end of the shard, {end}");
-            return Err(Error::Malformed { call, fault });
-        }
         let oldest = self.cursor(CursorFrom::Begin).await?;
-        let first = head.first_if_last_is_next();
-        if self.may_skip() && first.is_some_and(|first| oldest.position() >= Some(first)) {
+        let expired = oldest.position() > position.position()
+            && head.first_of(read).is_some_and(|first| oldest.position() >= Some(first));
+        if self.may_skip() && expired {
             self.say_expired(position, next, &oldest);
             return Ok(());
         }
-        let groups = head.count();
-        if self.damage.backoff.failures().saturating_add(1) < DAMAGED_AT_MOST {
+        let resume_at = Cursor::at(behind);
+        let last_time = self.damage.backoff.failures().saturating_add(1) >= DAMAGED_AT_MOST;
+        if !last_time || !position.lies_before(&resume_at) {
             let fault = format!(
-                "{groups} log groups, but `x-log-cursor` moves from {position} to {next}, which is further"
+                "`x-log-cursor` moves from {position} to {next}, but the log groups that were read end at {resume_at}"
             );
             return Err(Error::Malformed { call, fault });
         }
-        response.continue_behind_groups();
+        response.continue_at(behind);
         tracing::warn!(
-            %position, %next, groups,
-            "answers keep moving the cursor further than by the log groups they hold; reading continues right \
+            %position, %next, %resume_at,
+            "the next cursors of answers keep contradicting the log groups that were read; reading continues right \
              behind these; no data lost"
         );
         Ok(())
+    }
+
+    /// Only another answer can confirm where the cursor of this one moves to: the same logs are asked for again, up
+    /// to there.
+    async fn confirm_move(&self, head: &PullHead, call: CallTo) -> Result<(), Error> {
+        let (position, next) = (head.request_cursor(), head.next_cursor());
+        let end = match &self.end {
+            End::At(end) if end.lies_before(next) => end,
+            _ => next,
+        };
+        let second = self.ask(position, Some(end)).await?;
+        let other = second.head().next_cursor();
+        if other == next {
+            return Ok(());
+        }
+        let fault = format!(
+            "`x-log-cursor` moves from {position} to {next}, but only to {other} in a second answer"
+        );
+        Err(Error::Malformed { call, fault })
+    }
+
+    /// The cursor of an answer must move by the log groups that were read.
+    pub(super) async fn check_move(&self, response: &mut PullResponse) -> Result<(), Error> {
+        match response.head().movement(self.count.get()) {
+            Movement::Sound => Ok(()),
+            Movement::Unconfirmed => {
+                let (head, call) = (response.head().clone(), response.call().clone());
+                self.confirm_move(&head, call).await
+            }
+            Movement::Differing { behind, read } => self.examine_move(response, behind, read).await,
+        }
     }
 
     /// The service refuses a position: `on_invalid_cursor` decides what happens, once it is certain that the
