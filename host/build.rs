@@ -1,4 +1,4 @@
-//! Tells the program which commit it is built from: what `FORWARDER_COMMIT` says, or git, or `unknown` in a source
+//! Gives the program the commit that it is built from: what `FORWARDER_COMMIT` says, or git, or `unknown` in a source
 //! archive.
 
 use std::path::Path;
@@ -6,10 +6,7 @@ use std::process::Command;
 
 const COMMIT: &str = "FORWARDER_COMMIT";
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the build is told by variables; it has no configuration"
-)]
+#[expect(clippy::disallowed_methods, reason = "a build has no configuration but variables")]
 fn main() {
     println!("cargo::rerun-if-env-changed={COMMIT}");
     let commit = match std::env::var(COMMIT) {

@@ -47,7 +47,7 @@ async fn check(folder: &TempDir, config: &str) -> (Option<i32>, String, String) 
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// Config and plugins are judged before anybody is asked over the network; whoever is asked then is on this
+/// Config and plugins are checked before any request is sent; what is asked then is on this
 /// machine and not there.
 #[tokio::test]
 async fn every_example_is_accepted() {

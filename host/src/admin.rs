@@ -1,7 +1,7 @@
-//! `/metrics`, `/healthz` and `/readyz`: read-only, on loopback unless told otherwise.
+//! `/metrics`, `/healthz` and `/readyz`: read-only, on loopback unless configured otherwise.
 //!
 //! Ready means that the process does its work or could: a standby without shards is ready, and so is
-//! one that holds because a sink refuses it. Restarting it would not help, and metrics tell the rest.
+//! one that holds because a sink refuses it. Restarting it would not help, and metrics show the rest.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -85,7 +85,7 @@ pub async fn bind(config: &AdminConfig, instance: u32) -> io::Result<TcpListener
     TcpListener::bind(address).await
 }
 
-/// Serves until told to stop. Connections that are open then are cut: nothing of value is on them.
+/// Serves until it is stopped. Connections that are open then are cut: nothing of value is on them.
 pub async fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
@@ -288,7 +288,7 @@ mod tests {
         stream.read_to_string(&mut reply).await.unwrap();
         assert!(reply.contains("connection: close"), "{reply}");
 
-        // A byte now and then, for ever.
+        // A byte now and then, without end.
         let mut slow = TcpStream::connect(server.address).await.unwrap();
         let head = b"GET /healthz HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'x'));
         let began = tokio::time::Instant::now();

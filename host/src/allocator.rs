@@ -1,4 +1,4 @@
-//! The C library's allocator, told how to treat large buffers.
+//! How the C library's allocator treats large buffers.
 //!
 //! Left alone, glibc takes each large allocation from the kernel until the first is freed; from then on it puts
 //! buffers of up to that size, at most 32 MiB, between the small ones, where they leave holes that nothing else fits
@@ -20,7 +20,7 @@ pub fn set_up() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (option, bytes) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, KEPT_FREE)] {
         // A refusal would leave the allocator as it is, which costs memory and nothing else.
-        #[expect(unsafe_code, reason = "the C library has no other way to be told")]
+        #[expect(unsafe_code, reason = "the C library has no other interface for it")]
         // SAFETY: `mallopt` takes two integers and changes settings of the allocator under its own lock.
         let _ = unsafe { libc::mallopt(option, bytes) };
     }

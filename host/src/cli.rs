@@ -44,7 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check the config, load the plugins, ask sinks and SLS; tell everything that is wrong at once
+    /// Check the config, load the plugins, ask sinks and SLS; report every problem at once
     Check(ConfigArgs),
     /// Show how far the consumer group is, move it, or delete it
     #[command(subcommand)]
@@ -99,7 +99,7 @@ impl ConfigArgs {
     }
 }
 
-/// Reads the command line, does what it says, and tells how it went.
+/// Reads the command line, does what it says, and reports how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

@@ -28,7 +28,7 @@ mod units;
 pub use check::{Checked, Request, check};
 pub use raw::Found;
 
-/// Everything the program was told.
+/// Everything that the program is configured to do.
 #[derive(Debug)]
 pub struct Config {
     /// Logstores to read, in the order of the file; at least one.

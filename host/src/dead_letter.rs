@@ -1,4 +1,4 @@
-//! The dead-letter file: JSON lines, readable by its owner only, durable before anybody is told so.
+//! The dead-letter file: JSON lines, readable by its owner only, durable before it counts.
 //!
 //! The file is capped and nothing in it is ever deleted to make room: a full file is an error, and the
 //! pipeline holds what waits for it. One thread writes; letters that arrive while it waits for the disk
@@ -106,7 +106,7 @@ impl Drop for DeadLetterFile {
         let deadline = Instant::now() + LAST_LETTERS;
         while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) {
             if Instant::now() >= deadline {
-                // A disk that hangs. Nothing waits for these letters any more, their rows come again.
+                // A disk that hangs. Nothing waits for these letters any more, their rows are pulled again.
                 return;
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -168,7 +168,7 @@ impl CappedFile {
         let ours = self.file.metadata().map_err(|cause| io_error(&self.path, &cause))?;
         let here = fs::metadata(&self.path).ok();
         if here.is_some_and(|here| identity(&here) == identity(&ours)) {
-            // Smaller where somebody emptied it in place.
+            // Smaller where it was emptied in place.
             self.size = ours.len();
         } else {
             *self = Self::open(&self.path, self.max_size)?;
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn letters_are_in_the_file_once_append_returns_and_nobody_else_may_read_them() {
+    async fn letters_are_in_the_file_once_append_returns_and_only_the_owner_may_read_them() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/dead.jsonl");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -4,16 +4,16 @@
 //! |---|---|
 //! | [`cli`] | what can be typed, and what happens then? |
 //! | [`printable`] | how is foreign text made fit for a terminal or a log? |
-//! | [`problem`] | how is a problem told to a person? |
+//! | [`problem`] | how is a problem reported to a person? |
 //! | [`exit`] | what does the process answer when it ends? |
-//! | [`config`] | what was the program told, and is it right? |
+//! | [`config`] | what is configured, and is it right? |
 //! | [`first_use`] | what does `start = "end"` mean after a restart? |
 //! | [`instance`] | which of several forwarders on this host are we? |
 //! | [`telemetry`], [`log_queue`], [`log_file`], [`console`] | where do log lines and metrics go? |
 //! | [`admin`] | what can be asked from outside? |
 //! | [`status`] | how does it go, in one line a minute? |
 //! | [`dead_letter`] | where do logs go that no sink will ever take? |
-//! | [`shutdown`] | how are we told to stop? |
+//! | [`shutdown`] | how is the process stopped? |
 //! | [`state_dir`] | is the folder for our state ours alone? |
 //! | [`allocator`] | where do large buffers live? |
 //! | [`wiring`] | how do source, plugins, sinks and pipeline meet? |

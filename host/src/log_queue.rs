@@ -1,4 +1,4 @@
-//! Log lines on their way to a place that can keep a writer waiting: a pipe that is not read, a disk that
+//! Log lines for a place that can keep a writer waiting: a pipe that is not read, a disk that
 //! hangs.
 //!
 //! A line is put into a bounded queue, and a thread that does nothing else writes it. So logging never delays
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_keeps_nobody_waiting_and_costs_a_bounded_queue() {
+    fn a_reader_that_does_not_read_keeps_no_task_waiting_and_costs_a_bounded_queue() {
         let (queue, _reader, _) = stuck();
         let waiting = queue.shared.lock();
         assert!(waiting.bytes <= MAX_WAITING + 1_024, "{}", waiting.bytes);

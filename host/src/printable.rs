@@ -1,6 +1,6 @@
-//! Foreign text on its way to a terminal or a log.
+//! Foreign text for a terminal or a log.
 //!
-//! Names, messages and reasons come from SLS, receivers, plugins, file names and certificates. Whoever wrote them
+//! Names, messages and reasons come from SLS, receivers, plugins, file names and certificates. Their authors
 //! must not be able to move the cursor, to turn the direction of the text or to add lines that look like ours.
 //! Everything that is printed or logged passes here: log lines in [`PrintableWriter`], what commands print in
 //! [`printable_lines`], and a foreign name inside a line in [`printable`].

@@ -1,4 +1,4 @@
-//! What went wrong, told to a person: the fact, the place, and what to do next.
+//! What went wrong, for a person: the fact, the place, and what to do next.
 //!
 //! Every problem the program prints has this shape, whether it was found in the config file, in the
 //! environment or while reaching a sink, so that messages can be learned once:
@@ -52,7 +52,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem told by a lower-case fragment that may stand after "error:".
+    /// A problem as a lower-case fragment that may stand after "error:".
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), place: None, help: None }
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_are_told_in_the_order_of_the_file() {
+    fn problems_are_reported_in_the_order_of_the_file() {
         let at = |line| Place::File { file: "f.toml".into(), line, key: String::new() };
         let mut problems = Problems::default();
         problems.error(Problem::new("second").at(&at(9)));

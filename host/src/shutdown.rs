@@ -69,7 +69,7 @@ impl Signals {
         Ok(Self { all: all.into_iter().collect::<io::Result<_>>()?, last: None })
     }
 
-    /// The same for a program that somebody works with: it ends with its terminal.
+    /// The same for a program in use at a terminal: it ends with its terminal.
     ///
     /// # Errors
     /// The system refuses to report signals to us.

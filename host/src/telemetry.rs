@@ -38,10 +38,10 @@ pub enum TelemetryError {
     /// Standard error cannot be written from a thread of its own.
     #[error("cannot write to standard error: {0}")]
     Console(#[from] io::Error),
-    /// Somebody else has set up logging in this process.
+    /// Logging is set up already in this process.
     #[error("logging was set up twice: {0}")]
     Installed(#[from] TryInitError),
-    /// Somebody else has set up metrics in this process.
+    /// Metrics are set up already in this process.
     #[error("metrics were set up twice")]
     MetricsInstalled,
     /// The bounds of a histogram are wrong: a mistake of ours.

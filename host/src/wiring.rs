@@ -1,7 +1,7 @@
 //! The composition root: a checked configuration in, a running pipeline out.
 //!
 //! The only place where the vocabularies of `sls`, `plugin`, `sinks` and `pipeline` meet. Everything that
-//! can be wrong before the first log is pulled is found here, in the order in which a person would mend
+//! can be wrong before the first log is pulled is found here, in the order in which a person would fix
 //! it: plugins, sinks, dead letters, sources.
 
 pub mod consumer;

@@ -1,11 +1,11 @@
-//! The configuration from outside: every problem in one run, told with its place and a hint; the
+//! The configuration from outside: every problem in one run, with its place and a hint; the
 //! vendor's sample accepted as it stands; no secret in any message.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop"
+    reason = "a test that cannot continue should stop"
 )]
 
 use std::collections::HashMap;
@@ -40,37 +40,37 @@ fn check_text(text: &str) -> Checked {
 }
 
 fn accepted(text: &str) -> Config {
-    check_text(text).config.unwrap_or_else(|problems| panic!("{}", told(&problems)))
+    check_text(text).config.unwrap_or_else(|problems| panic!("{}", printed(&problems)))
 }
 
-fn told(problems: &[forwarder::problem::Problem]) -> String {
+fn printed(problems: &[forwarder::problem::Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n\n")).collect()
 }
 
 #[test]
 fn a_whole_config_is_understood() {
     let checked = check_file("whole.toml");
-    let config = checked.config.unwrap_or_else(|problems| panic!("{}", told(&problems)));
+    let config = checked.config.unwrap_or_else(|problems| panic!("{}", printed(&problems)));
     insta::assert_snapshot!("whole", format!("{config:#?}"));
-    insta::assert_snapshot!("whole_notices", told(&checked.notices));
+    insta::assert_snapshot!("whole_notices", printed(&checked.notices));
 }
 
 #[test]
-fn every_problem_is_told_in_one_run() {
+fn every_problem_is_reported_in_one_run() {
     let checked = check_file("broken.toml");
-    insta::assert_snapshot!("broken", told(&checked.config.unwrap_err()));
+    insta::assert_snapshot!("broken", printed(&checked.config.unwrap_err()));
 }
 
 #[test]
 fn routes_have_to_be_total_reachable_and_to_name_sinks() {
     let checked = check_file("routes.toml");
-    insta::assert_snapshot!("routes", told(&checked.config.unwrap_err()));
+    insta::assert_snapshot!("routes", printed(&checked.config.unwrap_err()));
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_told_by_line() {
+fn a_file_that_is_not_toml_is_reported_by_line() {
     let checked = check_file("not_toml.toml");
-    insta::assert_snapshot!("not_toml", told(&checked.config.unwrap_err()));
+    insta::assert_snapshot!("not_toml", printed(&checked.config.unwrap_err()));
 }
 
 #[test]
@@ -117,20 +117,20 @@ fn the_samples_environment_is_a_source() {
     assert_eq!(syslog.address.authority(), "siem.example.org:6514");
     assert_eq!(config.routes[0].to, [0, 1, 2, 3, 4]);
     assert_eq!(config.transforms[0].name, "audit");
-    insta::assert_snapshot!("environment_notices", told(&checked.notices));
+    insta::assert_snapshot!("environment_notices", printed(&checked.notices));
 }
 
 #[test]
 fn half_an_environment_names_the_other_half() {
     let env = |name: &str| (name == "SLS_PROJECT").then(|| "p".to_owned());
     let checked = check(&Request::default(), &env);
-    insta::assert_snapshot!("half_environment", told(&checked.config.unwrap_err()));
+    insta::assert_snapshot!("half_environment", printed(&checked.config.unwrap_err()));
 }
 
 #[test]
-fn without_anything_the_first_steps_are_told() {
+fn without_anything_the_first_steps_are_printed() {
     let checked = check(&Request::default(), &|_: &str| None);
-    insta::assert_snapshot!("nothing", told(&checked.config.unwrap_err()));
+    insta::assert_snapshot!("nothing", printed(&checked.config.unwrap_err()));
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn a_secret_is_in_no_message_and_in_no_debug_output() {
         let checked = check_file(name);
         let debug = format!("{checked:?}");
         assert!(!debug.contains(SECRET) && !debug.contains("literal-secret"), "{name}: {debug}");
-        let text =
-            told(&checked.notices) + &checked.config.err().map_or_else(String::new, |e| told(&e));
+        let text = printed(&checked.notices)
+            + &checked.config.err().map_or_else(String::new, |e| printed(&e));
         assert!(!text.contains(SECRET) && !text.contains("literal-secret"), "{name}: {text}");
     }
 }
@@ -165,7 +165,7 @@ fn sources_that_would_move_each_others_checkpoints_are_refused() {
     let twins =
         format!("{SOURCE}\n{}", SOURCE.replace("[[source]]", "[[source]]\nname = \"twin\""));
     let sink = "\n[[sink]]\nname = \"s\"\ntype = \"stdout\"\n";
-    let problems = told(&check_text(&format!("{twins}{sink}")).config.unwrap_err());
+    let problems = printed(&check_text(&format!("{twins}{sink}")).config.unwrap_err());
     assert!(problems.contains("sources `ls` and `twin` read one logstore in one"), "{problems}");
     let apart = twins.replacen("\"g\"", "\"g2\"", 1);
     assert_eq!(accepted(&format!("{apart}{sink}")).sources.len(), 2);
@@ -180,7 +180,7 @@ fn a_word_that_is_no_log_level_does_not_silence_the_log() {
         assert!(with_level(level).config.is_ok(), "{level}");
     }
     for level in ["inof", "info,forwarder_sls", "info,forwarder_sls=loud"] {
-        assert!(told(&with_level(level).config.unwrap_err()).contains("log level"), "{level}");
+        assert!(printed(&with_level(level).config.unwrap_err()).contains("log level"), "{level}");
     }
 }
 
@@ -201,7 +201,7 @@ fn braces_are_values_of_the_log_or_refused_with_what_to_write() {
         (hec("index = \"a}\""), "`}}` for a brace"),
         (hec("time_field = \"event..eventTime\""), "`field.member`"),
     ] {
-        let problems = told(&check_text(&text).config.unwrap_err());
+        let problems = printed(&check_text(&text).config.unwrap_err());
         assert!(problems.contains(hint), "{text}: {problems}");
     }
     let config =
@@ -465,19 +465,24 @@ fn every_option_of_the_vendors_sample_is_accepted_or_its_new_key_is_named() {
         match (&case.outcome, checked.config) {
             (Means(holds), Ok(config)) => assert!(holds(&config), "{}: {config:?}", case.written),
             (RefusedNaming(key), Err(problems)) => {
-                assert!(told(&problems).contains(key), "{}: {}", case.written, told(&problems));
+                assert!(
+                    printed(&problems).contains(key),
+                    "{}: {}",
+                    case.written,
+                    printed(&problems)
+                );
             }
-            (Means(_), Err(problems)) => panic!("{}: {}", case.written, told(&problems)),
+            (Means(_), Err(problems)) => panic!("{}: {}", case.written, printed(&problems)),
             (RefusedNaming(key), Ok(_)) => panic!("{}: accepted, should name {key}", case.written),
         }
     }
 }
 
 #[test]
-fn a_time_without_a_zone_is_told_as_the_instant_it_is() {
+fn a_time_without_a_zone_is_reported_as_the_instant_it_is() {
     let text = format!("timezone = \"+08:00\"\n{}", with_sink("type = \"stdout\""))
         .replace("[source.cred", "cursor_start_time = \"2018-12-26 0:0:0\"\n[source.cred");
-    let notices = told(&check_text(&text).notices);
+    let notices = printed(&check_text(&text).notices);
     assert!(notices.contains("2018-12-25T16:00:00Z"), "{notices}");
 }
 

@@ -23,7 +23,7 @@ async fn checked(hec: Builder, more: &str) -> (World, Option<i32>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn token_acknowledgement_and_index_are_told_apart() {
+async fn token_acknowledgement_and_index_have_different_errors() {
     let (_, code, text) = checked(receivers::hec(), "").await;
     assert_eq!(code, Some(0), "{text}");
     assert!(!text.contains("warning"), "{text}");

@@ -51,7 +51,7 @@ async fn without_a_config_file_the_samples_environment_and_sink_urls_are_enough(
     world.received(2_000, &forwarder).await;
     siem.wait_for(2_000, PATIENCE).await.unwrap();
     world.settled().await;
-    // Nobody said where to serve metrics: on loopback, or not at all if that port is taken.
+    // Where to serve metrics is not configured: on loopback, or not at all if that port is taken.
     let log = forwarder.log();
     let served = log.contains("serving http://127.0.0.1:9464/metrics")
         || log.contains("no /metrics: the usual port is taken");
@@ -96,7 +96,7 @@ async fn usage_help_and_version() {
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("--nonsense"), "{error}");
 
-    // Nothing at all: the first steps are told, and nothing is guessed.
+    // Nothing at all: the first steps are printed, and nothing is guessed.
     let (code, _, error) = run(&mut Forwarder::command(world.folder())).await;
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("there is no source to read from"), "{error}");
@@ -132,7 +132,7 @@ async fn check_is_content_with_what_works_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_tells_everything_at_once_and_exits_with_the_first_kind_of_trouble() {
+async fn check_reports_everything_at_once_and_exits_with_the_first_kind_of_trouble() {
     let world = World::new(1).await;
     let check = async |settings: forwarder_tests::Settings| {
         let config = settings.write("forwarder.toml");

@@ -12,7 +12,7 @@ async fn killed_four_times_with_batches_in_flight_it_loses_nothing() {
     let config = world.config("forwarder.toml", "");
 
     for kill in 1..=4u64 {
-        // Slow replies: at any moment some requests are answered by nobody yet.
+        // Slow replies: at any moment some requests are not answered yet.
         world.hec.faults().delay_replies(1_000_000, Duration::from_millis(20));
         let forwarder = world.start(&config, &[]);
         let before = world.hec.tally().distinct_ids;

@@ -346,7 +346,7 @@ async fn a_heartbeat_that_grants_more_shards_than_there_are_costs_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_about_two_sources_can_be_told_apart() {
+async fn lines_about_two_sources_name_the_source() {
     let world = World::new(1).await;
     world.put(&Logs(0..100), 10);
     for api in [Api::PullLogs, Api::HeartBeat] {

@@ -24,7 +24,7 @@ fn refuse_every(world: &World, step: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_says_who_refused_why_and_what_it_was_and_nobody_else_may_read_it() {
+async fn a_letter_says_who_refused_why_and_what_it_was_and_only_the_owner_may_read_it() {
     let world = World::new(1).await;
     world.put(&Logs(0..1_000), 100);
     let is_bad = |json: &str| json.contains("\"number\":\"42\"");
@@ -130,7 +130,7 @@ async fn a_broken_plugin_does_not_turn_a_logstore_into_dead_letters() {
     assert!(world.dead_letters().is_empty(), "none of it was lettered away");
     assert_eq!(world.backlog(), 50, "and none of it was settled");
 
-    let config = world.config("mended.toml", "");
+    let config = world.config("fixed.toml", "");
     let forwarder = world.start(&config, &[]);
     world.received(5_000, &forwarder).await;
     world.settled().await;

@@ -14,7 +14,7 @@ async fn a_receiver_that_is_down_for_half_a_minute_costs_nothing() {
     world.received(10_000, &forwarder).await;
 
     world.hec.down().await;
-    // Input goes on while nobody takes it: thirty seconds, a second at a time.
+    // Input continues while it is not taken: thirty seconds, a second at a time.
     let mut second = tokio::time::interval(Duration::from_secs(1));
     for nth in 0..30 {
         second.tick().await;

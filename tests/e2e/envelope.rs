@@ -1,4 +1,4 @@
-//! What surrounds a log on its way out, where it comes from the log: its time, its host, its severity, its index.
+//! What surrounds a log as it is sent, where it comes from the log: its time, its host, its severity, its index.
 
 use forwarder_emulator::log_group::EncodedGroup;
 use forwarder_emulator::state::logstore::Placement;
@@ -11,7 +11,7 @@ use forwarder_tests::{Forwarder, LOGSTORE, PATIENCE, PROJECT, World};
 const STORED: u32 = 1_788_308_100;
 const HAPPENED: i64 = 1_788_250_500;
 
-/// Logs about two accounts; the last one tells neither its time nor its level, and its account is no name.
+/// Logs about two accounts; the last one has neither a time nor a level, and its account is not a name.
 fn put(world: &World) {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let log = |account: &str, level: &str, time: &str| {

@@ -13,7 +13,7 @@ const SHARDS: u32 = 8;
 const LEFT_BEHIND: Option<i32> = Some(7);
 
 /// The source of the tests, and another whose plugin spins on every row until it is stopped, with work for all its shards.
-async fn beside_a_spinning_plugin(world: &World) -> Settings {
+async fn with_a_spinning_plugin(world: &World) -> Settings {
     for shard in 0..SHARDS {
         for group in Logs(0..2_000).groups(100) {
             world.sls.put(PROJECT, SPINNING, Placement::Shard(shard), [group]).unwrap();
@@ -32,9 +32,9 @@ async fn world() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_is_served_beside_a_plugin_that_takes_all_cpu_time_even_on_one_thread() {
+async fn a_source_is_served_next_to_a_plugin_that_takes_all_cpu_time_even_on_one_thread() {
     let world = world().await;
-    let settings = beside_a_spinning_plugin(&world).await;
+    let settings = with_a_spinning_plugin(&world).await;
     let config = settings.process("threads", "1").write("forwarder.toml");
     let mut forwarder = world.start(&config, &[]);
     let calls = "forwarder_plugin_calls_total";

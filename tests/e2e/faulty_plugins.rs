@@ -1,4 +1,4 @@
-//! Plugins that spin, eat memory or trap harm nobody but the rows at fault.
+//! Plugins that spin, eat memory or trap harm nothing but the rows at fault.
 
 use forwarder_tests::{Forwarder, Logs, World};
 

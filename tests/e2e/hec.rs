@@ -22,7 +22,7 @@ async fn over_tls_the_collector_must_be_vouched_for() {
     world.put(&logs, 100);
     assert!(world.hec.url().starts_with("https://"));
 
-    // An authority that nobody has named: nothing is sent, and the way out is told.
+    // An authority that is not configured: nothing is sent, and the log says what to set.
     let settings = world.settings().process("shutdown_grace", "1s");
     let stranger = settings.hec("splunk", &world.hec.url(), "").write("stranger.toml");
     let mut forwarder = world.start(&stranger, &[]);
@@ -55,7 +55,7 @@ async fn an_address_is_taken_as_people_have_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_are_compressed_unless_told_otherwise() {
+async fn bodies_are_compressed_unless_configured_otherwise() {
     for (setting, compressed) in [("", true), ("gzip = false", false)] {
         let world = World::new(2).await;
         let logs = Logs(0..5_000);
@@ -73,11 +73,11 @@ async fn bodies_are_compressed_unless_told_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_token_holds_every_log_until_it_is_mended() {
+async fn a_wrong_token_holds_every_log_until_it_is_fixed() {
     let world = World::new(2).await;
     let logs = Logs(0..5_000);
     world.put(&logs, 100);
-    world.hec.faults().rotate_token("somebody-elses");
+    world.hec.faults().rotate_token("another-token");
     let config = world.config("forwarder.toml", "");
     let mut forwarder = world.start(&config, &[]);
 
@@ -95,7 +95,7 @@ async fn a_wrong_token_holds_every_log_until_it_is_mended() {
     assert!(world.dead_letters().is_empty());
 }
 
-/// Two events that Splunk calls invalid cost nobody else anything.
+/// Two events that Splunk calls invalid cost no other event anything.
 async fn only_the_bad_events_are_set_aside(naming: BadEvent) {
     let world = World::new(2).await;
     world.put(&Logs(0..5_000), 100);
@@ -152,7 +152,7 @@ async fn a_throttling_proxy_is_obeyed_and_a_foreign_page_is_no_delivery() {
     let world = World::new(1).await;
     let logs = Logs(0..1_000);
     world.put(&logs, 1_000);
-    // Whoever answers: a proxy that asks for a second, a gateway without a backend, Splunk's web pages.
+    // Others that may answer: a proxy that asks for a second, a gateway without a backend, Splunk's web pages.
     world.hec.faults().throttle_for(1, Some(Duration::from_secs(1)));
     world.hec.faults().answer_for(1, 502, "bad gateway");
     world.hec.faults().reset_mid_body(1);
@@ -179,7 +179,7 @@ async fn an_answer_that_is_lost_costs_repetitions_and_no_log() {
     world.hec.faults().lose_responses(2);
     let config = world.config("forwarder.toml", "");
     let repeated = all_arrive(&world, &logs, world.start(&config, &[])).await;
-    assert!(repeated > 0, "Splunk had them, but nobody could know");
+    assert!(repeated > 0, "Splunk had them, but that could not be known");
 }
 
 #[tokio::test(flavor = "multi_thread")]

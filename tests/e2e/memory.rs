@@ -10,7 +10,7 @@ use forwarder_record::encode::{Log, LogGroup};
 use forwarder_tests::{Forwarder, LOGSTORE, Logs, PATIENCE, PROJECT, World, receivers};
 
 /// The default budget, and what else may be resident: the program, what the first blocks grow by until their
-/// growth is known, bodies being packed, and what the allocator keeps. `README.md` tells people to plan for 256.
+/// growth is known, bodies being packed, and what the allocator keeps. `README.md` says to plan for 256.
 const MOST: u64 = (64 + 128) << 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +46,7 @@ async fn with_sinks_down_or_slow_and_endless_input_memory_stays_within_its_bound
     let peak = forwarder.peak_memory();
     assert!(peak <= MOST, "{} MiB resident, {in_flight} bytes in flight", peak >> 20);
 
-    // It goes out slowly: every buffer on the way is in use.
+    // It goes out slowly: every buffer is in use.
     world.hec.faults().delay_replies(1_000_000, Duration::from_millis(20));
     siem.faults().resume_reading();
     world.hec.up().await.unwrap();

@@ -9,7 +9,7 @@ use forwarder_emulator::Limits;
 use forwarder_tests::{Forwarder, Logs, Settings, World, receivers, until};
 use tokio::process::Command;
 
-/// What a pipe holds unless it is told otherwise (pipe(7)).
+/// What a pipe holds unless it is resized (pipe(7)).
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// A world in which little is pulled at once, so that much is logged.

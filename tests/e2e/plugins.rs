@@ -34,15 +34,15 @@ async fn the_policy_decides_about_the_row_at_fault_and_about_no_other() {
             forwarder.metrics().await.sum("forwarder_plugin_rows_at_fault_total", &labels);
         assert_eq!(at_fault, 1.0, "{poison} {policy}");
         assert_eq!(forwarder.terminate().await, Some(0));
-        let goes_on = |id: &String| policy == "pass" || !id.starts_with("777:");
-        let expected = Logs(0..2_000).fingerprints().filter(goes_on);
+        let continues = |id: &String| policy == "pass" || !id.starts_with("777:");
+        let expected = Logs(0..2_000).fingerprints().filter(continues);
         assert_eq!(assert_exactly(&world.hec.received().ids, expected), 0, "{poison} {policy}");
         assert!(world.dead_letters().is_empty());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn halt_holds_one_shard_while_the_others_go_on() {
+async fn halt_holds_one_shard_while_the_others_continue() {
     let world = World::new(4).await;
     world.put(&Logs(0..8_000), 100);
     let settings = world.settings().process("shutdown_grace", "1s");
@@ -63,8 +63,8 @@ async fn halt_holds_one_shard_while_the_others_go_on() {
     assert_eq!(forwarder.ask("GET", "/readyz").await.status, 200);
     forwarder.stop().await;
 
-    // With the plugin mended, the shard goes on where it stood.
-    let config = world.config("mended.toml", "");
+    // With the plugin fixed, the shard continues where it was.
+    let config = world.config("fixed.toml", "");
     let forwarder = world.start(&config, &[]);
     world.received(16_000, &forwarder).await;
     world.settled().await;
@@ -89,7 +89,7 @@ async fn refused(plugin: &str, more: &str) -> Ended {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_refuses_its_config_is_quoted_at_the_start() {
-    for (plugin, more, told) in [
+    for (plugin, more, logged) in [
         ("misbehave", "config = { configure = \"error\" }", "refuses its config, as asked"),
         ("misbehave", "config = { configure = \"trap\" }", "trapped"),
         (
@@ -101,7 +101,7 @@ async fn a_plugin_that_refuses_its_config_is_quoted_at_the_start() {
         ("audit", "config = { topics = 5 }", "invalid type"),
     ] {
         let log = refused(plugin, more).await.log;
-        assert!(log.contains(told), "{plugin}, {more}: {log}");
+        assert!(log.contains(logged), "{plugin}, {more}: {log}");
         assert!(log.contains("forwarder.toml:"), "the place is named: {log}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where reading begins, and how it goes on when the ground moves: begin, end and a time; expired logs;
+//! Where reading begins, and how it continues when positions move: begin, end and a time; expired logs;
 //! filters that match nothing; shards that split; a service that has a bad day.
 
 use std::time::Duration;
@@ -51,7 +51,7 @@ async fn reading_starts_at_the_beginning_the_end_or_a_time() {
     let mut running = Vec::new();
     for (start, group, _) in &groups {
         let mut forwarder = starting_at(&world, start, group);
-        // Whoever starts at the end has settled where that is before more logs come.
+        // A start at the end has settled where that is before more logs come.
         forwarder.until_metric("forwarder_pulls_total", &[], |pulls| pulls >= 2.0).await;
         running.push(forwarder);
     }
@@ -61,8 +61,8 @@ async fn reading_starts_at_the_beginning_the_end_or_a_time() {
         let ended = forwarder.stop().await;
         assert_eq!(ended.code, Some(0));
         assert_eq!(written(&world, group), (*first..3_000).collect::<Vec<u64>>(), "{start}");
-        let told = ended.log.contains("`2018-12-26 0:0:0` is read in");
-        assert_eq!(told, start.contains(' '), "a time without a zone is told: {}", ended.log);
+        let logged = ended.log.contains("`2018-12-26 0:0:0` is read in");
+        assert_eq!(logged, start.contains(' '), "a time without a zone is logged: {}", ended.log);
     }
 }
 
@@ -75,7 +75,7 @@ async fn the_end_means_the_same_after_a_restart() {
     let mut forwarder = starting_at(&world, "end", "tail");
     forwarder.until_metric("forwarder_pulls_total", &[], |pulls| pulls >= 1.0).await;
     forwarder.kill().await;
-    // Nothing was delivered, and yet what comes while nobody looks is not skipped.
+    // Nothing was delivered, and yet what comes while no process runs is not skipped.
     world.put(&Logs(100..200), 100);
     let forwarder = starting_at(&world, "end", "tail");
     world.settled_for("tail").await;
@@ -111,7 +111,7 @@ async fn logs_that_expired_unread_are_counted_and_the_oldest_that_are_left_come_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_may_want_to_decide_where_to_go_on() {
+async fn a_person_may_want_to_decide_where_to_continue() {
     let world = World::new(1).await;
     world.put(&Logs(0..100), 10);
     let held = world.settings().source("on_invalid_cursor", "fail");
@@ -228,7 +228,7 @@ async fn a_service_with_a_bad_day_delays_logs_and_loses_and_repeats_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_that_cannot_be_saved_is_told_with_its_reason_and_saved_later() {
+async fn a_checkpoint_that_cannot_be_saved_is_logged_with_its_reason_and_saved_later() {
     let world = World::new(1).await;
     world.put(&Logs(0..1_000), 100);
     let config = world.config("forwarder.toml", "");

@@ -77,7 +77,7 @@ async fn what_is_on_this_machine_is_reached_without_a_proxy() {
         let output = proxy.command(&world, arguments).output().await.unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
-    assert_eq!(proxy.seen(), "", "the proxy was told nothing");
+    assert_eq!(proxy.seen(), "", "the proxy was sent nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// A metadata service in hardened mode: it gives the key of one role to whoever shows the token.
+/// A metadata service in hardened mode: it gives the key of one role to a client that shows the token.
 struct Metadata {
     url: String,
     key: Arc<Mutex<&'static str>>,

@@ -1,4 +1,4 @@
-//! What SLS refuses, and what a person is told to do about it.
+//! What SLS refuses, and what the log says to do about it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn refused(world: &World, settings: Settings) -> Ended {
 }
 
 /// Asserts that it ended with this code and these words, and that it says that nothing was lost.
-fn assert_told(ended: &Ended, code: i32, words: &[&str]) {
+fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{}", ended.log);
     for word in words {
         assert!(ended.log.contains(word), "it does not say {word:?}:\n{}", ended.log);
@@ -32,7 +32,7 @@ fn assert_told(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_wrong_is_told_with_the_way_out() {
+async fn a_key_that_is_wrong_is_reported_with_what_to_do() {
     let world = world(World::sls(1).signatures(strict())).await;
     for (key, value, words) in [
         (
@@ -52,39 +52,39 @@ async fn a_key_that_is_wrong_is_told_with_the_way_out() {
         ),
     ] {
         let ended = refused(&world, world.settings().credential(key, value)).await;
-        assert_told(&ended, 6, &words);
-        assert_told(&ended, 6, &["source `audit`", "nothing was read and nothing was lost"]);
+        assert_says(&ended, 6, &words);
+        assert_says(&ended, 6, &["source `audit`", "nothing was read and nothing was lost"]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_off_is_told_as_such() {
+async fn a_clock_that_is_off_is_reported_as_such() {
     let world = world(World::sls(1).signatures(strict())).await;
     world.sls.clock().advance(Duration::from_secs(3_600));
     let ended = refused(&world, world.settings()).await;
-    assert_told(&ended, 6, &["RequestTimeTooSkewed", "set it (NTP); 15 minutes are tolerated"]);
-    assert_told(&ended, 6, &["the clock here is"]);
+    assert_says(&ended, 6, &["RequestTimeTooSkewed", "set it (NTP); 15 minutes are tolerated"]);
+    assert_says(&ended, 6, &["the clock here is"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_project_or_logstore_that_is_not_there_is_told_apart() {
+async fn a_missing_project_and_a_missing_logstore_have_different_errors() {
     let world = world(World::sls(1)).await;
     let ended = refused(&world, world.settings().source("project", "elsewhere")).await;
     let endpoint =
         "check the project's name, and that the endpoint is that of the project's region";
-    assert_told(&ended, 6, &["ProjectNotExist", endpoint]);
+    assert_says(&ended, 6, &["ProjectNotExist", endpoint]);
     let ended = refused(&world, world.settings().source("logstore", "elsewhere")).await;
-    assert_told(&ended, 6, &["LogStoreNotExist", "check the logstore's name"]);
+    assert_says(&ended, 6, &["LogStoreNotExist", "check the logstore's name"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_no_service_would_take_is_told_before_anything_is_asked() {
+async fn a_name_that_no_service_would_take_is_reported_before_anything_is_asked() {
     let world = world(World::sls(1)).await;
     for (key, name) in
         [("project", "my project"), ("logstore", "Audit"), ("consumer_group", "siem/prod")]
     {
         let ended = refused(&world, world.settings().source(key, name)).await;
-        assert_told(
+        assert_says(
             &ended,
             3,
             &[&format!("`{name}` cannot be a {key}"), "help: use ", "forwarder.toml:"],
@@ -94,28 +94,28 @@ async fn a_name_that_no_service_would_take_is_told_before_anything_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logstore_with_too_many_groups_is_told_and_so_is_a_group_that_is_missing() {
+async fn a_logstore_with_too_many_groups_and_a_missing_group_are_reported() {
     let world = world(World::sls(1).max_groups(0)).await;
     let ended = refused(&world, world.settings()).await;
-    assert_told(
+    assert_says(
         &ended,
         6,
         &["ConsumerGroupQuotaExceed", "delete an unused one, or ask for a higher quota"],
     );
     let ended = refused(&world, world.settings().source("manage_group", "false")).await;
     let missing = "consumer group `siem` does not exist; create it, or set `manage_group = true`";
-    assert_told(&ended, 6, &[missing]);
+    assert_says(&ended, 6, &[missing]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_with_other_options_is_changed_only_by_whom_the_options_are_his() {
+async fn a_group_with_other_options_is_changed_only_if_the_config_allows_it() {
     let timeout = |world: &World| {
         world.sls.inspect(|service| {
             let logstore = service.logstore(PROJECT, LOGSTORE).unwrap();
             logstore.group(GROUP).unwrap().options().timeout.as_secs()
         })
     };
-    for (manages, configured, told, then) in [
+    for (manages, configured, logged, then) in [
         ("true", true, "existed with other options and was changed", 6),
         ("false", true, "they are kept, because `manage_group = false`", 33),
         // Without a wish of our own, whatever is found is right.
@@ -129,11 +129,11 @@ async fn a_group_with_other_options_is_changed_only_by_whom_the_options_are_his(
         let settings = if configured { settings } else { settings.source_without("group_timeout") };
         let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
         let mut forwarder = world.start(&config, &[]);
-        forwarder.says(told).await;
+        forwarder.says(logged).await;
         world.received(100, &forwarder).await;
         world.settled().await;
         assert_eq!(forwarder.terminate().await, Some(0));
-        assert_eq!(timeout(&world), then, "{told}");
+        assert_eq!(timeout(&world), then, "{logged}");
     }
 }
 
@@ -178,7 +178,7 @@ async fn a_key_that_is_revoked_while_running_stops_the_reading_and_loses_nothing
     world.sls.accept(SignatureCheck::Strict(AccessKey::new("another", "key")));
     world.put(&Logs(1_000..2_000), 100);
     forwarder.says("InvalidAccessKeyId").await;
-    assert!(forwarder.is_running(), "a person may be mending it already");
+    assert!(forwarder.is_running(), "the operator may be fixing it already");
     assert_eq!(forwarder.ask("GET", "/readyz").await.status, 200);
 
     world.sls.accept(strict());
@@ -227,5 +227,5 @@ async fn a_service_that_is_not_there_yet_is_waited_for() {
     assert_eq!(forwarder.ask("GET", "/healthz").await.status, 200);
     let ended = forwarder.stop().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    until("nobody was asked", async || world.sls.traffic().requests.is_empty()).await;
+    until("nothing was asked", async || world.sls.traffic().requests.is_empty()).await;
 }

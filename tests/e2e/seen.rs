@@ -45,7 +45,7 @@ async fn a_standby_without_shards_is_ready_and_nothing_can_be_changed_from_outsi
     assert_eq!(standby.terminate().await, Some(0));
 }
 
-/// The first of two free ports in a row, below those that the system gives to whoever asks for any.
+/// The first of two free ports in a row, below those that the system gives to those who ask for any.
 fn two_free_ports() -> u16 {
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut ports = (20_000..30_000).cycle().skip(std::process::id() as usize % 10_000).step_by(2);

@@ -5,7 +5,7 @@ use forwarder_emulator::state::logstore::Placement;
 use forwarder_tests::{Logs, PATIENCE, PROJECT, World, assert_exactly, receivers};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_that_is_down_delays_the_checkpoint_and_nobody_elses_logs() {
+async fn a_sink_that_is_down_delays_the_checkpoint_and_no_other_sinks_logs() {
     let world = World::new(2).await;
     let archive = receivers::hec().start().await.unwrap();
     archive.down().await;
@@ -16,7 +16,7 @@ async fn a_sink_that_is_down_delays_the_checkpoint_and_nobody_elses_logs() {
         .write("forwarder.toml");
     let forwarder = world.start(&config, &[]);
 
-    // One sink goes on, wave by wave, while the other takes nothing.
+    // One sink continues, wave by wave, while the other takes nothing.
     for wave in 1..=5u64 {
         world.put(&Logs((wave - 1) * 2_000..wave * 2_000), 100);
         world.received(wave * 2_000, &forwarder).await;
@@ -75,7 +75,7 @@ async fn a_source_that_is_out_of_reach_keeps_no_other_waiting() {
     let world = World::new(1).await;
     let logs = Logs(0..1_000);
     world.put(&logs, 100);
-    // Bound and never answered: whoever connects waits.
+    // Bound and never answered: a client that connects waits.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let config = world

@@ -53,7 +53,7 @@ async fn the_end_is_that_of_the_first_use_also_where_nothing_was_saved_by_then()
 async fn a_shard_without_checkpoint_in_a_group_that_others_used_begins_with_its_oldest_log() {
     let (world, settings) = world_with_old_logs().await;
     begins_in_vain(&world, &settings).await;
-    // Somebody else has used the group since, and has saved the checkpoint of one shard only.
+    // Another consumer has used the group since, and has saved the checkpoint of one shard only.
     let elsewhere = world.folder().join("elsewhere").display().to_string();
     let settings = settings.process("state_dir", &elsewhere);
     let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");

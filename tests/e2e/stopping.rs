@@ -14,7 +14,7 @@ async fn a_stop_with_batches_in_flight_finishes_them_and_the_next_start_repeats_
     let settings = world.settings().process("memory_budget", "2MiB");
     let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
     for stop in ["TERM", "INT", "TERM"] {
-        // Slow replies: when the signal comes, requests are under way that nobody has answered.
+        // Slow replies: when the signal comes, requests are in flight without an answer.
         world.hec.faults().delay_replies(1_000_000, Duration::from_millis(100));
         let before = world.hec.tally().received;
         let mut forwarder = world.start(&config, &[]);
@@ -84,7 +84,7 @@ async fn a_stop_that_cannot_deliver_gives_up_after_the_grace_and_loses_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_shards_are_drained_the_heartbeat_goes_on_and_nobody_else_starts_on_them() {
+async fn while_shards_are_drained_the_heartbeat_continues_and_no_other_consumer_starts_on_them() {
     let world = World::new(2).await;
     let logs = Logs(0..20_000);
     world.put(&logs, 200);

@@ -71,7 +71,7 @@ async fn every_transport_framing_and_text_carries_every_log_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_tls_a_receiver_that_nobody_vouches_for_gets_nothing() {
+async fn over_tls_a_receiver_without_a_trusted_certificate_gets_nothing() {
     let world = World::new(1).await;
     world.put(&Logs(0..1_000), 100);
     let authority = Authority::new();
@@ -124,13 +124,13 @@ async fn a_receiver_that_goes_away_and_comes_back_has_everything_in_the_end() {
     world.put(&Logs(0..3_000), 50);
     siem.wait_until(PATIENCE, |tally| tally.distinct_ids >= 1_000).await.unwrap();
 
-    // Everything that the kernel had taken and nobody had read is lost to the sender's knowledge.
+    // Everything that the kernel had taken and the receiver had not read is lost to the sender's knowledge.
     siem.down().await;
     world.put(&Logs(3_000..6_000), 50);
     forwarder.says("nothing was lost").await;
     siem.up().await.unwrap();
     let repeated = has_everything(&world, &siem, &forwarder).await;
-    assert!(repeated > 0, "the window was sent again, since nobody could know");
+    assert!(repeated > 0, "the window was sent again, since it could not be known");
 
     world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));
@@ -170,7 +170,7 @@ async fn a_receiver_that_stops_reading_is_waited_for() {
     // Loopback takes megabytes; then nothing moves any more, and pulling stops.
     forwarder.until_metric("forwarder_in_flight_bytes", &[], |bytes| bytes >= 500_000.0).await;
     let behind = world.backlog();
-    assert!(behind > 0, "what nobody has read is not behind a checkpoint");
+    assert!(behind > 0, "what was not read is not behind a checkpoint");
 
     siem.faults().resume_reading();
     assert_eq!(has_everything(&world, &siem, &forwarder).await, 0);

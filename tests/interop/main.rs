@@ -144,7 +144,7 @@ async fn the_survivor_takes_over_when_the_other_is_killed() {
     until_held(&emulator, "b", 4).await;
     until_all_is_committed(&emulator).await;
 
-    // What was processed but not yet committed comes again: at least once, not exactly once.
+    // What was processed but not yet committed is pulled again: at least once, not exactly once.
     let b = b.stop().await;
     assert!(a.iter().any(|batch| !batch.ids.is_empty()));
     let seen: BTreeSet<_> = ids(a.iter().chain(&b)).into_iter().map(str::to_owned).collect();

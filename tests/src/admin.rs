@@ -69,7 +69,7 @@ impl Metrics {
     }
 
     /// The sum of all samples of a metric that carry these labels; 0 if there is none, as it is for a
-    /// counter that nobody has touched.
+    /// counter that was not touched.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let carries = |sample: &&Sample| {
             let has = |(key, value): &(&str, &str)| {

@@ -13,7 +13,7 @@ use crate::admin::{Answer, Metrics};
 /// The longest that anything may take before a test gives up. Generous: these are conditions, not timings.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a condition that nobody announces is looked at.
+/// How often a condition that is not announced is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Waits until something holds, and says what was waited for if it never does.
@@ -43,7 +43,7 @@ pub struct Ended {
 }
 
 impl Forwarder {
-    /// The binary that cargo built beside the tests.
+    /// The binary that cargo built with the tests.
     pub fn binary() -> PathBuf {
         let test = std::env::current_exe().expect("a test knows where it is");
         let folder =
@@ -77,7 +77,7 @@ impl Forwarder {
     }
 
     /// Starts the program with a command of the test's own; what it prints to standard error goes to `log`,
-    /// and what it prints to standard output to a file beside it.
+    /// and what it prints to standard output to a file next to it.
     pub fn spawn(mut command: Command, log: &Path) -> Self {
         let file = |path: &Path| File::create(path).expect("the test's folder is writable");
         command.stdin(Stdio::null()).stdout(file(&log.with_extension("out"))).stderr(file(log));
@@ -161,7 +161,7 @@ impl Forwarder {
         }
     }
 
-    /// Whether it has ended and nobody has asked how.
+    /// Whether it has ended, without asking how.
     fn is_zombie(&self) -> bool {
         let Some(id) = self.child.id() else { return true };
         let state = std::fs::read_to_string(format!("/proc/{id}/stat"));
@@ -233,6 +233,6 @@ impl Forwarder {
         let status = status.expect("the process is running");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
-        kib.and_then(|digits| digits.parse::<u64>().ok()).expect("the kernel tells") * 1024
+        kib.and_then(|digits| digits.parse::<u64>().ok()).expect("the kernel reports it") * 1024
     }
 }

@@ -89,7 +89,7 @@ fn dead_letters(config: &Config, instance: &Instance) -> Result<String, Failure>
     let is_new = !path.exists();
     wiring::dead_letters(&config.dead_letters, instance)?;
     if is_new {
-        // Nobody wants an empty file as the trace of a check; one that stays does no harm.
+        // A check should leave no empty file behind; one that stays does no harm.
         let _ = std::fs::remove_file(&path);
     }
     Ok("ok".to_owned())
@@ -136,7 +136,7 @@ async fn ask_sink(sink: &Arc<WiredSink>) -> Result<Vec<String>, Failure> {
 
 async fn ask_source(source: &SourceConfig) -> Result<String, Failure> {
     let client = wiring::source::client(source).await?.trying_once().within(PATIENCE);
-    // Any name does: nobody joins.
+    // Any name does: the group is not joined.
     let group = wiring::source::group(source, "check")?;
     match client.list_consumer_groups(&group.logstore).await {
         Ok(groups) if groups.iter().any(|found| found.name == group.group.as_str()) => {

@@ -52,7 +52,7 @@ pub(super) struct EmulatorArgs {
     fault: Vec<Injection>,
 }
 
-/// Serves until told to stop.
+/// Serves until it is stopped.
 pub(super) fn emulator(args: EmulatorArgs) -> Result<Exit, Failure> {
     let signatures = signatures(args.check_signatures)?;
     let (project, logstore) = (args.project.clone(), args.logstore.clone());

@@ -95,7 +95,7 @@ impl Group {
         Ok(Self {
             first_use: FirstUse::of(&config.process.state_dir, project, logstore, consumer_group),
             client: source::client(&source).await?,
-            // Any consumer does: nobody joins.
+            // Any consumer does: the group is not joined.
             config: source::group(&source, "group")?,
             name: source.name,
         })

@@ -1,7 +1,7 @@
 //! `forwarder`: from a checked configuration to the last checkpoint.
 //!
 //! Parse, build, join, work, drain. What is pulled is finished: a stop ends the pulling, and then waits
-//! for what is in flight while the heartbeats go on.
+//! for what is in flight while the heartbeats continue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::wiring::sink::WiredSink;
 use crate::wiring::transform::Chain;
 use crate::wiring::{self, Wired};
 
-/// Runs until told to stop.
+/// Runs until it is stopped.
 pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
     let checked = config::check(request, &process);
     let config = checked.config.map_err(|problems| Failure { exit: Exit::Config, problems })?;
@@ -46,14 +46,14 @@ pub(super) fn run(request: &Request) -> Result<Exit, Failure> {
     })?;
     let runtime = runtime()?;
     let exit = runtime.block_on(Box::pin(serve(config, instance, metrics)));
-    // A write to a pipe that nobody reads, or to a disk that hangs, cannot be given up; the process can.
+    // A write to a pipe that is not read, or to a disk that hangs, cannot be given up; the process can.
     runtime.shutdown_background();
     exit
 }
 
-/// rustls is told once per process which cryptography to use.
+/// rustls is given its cryptography once per process.
 pub(super) fn install_tls() {
-    // An error says that somebody was faster, with the same provider: there is only one in the program.
+    // An error says that another call was faster, with the same provider: there is only one in the program.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -87,7 +87,7 @@ async fn serve(
     let grace = config.process.shutdown_grace;
     let (wired, loading) = wiring::assemble(&config, &instance).await?;
     let sinks = wired.sinks.clone();
-    tasks.spawn(async move { wiring::sink::tell_who_is_down(&sinks).await });
+    tasks.spawn(async move { wiring::sink::report_who_is_down(&sinks).await });
     let exit = work(wired, grace, &health, &mut signals).await;
     loading.stop().await;
     stop_admin.cancel();
@@ -121,8 +121,8 @@ async fn listen(
 }
 
 /// Joins every group, works, and drains. Each source begins when its plugins are loaded and it has joined, so
-/// that one whose SLS is out of reach keeps neither the others waiting nor the shards they were granted from
-/// anybody. A refusal by SLS ends the process all the same: it is a mistake, and is told rather than left in the
+/// that one whose SLS is out of reach keeps neither the others waiting nor the shards that they were granted from
+/// other processes. A refusal by SLS ends the process all the same: it is a mistake, and is reported rather than left in the
 /// log of what seems to work. A refused plugin ends it only when no other source is left.
 async fn work(
     wired: Wired,
@@ -229,7 +229,7 @@ async fn member(
         member = consumer.join() => member?,
         () = stop.cancelled() => return Ok(()),
     };
-    // Nobody listens any more if the process is about to stop.
+    // The receiver is gone if the process is about to stop.
     let _ = joined.send(()).await;
     member.work(runner, stop).await
 }

@@ -27,7 +27,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether the host is this machine, so that nobody is on the way.
+    /// Whether the host is this machine, so that no network is in between.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }

@@ -179,7 +179,7 @@ fn sinks(
     }
     if sections.is_empty() && all_right {
         // Printing logs by default would be friendlier and wrong: a service manager would collect
-        // them, and the checkpoint would move past logs that nobody keeps.
+        // them, and the checkpoint would move past logs that are kept nowhere.
         let help = "add `--sink stdout:` to look at the logs, or a `[[sink]]` to the config";
         cx.problems.error(Problem::new("there is no sink to deliver to").help(help));
         return (Vec::new(), false);

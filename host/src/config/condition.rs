@@ -6,9 +6,9 @@ use super::raw::{Context, Found, Section};
 /// pattern stands for any text. Parts that are empty were not named.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConditionConfig {
-    /// The topic that SLS keeps beside the log; contents cannot forge it.
+    /// The topic that SLS keeps with the log; contents cannot forge it.
     pub topic: Vec<String>,
-    /// The source that SLS keeps beside the log.
+    /// The source that SLS keeps with the log.
     pub source: Vec<String>,
     /// The project a log came from.
     pub project: Vec<String>,

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_syntax_error_is_told_and_no_line_is_quoted() {
+    fn every_syntax_error_is_reported_and_no_line_is_quoted() {
         let (root, problems) = read("token = s3cret\nok = 1\nbroken = = 2\n");
         assert!(root.is_none());
         assert!(problems.len() >= 2, "{problems:?}");

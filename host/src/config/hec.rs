@@ -37,7 +37,7 @@ pub struct HecConfig {
     pub success_reply: SuccessReply,
     /// How long one request may take.
     pub timeout: Duration,
-    /// Whom we trust.
+    /// Which certificates are trusted.
     pub tls: TlsSettings,
 }
 

@@ -143,7 +143,7 @@ pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
 /// Checks a level or a list of directives.
 pub(super) fn checked_level(found: Found<String>, cx: &mut Context<'_>) -> Option<String> {
     let help = "use error, warn, info, debug or trace, or `info,forwarder_sls=debug`";
-    // A word alone would be taken as the name of a module, and nothing else would be told any more.
+    // A word alone would be taken as the name of a module, and nothing else would be logged any more.
     let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
     let mut words = found.value.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
     if let Some(strange) = words.find(|word| !is_level(word)) {
@@ -193,7 +193,7 @@ pub(super) fn process(root: &mut Section, cx: &mut Context<'_>) -> ProcessConfig
     }
 }
 
-/// Where state is kept unless told otherwise: what systemd made for us, the user's state directory, or
+/// Where state is kept unless configured otherwise: what systemd made for us, the user's state directory, or
 /// a folder here.
 fn usual_state_dir(env: &Lookup<'_>) -> PathBuf {
     let set = |name: &str| env(name).filter(|value| value.starts_with('/'));

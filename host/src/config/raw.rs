@@ -1,8 +1,8 @@
 //! What was *said*: tables of settings that are read key by key and know where each was written.
 //!
 //! A derived deserialiser stops at its first error. Here every read that fails is recorded and the
-//! next key is read all the same, so that one run reports all there is to mend; [`Section::finish`]
-//! then refuses what nobody asked for, with the nearest known key as a hint. A section comes from
+//! next key is read all the same, so that one run reports all there is to fix; [`Section::finish`]
+//! then refuses keys that were not asked for, with the nearest known key as a hint. A section comes from
 //! the file (`document.rs`), from `--sink` or from the environment, and all three are checked by the
 //! same code.
 
@@ -28,7 +28,7 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A context that reads times in the host's zone until told otherwise.
+    /// A context that reads times in the host's zone unless another is set.
     pub(super) fn new(env: &'a Lookup<'a>) -> Self {
         Self { problems: Problems::default(), env, zone: TimeZone::system() }
     }

@@ -125,14 +125,14 @@ mod tests {
 
     #[test]
     fn a_reference_that_leads_nowhere_is_named_and_no_value_is_shown() {
-        for (text, told) in [
+        for (text, expected) in [
             ("${NOPE}", "the environment variable `NOPE` is not set"),
             ("${TOKEN", "a `${` is never closed"),
             ("${TO KEN}", "a `${…}` does not hold the name of a variable"),
             ("${EMPTY}", "it is empty"),
             ("two\nlines", "it holds a control character, such as a line break"),
         ] {
-            assert_eq!(resolve(text, &env).unwrap_err(), told);
+            assert_eq!(resolve(text, &env).unwrap_err(), expected);
         }
         assert!(resolve("file:/no/such/file", &env).unwrap_err().contains("/no/such/file"));
     }

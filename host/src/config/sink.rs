@@ -14,7 +14,7 @@ pub struct SinkConfig {
     pub name: String,
     /// The protocol and its settings.
     pub kind: SinkKind,
-    /// How bodies are filled and how many are on the way.
+    /// How bodies are filled and how many are in flight.
     pub delivery: DeliveryConfig,
 }
 
@@ -31,16 +31,16 @@ pub enum SinkKind {
     Stdout,
 }
 
-/// How bodies are filled and how many are on the way.
+/// How bodies are filled and how many are in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryConfig {
     /// Largest body before compression, in bytes.
     pub max_body: u64,
-    /// How long a body that is not full waits for more while others are on the way.
+    /// How long a body that is not full waits for more while others are in flight.
     pub linger: Duration,
-    /// How many bodies may be on the way at once.
+    /// How many bodies may be in flight at once.
     pub in_flight: usize,
-    /// Whether the receiver sees the order of each shard: one body on the way per shard.
+    /// Whether the receiver sees the order of each shard: one body in flight per shard.
     pub ordered: bool,
     /// First wait after a refusal that may pass; grows to `retry_max`.
     pub retry_min: Duration,
@@ -70,7 +70,7 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<SinkCo
     if !section.has("type") {
         let help = "add `type = \"hec\"`, \"syslog\", \"file\" or \"stdout\"";
         cx.error(&section.at_key("type"), "`type` is missing", help);
-        return None; // without it, nothing else could be told right from wrong
+        return None; // without it, nothing else can be checked
     }
     let kind = section.choice("type", TYPES, cx)?.value;
     let name = section.required("name", cx).map(|found| found.value);

@@ -19,7 +19,7 @@ const SECRETS: [&str; 2] = ["token", "password"];
 /// of that kind before it.
 ///
 /// # Errors
-/// The problem, told without quoting the URL.
+/// The problem, without a quotation of the URL.
 pub(super) fn section(url: &str, ordinal: usize) -> Result<Section, Problem> {
     let at = Place::CommandLine("--sink".to_owned());
     let (base, query) = url.split_once('?').unwrap_or((url, ""));

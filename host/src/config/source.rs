@@ -38,7 +38,7 @@ pub struct SourceConfig {
     pub query: Option<Query>,
     /// Whether we may create the group and set its options.
     pub manage_group: bool,
-    /// How often we tell SLS that we live.
+    /// How often a heartbeat is sent.
     pub heartbeat_interval: Duration,
     /// After how long without a heartbeat SLS gives our shards away; `None` leaves it to the group, which
     /// has 60 s if we create it.
@@ -113,7 +113,7 @@ pub enum Query {
     Processor(String),
 }
 
-/// Where to go on where SLS no longer knows the checkpoint (it expired with the logs before it).
+/// Where to continue where SLS no longer knows the checkpoint (it expired with the logs before it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidCursor {
     /// At the oldest log that is still stored: repeats, loses nothing.
@@ -279,7 +279,7 @@ fn lease_times(section: &mut Section, cx: &mut Context<'_>) -> (Duration, Option
 #[derive(Clone, Copy)]
 struct Naming {
     allowed: fn(&str) -> bool,
-    told: &'static str,
+    rule: &'static str,
 }
 
 const NAME: Naming = Naming {
@@ -287,7 +287,7 @@ const NAME: Naming = Naming {
         (1..=128).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     },
-    told: "1 to 128 letters, digits, `-` or `_`",
+    rule: "1 to 128 letters, digits, `-` or `_`",
 };
 
 const ROLE: Naming = Naming {
@@ -295,7 +295,7 @@ const ROLE: Naming = Naming {
         (1..=64).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     },
-    told: "1 to 64 letters, digits, `-`, `_` or `.`",
+    rule: "1 to 64 letters, digits, `-`, `_` or `.`",
 };
 
 const LOGSTORE: Naming = Naming {
@@ -306,7 +306,7 @@ const LOGSTORE: Naming = Naming {
             && text.ends_with(inner)
             && text.chars().all(|c| inner(c) || matches!(c, '-' | '_'))
     },
-    told: "2 to 80 lower-case letters, digits, `-` or `_`, beginning and ending with a letter or digit",
+    rule: "2 to 80 lower-case letters, digits, `-` or `_`, beginning and ending with a letter or digit",
 };
 
 fn named(
@@ -325,7 +325,7 @@ fn valid_name(found: &Found<String>, key: &str, naming: Naming, cx: &mut Context
         cx.error(
             &found.at,
             format!("`{}` cannot be a {key}", found.value),
-            format!("use {}", naming.told),
+            format!("use {}", naming.rule),
         );
     }
     valid

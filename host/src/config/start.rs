@@ -2,7 +2,7 @@
 //!
 //! Times are server receive times, as everywhere in SLS. RFC 3339 is the form to write; the forms of
 //! the vendor's sample (`2018-12-26 0:0:0`, Unix seconds) are read too, in `timezone` where they name
-//! none. The resolved instant is told at start, because a time without a zone is a guess.
+//! none. The resolved instant is logged at start, because a time without a zone is a guess.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};

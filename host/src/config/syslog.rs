@@ -23,7 +23,7 @@ const MAX_MESSAGE: usize = 8096;
 pub struct SyslogConfig {
     /// The receiver.
     pub address: Address,
-    /// How one message is told from the next.
+    /// How messages are separated.
     pub framing: Framing,
     /// How a log becomes the text of a message.
     pub payload: Payload,
@@ -47,7 +47,7 @@ pub struct SyslogConfig {
     pub resend: WindowLimits,
     /// How long connecting or a stalled write may take.
     pub timeout: Duration,
-    /// Whom we trust.
+    /// Which certificates are trusted.
     pub tls: TlsSettings,
 }
 

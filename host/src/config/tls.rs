@@ -1,11 +1,11 @@
-//! `tls = { … }`: whom a sink trusts, and who it says we are.
+//! `tls = { … }`: which certificates a sink trusts, and which it shows.
 
 use forwarder_sinks::{Fingerprint, Identity, MinVersion, ServerName, TlsSettings, Verify};
 
 use super::raw::{Context, Section};
 use crate::problem::Place;
 
-/// Reads `tls` and `server_name`, and the sample's `cert_path` and `ssl_verify` that stand beside them.
+/// Reads `tls` and `server_name`, and the sample's `cert_path` and `ssl_verify` that are keys of the sink itself.
 pub(super) fn check(sink: &mut Section, cx: &mut Context<'_>) -> TlsSettings {
     let mut tls = TlsSettings::default();
     if let Some(mut section) = sink.table("tls", cx) {
@@ -95,8 +95,7 @@ fn unless_verified(tls: &mut TlsSettings, verify: bool, at: &Place, cx: &mut Con
             cx.error(at, "`fingerprint` is of no use with `verify = false`", "keep one of them");
         }
         tls.verify = Verify::Nothing;
-        let message =
-            "the server's certificate is not checked: anybody can pose as it and read the logs";
+        let message = "the server's certificate is not checked: any host in between can pose as it and read the logs";
         cx.notice(at, message, "set `ca_file` or `fingerprint` in `tls` instead");
     }
 }

@@ -1,8 +1,8 @@
 //! One source at work: joins its consumer group, and runs the pipeline over every shard it is granted,
 //! for as long as it is granted.
 //!
-//! The membership outlives the work: heartbeats go on until the last shard is drained and released, so
-//! that nobody else starts on what is still being finished here.
+//! The membership outlives the work: heartbeats continue until the last shard is drained and released, so
+//! that no other consumer starts on what is still being finished here.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::problem::Problem;
 /// could not be read.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
-/// Heartbeats go on this long for shards that are not released although they should be.
+/// Heartbeats continue this long for shards that are not released although they should be.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A source that has not joined yet.
@@ -40,7 +40,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Sets a source up; asks nobody anything yet.
+    /// Sets a source up; sends no request yet.
     ///
     /// # Errors
     /// Names, keys or certificates cannot be used.
@@ -72,7 +72,7 @@ impl Consumer {
     /// Joins the group. An SLS that does not answer is waited for; one that refuses is not.
     ///
     /// # Errors
-    /// SLS refuses us in a way that time does not mend.
+    /// SLS refuses us in a way that time does not fix.
     pub async fn join(self) -> Result<Member, Failure> {
         let name = self.config.name.as_str();
         loop {
@@ -131,7 +131,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Works until told to stop, or until a source with an `end` has reached it. Then waits for its shards
+    /// Works until it is stopped, or until a source with an `end` has reached it. Then waits for its shards
     /// to be drained, which the pipeline bounds, and leaves.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Member {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = shards.join_next() => tell_of_panic(ended),
+                Some(ended) = shards.join_next() => log_panic(ended),
                 lease = self.group.next_lease() => match lease {
                     Ok(Some(lease)) => {
                         let shard = Shard {
@@ -174,7 +174,7 @@ impl Member {
         }
         over.cancel();
         while let Some(ended) = shards.join_next().await {
-            tell_of_panic(ended);
+            log_panic(ended);
         }
         if timeout(LEAVE_LIMIT, self.group.leave()).await.is_err() {
             tracing::warn!("left the group without an answer");
@@ -183,7 +183,7 @@ impl Member {
     }
 }
 
-fn tell_of_panic(ended: Result<(), tokio::task::JoinError>) {
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(cause) = ended {
         tracing::error!(%cause, "the work on a shard ended in a bug; the shard is given back");
     }
@@ -263,7 +263,7 @@ impl Shard {
         }
         let origin = source::origin(&self.config, shard);
         let source = ShardSource::new(puller, origin, self.budget.clone(), self.config.max_block);
-        let (told, lease) = watch::channel(source::lease_state(*self.lease.state().borrow()));
+        let (passed_on, lease) = watch::channel(source::lease_state(*self.lease.state().borrow()));
         let run = ShardRun {
             shard: self.id(),
             source: Box::new(source),
@@ -274,7 +274,7 @@ impl Shard {
         };
         tokio::select! {
             end = self.runner.run_shard(run) => self.next(end, damage),
-            () = self.tell_of_lease(&told) => Next::Release,
+            () = self.pass_on_lease(&passed_on) => Next::Release,
         }
     }
 
@@ -309,14 +309,14 @@ impl Shard {
         Next::After(TRY_AGAIN)
     }
 
-    /// Passes on what the lease is worth; ends only when nobody can know that any more.
-    async fn tell_of_lease(&self, told: &watch::Sender<LeaseState>) {
+    /// Passes on what the lease is worth; ends only when that cannot be known any more.
+    async fn pass_on_lease(&self, to: &watch::Sender<LeaseState>) {
         let mut state = self.lease.state();
         loop {
             let now = source::lease_state(*state.borrow_and_update());
-            told.send_if_modified(|told| std::mem::replace(told, now) != now);
+            to.send_if_modified(|known| std::mem::replace(known, now) != now);
             if state.changed().await.is_err() {
-                told.send_replace(LeaseState::Lost);
+                to.send_replace(LeaseState::Lost);
                 std::future::pending::<()>().await;
             }
         }

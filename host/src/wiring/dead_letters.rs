@@ -2,7 +2,7 @@
 //!
 //! A line holds what a person needs to understand the refusal and what a replay needs to try again: who
 //! refused and why, where the log came from, its typed metadata, and its fields. Fields that a plugin
-//! had marked as JSON are listed in `json`, since their text alone does not tell.
+//! had marked as JSON are listed in `json`, since their text alone does not show it.
 
 use forwarder_pipeline::{BoxError, DeadLetters, Letter, RefusedBy};
 use forwarder_record::Format;

@@ -177,7 +177,7 @@ impl WiredSink {
 struct OwnTimes {
     missing: Counter,
     unreadable: Counter,
-    is_told: AtomicBool,
+    is_logged: AtomicBool,
 }
 
 impl OwnTimes {
@@ -185,7 +185,7 @@ impl OwnTimes {
         let because =
             |reason| counter!(OWN_TIME_RECORDS, "sink" => sink.to_owned(), "reason" => reason);
         let (missing, unreadable) = (because("missing"), because("unreadable"));
-        Self { missing, unreadable, is_told: AtomicBool::new(false) }
+        Self { missing, unreadable, is_logged: AtomicBool::new(false) }
     }
 
     fn count(&self, sink: &str, notes: &Notes) {
@@ -195,7 +195,7 @@ impl OwnTimes {
         }
         self.missing.increment(missing as u64);
         self.unreadable.increment(unreadable as u64);
-        if !self.is_told.swap(true, Ordering::Relaxed) {
+        if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 sink,
                 missing,
@@ -276,7 +276,7 @@ pub fn delivery(config: &DeliveryConfig, max_reject_ratio: f64) -> DeliverySetti
         retry: RetryPolicy {
             first: config.retry_min,
             longest: config.retry_max,
-            // Whoever wants to hear of a repaired sink soon says so by `retry_max`.
+            // `retry_max` says how soon a repaired sink is to be noticed.
             first_hold: RetryPolicy::default().first_hold.min(config.retry_max),
             longest_hold: RetryPolicy::default().longest_hold.min(2 * config.retry_max),
             ..RetryPolicy::default()
@@ -398,7 +398,7 @@ fn verdict(outcome: Outcome) -> Verdict {
 }
 
 /// Says early which sinks do not answer. That stops nothing: their rows wait.
-pub async fn tell_who_is_down(sinks: &[Arc<WiredSink>]) {
+pub async fn report_who_is_down(sinks: &[Arc<WiredSink>]) {
     let probes = sinks.iter().map(async |sink| (sink, sink.reachable().await));
     for (sink, answer) in futures_util::future::join_all(probes).await {
         let (sink, delivered_means) = (sink.name(), sink.promise());
@@ -415,7 +415,7 @@ pub async fn tell_who_is_down(sinks: &[Arc<WiredSink>]) {
 mod tests {
     use super::*;
 
-    /// Every outcome of a receiver keeps its meaning on the way to the pipeline.
+    /// Every outcome of a receiver keeps its meaning in the pipeline.
     #[test]
     fn outcomes_become_verdicts() {
         let cause = || Cause::new("x", "why");

@@ -175,7 +175,7 @@ impl ShardSource {
             let (first_cursor, groups) = (pulled.head().first_cursor(), pulled.head().count());
             let block = match pulled.block().await {
                 Ok(block) => block,
-                Err(_) => continue, // counted and told by `sls`, which waits before it asks again
+                Err(_) => continue, // counted and logged by `sls`, which waits before it asks again
             };
             let origin = Origin { first_cursor, ..self.origin.clone() };
             let raw_bytes = block.raw_size();

@@ -15,7 +15,7 @@ async fn a_wrong_config_ends_with_3_and_all_its_problems() {
 }
 
 #[tokio::test]
-async fn without_arguments_the_first_steps_are_told() {
+async fn without_arguments_the_first_steps_are_printed() {
     let output = run(&mut command()).await;
     assert_eq!(output.status.code(), Some(3));
     insta::assert_snapshot!("without_arguments", said(&output));
@@ -36,7 +36,7 @@ fn redacted(world: &World, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn check_asks_everybody_and_tells_all_that_is_wrong() {
+async fn check_asks_every_peer_and_reports_all_that_is_wrong() {
     let world = World::with(0).await;
     let config = world.config("");
     let text = std::fs::read_to_string(&config).unwrap();

@@ -17,25 +17,25 @@ async fn a_group_is_shown_moved_back_and_read_again() {
     let world = World::with(LOGS).await;
     let config = world.config("");
 
-    let (code, told) = group(&world, &["status"]).await;
-    assert_eq!(code, Some(6), "there is no group yet: {told}");
+    let (code, output) = group(&world, &["status"]).await;
+    assert_eq!(code, Some(6), "there is no group yet: {output}");
 
     let mut first = world.start(&config, "first", &[]);
     world.received(LOGS, &first).await;
     world.settled().await;
     assert_eq!(first.terminate().await, Some(0));
-    let (code, told) = group(&world, &["status"]).await;
-    assert_eq!(code, Some(0), "{told}");
-    assert_eq!(told.lines().filter(|line| line.contains(" 0 s ")).count(), 6, "{told}");
+    let (code, output) = group(&world, &["status"]).await;
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(output.lines().filter(|line| line.contains(" 0 s ")).count(), 6, "{output}");
 
-    let (code, told) = group(&world, &["set", "--to", "begin"]).await;
-    assert_eq!((code, told.lines().count()), (Some(0), 6), "{told}");
+    let (code, output) = group(&world, &["set", "--to", "begin"]).await;
+    assert_eq!((code, output.lines().count()), (Some(0), 6), "{output}");
     let mut second = world.start(&config, "second", &[]);
     let again = world.hec.wait_for(2 * LOGS, crate::child::PATIENCE).await;
     assert!(again.is_ok(), "{again:?}\n{}", second.log());
     assert_eq!(second.terminate().await, Some(0));
 
-    let (code, told) = group(&world, &["delete"]).await;
-    assert_eq!((code, told.as_str()), (Some(0), "deleted consumer group `siem`\n"));
+    let (code, output) = group(&world, &["delete"]).await;
+    assert_eq!((code, output.as_str()), (Some(0), "deleted consumer group `siem`\n"));
     assert!(world.sls.checkpoints("demo", "audit", "siem").is_err());
 }

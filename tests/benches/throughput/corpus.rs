@@ -45,7 +45,7 @@ impl Corpus {
     }
 }
 
-/// Makes the files anew.
+/// Makes the files again.
 pub(crate) fn write() {
     for (shape, kind, logs) in LOGS {
         let mut plain = Vec::new();

@@ -1,8 +1,8 @@
-//! Raw megabytes per CPU-second of the release binary, beside what one thread could do at best.
+//! Raw megabytes per CPU-second of the release binary, next to what one thread could do at best.
 //!
 //! Each job runs the real program against the embedded service and receiver on loopback: several shards, no
 //! losses, checkpoints on. The figure is the decompressed bytes it pulled, divided by the user and system time
-//! of its process, start included. The limit beside it is the same work on the same bytes in one thread of
+//! of its process, start included. The limit next to it is the same work on the same bytes in one thread of
 //! this process, with no socket, no HTTP and no sandbox. Run by `cargo xtask bench`; asserts nothing about
 //! time, but fails if a log is missing.
 

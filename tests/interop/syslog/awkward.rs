@@ -32,7 +32,7 @@ const VALUES: &[&str] = &[
     "#011 #012 are what rsyslog makes of control characters",
 ];
 
-/// Keys beside the plain one.
+/// Keys in addition to the plain one.
 const KEYS: &[&str] =
     &["a=b", "a||b", r#"quote"back\slash"#, "键", "with space", "line\nbreak", "MSG"];
 

@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 5;
 /// Writes the configuration of one kind of daemon and says how to start it.
 pub(crate) type Recipe = fn(&Setup) -> Command;
 
-/// What a daemon is told.
+/// How a daemon is configured.
 #[derive(Debug)]
 pub(crate) struct Setup {
     /// A folder for its files.
@@ -43,7 +43,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Ports that were free a moment ago. Between then and the daemon's own call somebody else may take one;
+    /// Ports that were free a moment ago. Between then and the daemon's own call another program may take one;
     /// [`Daemon::start`] notices and asks again.
     fn free() -> Self {
         let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
@@ -61,7 +61,7 @@ impl Ports {
     }
 }
 
-/// A port was taken by somebody else before the daemon had it.
+/// A port was taken by another program before the daemon had it.
 struct PortTaken;
 
 /// A daemon. Killed when dropped.
@@ -71,7 +71,7 @@ pub(crate) struct Daemon {
     setup: Setup,
     child: Child,
     transcript: Transcript,
-    /// Read at a kill, asked for by nobody yet.
+    /// Read at a kill, not asked for yet.
     unread: Vec<Message>,
     starts: usize,
 }
@@ -115,10 +115,10 @@ impl Daemon {
                 return;
             }
         }
-        panic!("somebody else has the port; the daemon says:\n{}", self.setup.log())
+        panic!("another program has the port; the daemon says:\n{}", self.setup.log())
     }
 
-    /// What it was told.
+    /// How it was configured.
     pub(crate) fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -146,7 +146,7 @@ impl Setup {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// rsyslog goes on without a port that it could not have, syslog-ng ends; both say why.
+    /// rsyslog continues without a port that it could not have, syslog-ng ends; both say why.
     fn port_taken(&self) -> bool {
         self.log().contains("Address already in use")
     }

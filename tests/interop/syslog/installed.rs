@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// Where `cargo xtask test --all` unpacks Debian packages, beside the folder that cargo gives to tests.
+/// Where `cargo xtask test --all` unpacks Debian packages, next to the folder that cargo gives to tests.
 const UNPACKED: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../tools/debian");
 
 /// How far below `lib` modules may be: `lib/x86_64-linux-gnu/rsyslog/` for example.
@@ -28,7 +28,7 @@ impl Root {
         })
     }
 
-    /// A command that runs a program of this root, with the libraries that were unpacked beside it.
+    /// A command that runs a program of this root, with the libraries that were unpacked with it.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.program(program));
         if self.0 == Path::new(UNPACKED) {

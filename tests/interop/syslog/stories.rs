@@ -1,4 +1,4 @@
-//! The stories, told with any daemon.
+//! The stories, which run with any daemon.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -157,7 +157,7 @@ pub(crate) async fn killed_while_it_receives(recipe: Recipe) {
     }
 }
 
-/// Messages of every length up to our default, the longest that rsyslog takes where nobody has told it otherwise: 8096
+/// Messages of every length up to our default, the longest that rsyslog takes where it is not configured otherwise: 8096
 /// bytes, which its manual calls 8k. Of a longer one it would make two.
 pub(crate) async fn the_longest_messages(recipe: Recipe) {
     const LENGTHS: RangeInclusive<usize> = 7_700..=8_200;

@@ -24,7 +24,7 @@ pub(super) enum Edit {
     Reject { rows: Vec<u32>, reason: String },
 }
 
-/// A row on its way through the edits.
+/// A row to which the edits are applied.
 #[derive(Debug)]
 struct Working {
     log: Log,

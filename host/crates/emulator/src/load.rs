@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_object_is_named() {
+    fn a_line_that_is_not_an_object_is_named() {
         let error = load("{\"k\":\"1\"}\n[1]").unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -2,7 +2,7 @@
 //!
 //! The model is the client's half of the contract: a consumer works on what it was given until it has
 //! wound it down, reports what it works on, drops everything when it has heard nothing for a timeout,
-//! and comes back with an empty report when it is told that nobody knows it.
+//! and comes back with an empty report when the service does not know it.
 
 #![expect(
     clippy::unwrap_used,
@@ -145,8 +145,8 @@ impl World {
 }
 
 fn saving_regressions() -> ProptestConfig {
-    let beside_this_file = FileFailurePersistence::WithSource("regressions");
-    ProptestConfig { failure_persistence: Some(Box::new(beside_this_file)), ..Default::default() }
+    let next_to_this_file = FileFailurePersistence::WithSource("regressions");
+    ProptestConfig { failure_persistence: Some(Box::new(next_to_this_file)), ..Default::default() }
 }
 
 proptest! {
@@ -187,7 +187,7 @@ proptest! {
                 }
                 let (name, reported) = reports.as_ref().expect("only a heartbeat moves a shard");
                 prop_assert_eq!(*name, holder);
-                prop_assert!(!reported.contains(&id), "{} took {id} from {holder}", after.holder().unwrap_or("nobody"));
+                prop_assert!(!reported.contains(&id), "{} took {id} from {holder}", after.holder().unwrap_or("none"));
             }
         }
     }

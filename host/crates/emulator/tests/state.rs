@@ -172,10 +172,10 @@ fn only_the_holder_saves_a_checkpoint_unless_it_forces() {
     beat(&mut logstore, "b", &[]);
     let end = end_of(&logstore, 0);
 
-    assert_eq!(save(&mut logstore, "nobody", 0, end, false), Err("ConsumerNotExist"));
+    assert_eq!(save(&mut logstore, "stranger", 0, end, false), Err("ConsumerNotExist"));
     assert_eq!(save(&mut logstore, "b", 0, end, false), Err("ConsumerNotMatch"));
     assert_eq!(save(&mut logstore, "b", 0, end, true), Ok(()));
-    // Shard 0 is on its way from `a` to `b`: `a` may still save what it finished.
+    // Shard 0 moves from `a` to `b`: `a` may still save what it finished.
     let transfer = Holding::Transfer { holder: "a".into(), heir: "b".into() };
     assert_eq!(logstore.group("grp").unwrap().assignment().holding(0), Some(&transfer));
     assert_eq!(save(&mut logstore, "a", 0, end, false), Ok(()));

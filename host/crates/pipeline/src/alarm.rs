@@ -1,7 +1,7 @@
 //! Holding: nothing is lost, nothing moves, and a person must act.
 //!
 //! Several things can wait for the same person at once (eight requests to one sink that refuses our token);
-//! the person is told once.
+//! it is logged once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ impl Alarm {
         Arc::new(Self { gauge, holding: AtomicUsize::new(0) })
     }
 
-    /// Begins to hold; true if nobody else did, so that this caller tells the person.
+    /// Begins to hold; true if nothing else did, so that this caller logs it.
     pub(crate) fn raise(self: &Arc<Self>) -> (Holding, bool) {
         let first = self.holding.fetch_add(1, Ordering::AcqRel) == 0;
         self.gauge.set(1.0);
@@ -44,7 +44,7 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// Ends this part because things work again; true if it was the last, so that this caller tells the
+    /// Ends this part because things work again; true if it was the last, so that this caller logs the
     /// person.
     pub(crate) fn recovered(mut self) -> bool {
         self.alarm.take().is_some_and(|alarm| alarm.lower())
@@ -73,7 +73,7 @@ mod tests {
         assert!(other.recovered());
 
         let (given_up, first) = alarm.raise();
-        assert!(first, "a new hold is told anew");
+        assert!(first, "a new hold is logged again");
         drop(given_up);
         assert!(alarm.raise().1);
     }

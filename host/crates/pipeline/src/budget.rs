@@ -4,7 +4,7 @@
 //! dropped, because the permit is dropped with it: ownership is the accounting, and there is no counter to
 //! forget. Every other queue of the pipeline may hold what it likes; this is what bounds them all.
 //!
-//! The process budget is cut into one [`Budget`] per source, once. A source whose sinks stand still fills its
+//! The process budget is cut into one [`Budget`] per source, once. A source whose sinks are paused fills its
 //! own part and stops; the others do not notice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ impl Budget {
         Self::with_demand(limit, Demand::default())
     }
 
-    /// A budget of `limit` bytes. Whoever waits for some of them raises `demand`, since they may be those of rows
+    /// A budget of `limit` bytes. A wait for some of them raises `demand`, since they may be those of rows
     /// that only need to be confirmed.
     pub fn with_demand(limit: u64, demand: Demand) -> Self {
         let account = Account {
@@ -52,7 +52,7 @@ impl Budget {
     /// Waits until a block of `raw_bytes` decompressed bytes fits, with what it is expected to grow by when
     /// it is decoded and encoded.
     ///
-    /// First come, first served, so that a large block is not overtaken for ever by small ones. What is
+    /// First come, first served, so that a large block is not overtaken indefinitely by small ones. What is
     /// larger than the whole budget is admitted alone. The future may be dropped at any time.
     pub async fn admit(&self, raw_bytes: u64) -> Permit {
         let account = &self.account;
@@ -93,7 +93,7 @@ pub struct Permit {
     part: Option<AdmittedPart>,
 }
 
-/// That a permit is for a part of a block, beside what the block itself holds.
+/// That a permit is for a part of a block, in addition to what the block itself holds.
 #[derive(Debug, Clone, Copy)]
 struct AdmittedPart {
     /// Bytes that it was admitted with.
@@ -209,7 +209,7 @@ const GROWTH_OF_PART: u64 = 4;
 struct Account {
     limit: u64,
     state: Mutex<State>,
-    /// Whoever holds it is next. tokio's mutex hands it on in the order of asking.
+    /// The task that holds it is next. tokio's mutex hands it on in the order of asking.
     turn: tokio::sync::Mutex<()>,
     /// The same among the parts of divided blocks, which do not wait behind pulls: a pull waits for them.
     turn_of_parts: tokio::sync::Mutex<()>,

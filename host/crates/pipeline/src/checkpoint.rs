@@ -26,7 +26,7 @@ pub(crate) struct Saver {
     unsaved_since: Option<Instant>,
 }
 
-/// The store says that the shard is somebody else's.
+/// The store says that the shard is another consumer's.
 #[derive(Debug)]
 pub(crate) struct LeaseGone(pub(crate) BoxError);
 

@@ -145,7 +145,7 @@ impl Lane {
 }
 
 /// The result of a submitted job.
-#[must_use = "a job whose result nobody awaits was done in vain"]
+#[must_use = "a job whose result is not awaited was done in vain"]
 pub(crate) struct Pending<T>(oneshot::Receiver<T>);
 
 impl<T> Pending<T> {

@@ -130,7 +130,7 @@ impl Office {
     }
 
     /// Writes the letters, however long it takes, and settles their shares. Given up only when none of the
-    /// shards is ours any more, or when the future is dropped; then the rows are not settled and come again.
+    /// shards is ours any more, or when the future is dropped; then the rows are not settled and are pulled again.
     pub(crate) async fn bury(&self, burials: Vec<Burial>) {
         let mut letters = Vec::new();
         let mut shares = Vec::new();

@@ -1,6 +1,6 @@
 //! Who waits for rows to be settled, so that sinks ask for their confirmations early.
 //!
-//! Rows that a receiver has accepted and not yet confirmed may stay so for a while; asking costs it work. Somebody
+//! Rows that a receiver has accepted and not yet confirmed may stay so for a while; asking costs it work. A task
 //! may be unable to continue until they are settled: a pull without budget, a shard that is handed over, a
 //! process that stops. Each of them raises a [`Demand`] for as long as it waits.
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_lasts_as_long_as_somebody_waits() {
+    fn it_lasts_as_long_as_a_task_waits() {
         let demand = Demand::default();
         let waits = demand.listen();
         let (one, other) = (demand.raise(), demand.raise());

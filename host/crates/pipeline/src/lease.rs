@@ -15,7 +15,7 @@ pub enum LeaseState {
     Suspended,
     /// Another consumer waits for it: finish what is in flight, save, and let go.
     HandOver,
-    /// It is somebody else's. Stop at once and save nothing.
+    /// It is another consumer's. Stop at once and save nothing.
     Lost,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Passage {
     Closed = 2,
 }
 
-/// Tells everybody who waits before a gate that one of them moved. Leases change rarely, so one bell for all
+/// Wakes all tasks that wait before a gate when one of them moved. Leases change rarely, so one bell for all
 /// gates costs nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Bell(Arc<watch::Sender<()>>);

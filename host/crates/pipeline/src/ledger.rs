@@ -4,16 +4,16 @@
 //! checkpoint. How one comes to be:
 //!
 //! 1. [`Ledger::open`] enters a batch, with the position that follows it, and hands out its [`Ticket`].
-//! 2. The ticket is split into [`Share`]s: each is the responsibility for some rows, on the way to one sink,
+//! 2. The ticket is split into [`Share`]s: each is the responsibility for some rows, in flight to one sink,
 //!    to the dead letters, or nowhere because they were dropped on purpose.
-//! 3. A share is given up by [`Share::settle`], against the receipt of whoever took the rows over: the
+//! 3. A share is given up by [`Share::settle`], against the receipt of what took the rows over: the
 //!    delivery after a sink's [`Delivered`](crate::Verdict::Delivered), the dead letters once they are on
-//!    disk, or the plan of a batch for rows that were dropped on purpose. Nobody else can write a receipt.
+//!    disk, or the plan of a batch for rows that were dropped on purpose. Nothing else can write a receipt.
 //! 4. When the ticket is sealed and its last share is gone, the batch is settled. The longest settled prefix
 //!    of all batches is the safe point.
 //!
-//! **What happens when nobody says anything:** a ticket or a share that is dropped counts as *not delivered*.
-//! Its batch stays open for ever, the safe point stays before it, and [`Standing::abandoned`] tells the
+//! **What happens without a word:** a ticket or a share that is dropped counts as *not delivered*.
+//! Its batch stays open, the safe point stays before it, and [`Standing::abandoned`] reports it to the
 //! shard, which starts again from the last checkpoint.
 
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// An empty ledger for one run over one shard. Not for other crates: with a ledger of their own they
-    /// could open and seal what nobody has delivered.
+    /// could open and seal what was not delivered.
     pub(crate) fn new(shard: ShardId) -> Self {
         let meters = ShardMeters::new(&shard);
         let standing = watch::Sender::new(Standing::default());
@@ -115,7 +115,7 @@ impl Ledger {
 pub struct Standing {
     /// Batches that still have a holder who may settle them.
     pub open: usize,
-    /// Batches that nobody can settle any more: a part of them was dropped without a verdict.
+    /// Batches that cannot be settled any more: a part of them was dropped without a verdict.
     pub abandoned: usize,
 }
 
@@ -159,7 +159,7 @@ impl SafePoint {
         self.seq
     }
 
-    /// When the oldest batch was pulled of those that it covers and the one told before it did not.
+    /// When the oldest batch was pulled of those that it covers and the one reported before it did not.
     pub(crate) const fn since(&self) -> Instant {
         self.since
     }
@@ -180,7 +180,7 @@ impl Ticket {
         Share { entry: Arc::clone(&self.entry), rows }
     }
 
-    /// Declares that every row of the batch is now in somebody's share. A batch without rows is settled by
+    /// Declares that every row of the batch is now in a share. A batch without rows is settled by
     /// this.
     pub fn seal(mut self) {
         self.sealed = true;
@@ -217,7 +217,7 @@ impl Share {
         Self { entry: Arc::clone(&self.entry), rows }
     }
 
-    /// Gives the responsibility up to whoever wrote the receipt.
+    /// Gives the responsibility up to what wrote the receipt.
     pub fn settle(mut self, receipt: impl Receipt) {
         let rows = std::mem::take(&mut self.rows) as u64;
         let Home { tally, meters, .. } = &*self.entry.home;
@@ -239,7 +239,7 @@ impl Drop for Share {
     }
 }
 
-/// Proof that somebody else has taken rows over.
+/// Proof that something else has taken rows over.
 ///
 /// Each kind of receipt is a type whose only field is private to the module that hears the proof:
 /// `deliver` for sinks, `dead_letter` for the dead letters, `plan` for rows that were dropped on purpose.
@@ -354,7 +354,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The shard is told at once, not when the other holders are done: they may be stuck at a sink that is
+    /// The shard hears of it at once, not when the other holders are done: they may be stuck at a sink that is
     /// down, and nothing they do can settle the batch any more.
     fn abandon(&self) {
         if !self.abandoned.swap(true, Ordering::Relaxed) {
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(reached(&ledger), None, "qradar has not taken its rows");
         qradar.settle(Signed(Settlement::DeadLettered));
         assert_eq!(reached(&ledger).as_deref(), Some("1"));
-        assert_eq!(reached(&ledger), None, "told once");
+        assert_eq!(reached(&ledger), None, "reported once");
         let expected = Tally { delivered: 10, dead_lettered: 4, filtered: 0 };
         assert_eq!(ledger.tally(), expected);
     }
@@ -504,7 +504,7 @@ mod tests {
                 }
                 if let Some(point) = ledger.safe_point() {
                     let now = point.next().as_str().parse().unwrap();
-                    prop_assert!(now > safe, "moved backwards or stood still");
+                    prop_assert!(now > safe, "did not move forward");
                     prop_assert_eq!(point.seq(), now as u64);
                     safe = now;
                 }

@@ -22,14 +22,14 @@
 //! * A checkpoint is saved only for a position before which every row was delivered to every sink it was
 //!   routed to, or is durable as a dead letter, or was dropped on purpose. Nothing but the [`ledger`] can make
 //!   a [`SafePoint`], and a store accepts nothing else.
-//! * Whoever drops rows without a verdict has not delivered them: the checkpoint stays before them.
+//! * Rows that are dropped without a verdict are not delivered: the checkpoint stays before them.
 //! * Batches settle in any order; checkpoints move only forward.
 //! * Bytes are counted from pull to settle ([`Budget`]). When they are used up, pulling stops. Every queue is
 //!   bounded.
 //! * A retry is never given up, and goes to no sink that has delivered. A refusal is believed only where the
 //!   receiver has accepted other rows meanwhile.
 //! * When the lease is lost, no new request carries rows of the shard and nothing is saved.
-//! * What must not go on stands still, loudly, and loses nothing: a sink that refuses us, dead letters that
+//! * What must not continue pauses with an alarm and loses nothing: a sink that refuses us, dead letters that
 //!   cannot be written, a block that cannot be read, a plugin that refuses too much.
 //!
 //! # What is not here

@@ -58,7 +58,7 @@ pub(crate) const STAGE_COMPUTE: &str = "compute";
 /// Waiting for a place in the queue of a sink.
 pub(crate) const STAGE_SINK: &str = "sink";
 
-/// Tells the metrics recorder what each metric means. Call once, after a recorder is installed.
+/// Describes each metric to the recorder. Call once, after a recorder is installed.
 pub fn describe() {
     let counters = [
         (PULLED_RECORDS, Unit::Count, "logs pulled"),

@@ -132,7 +132,7 @@ pub(crate) struct Rest {
     raw_bytes: usize,
     /// How often the room for the next part is halved, because parts turned out too large lately.
     halvings: u32,
-    /// Whether the next part is a single log that the budget did not bear beside what else was held.
+    /// Whether the next part is a single log that the budget did not bear together with what else was held.
     needs_all: bool,
 }
 
@@ -174,7 +174,7 @@ const fn room_of_block(raw_bytes: u64) -> usize {
 /// Text of the rows that are encoded between two looks at the memory they take. Escaping may multiply it by seven.
 const TEXT_PER_LOOK: usize = 1 << 20;
 
-/// What a sink may write for a row beside its text: names, times, templates.
+/// What a sink may write for a row in addition to its text: names, times, templates.
 const ENVELOPE: usize = 256;
 
 /// Every row of a batch with its destination.
@@ -208,7 +208,7 @@ struct Unsent {
     blank: usize,
 }
 
-/// Why a shard must stand still at a batch.
+/// Why a shard must pause at a batch.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     #[error(transparent)]
@@ -220,13 +220,13 @@ pub(crate) enum Fault {
     #[error("sink `{sink}`: {cause}")]
     SinkRefuses { sink: Arc<str>, cause: TooManyRefused },
     #[error(
-        "{gone} rows left the batch but the plugins account for {told} (a bug in the forwarder)"
+        "{gone} rows left the batch but the plugins account for {counted} (a bug in the forwarder)"
     )]
-    Miscounted { gone: usize, told: usize },
+    Miscounted { gone: usize, counted: usize },
     #[error(
-        "sink `{sink}` was given {given} rows and accounts for {told} (a bug in the forwarder)"
+        "sink `{sink}` was given {given} rows and accounts for {counted} (a bug in the forwarder)"
     )]
-    MiscountedBySink { sink: Arc<str>, given: usize, told: usize },
+    MiscountedBySink { sink: Arc<str>, given: usize, counted: usize },
     #[error("a batch comes to {wanted} shares and its plan to {planned} (a bug in the forwarder)")]
     Misplanned { wanted: usize, planned: usize },
     #[error(
@@ -313,7 +313,7 @@ impl Plan {
         self.cargo.batch.pulled_rows()
     }
 
-    /// Size of the block, decompressed; nothing if an earlier part of it has told.
+    /// Size of the block, decompressed; nothing if it was counted with an earlier part.
     pub(crate) const fn raw_bytes(&self) -> usize {
         self.raw_bytes
     }
@@ -508,8 +508,8 @@ impl Draft {
 /// Compares what plugins said with what they did.
 fn check(batch: &Batch, outcome: &Outcome) -> Result<(), Fault> {
     let gone = (batch.pulled_rows() + outcome.emitted).saturating_sub(batch.live_rows());
-    let told = outcome.dropped + outcome.rejected.len();
-    if gone == told { Ok(()) } else { Err(Fault::Miscounted { gone, told }) }
+    let counted = outcome.dropped + outcome.rejected.len();
+    if gone == counted { Ok(()) } else { Err(Fault::Miscounted { gone, counted }) }
 }
 
 /// Rows given to and refused by each plugin. One that refuses rows without having been given any is taken at
@@ -573,9 +573,9 @@ fn encode(
     }
     let (bytes, ends, encoded) = out.into_parts();
     let (given, blank) = (rows.len(), report.blank);
-    let told = encoded.len() + report.rejected.len() + blank;
-    if told != given {
-        return Err(Fault::MiscountedBySink { sink: Arc::clone(queue.name()), given, told });
+    let counted = encoded.len() + report.rejected.len() + blank;
+    if counted != given {
+        return Err(Fault::MiscountedBySink { sink: Arc::clone(queue.name()), given, counted });
     }
     let sink = queue.name();
     let mut unfit = Refusals::default();

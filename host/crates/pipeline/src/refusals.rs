@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_part_may_be_refused_for_ever() {
+    fn a_small_part_may_be_refused_without_end() {
         let watch = watch();
         for _ in 0..100 {
             assert_eq!(watch.admit(100, 2), Ok(()));
@@ -378,7 +378,8 @@ mod tests {
         let watch = watch();
         let mut logged = Vec::new();
         for _ in 0..100 {
-            logged.extend(watch.count_letters(&refused(1)).into_iter().map(|told| told.letters));
+            logged
+                .extend(watch.count_letters(&refused(1)).into_iter().map(|logged| logged.letters));
         }
         assert_eq!(logged, [1, 10, 100]);
         let other = watch.count_letters(&Refusals::one(&Cause::new("oversize", "too long")));

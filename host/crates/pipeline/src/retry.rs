@@ -1,4 +1,4 @@
-//! How long to wait before asking again: exponential, jittered, bounded, and never for ever less than the
+//! How long to wait before asking again: exponential, jittered, bounded, and in the end never less than the
 //! far side asked for.
 //!
 //! There is no last attempt. The pipeline gives nothing up because of time; it waits, and its budget stops

@@ -26,7 +26,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub trait Source: Send {
     /// Waits for the next block and the position after it. Abandoning the wait moves nothing.
     ///
-    /// Pacing, retries and the wait for the byte budget are the source's own affair: it asks
+    /// Pacing, retries and the wait for the byte budget are owned by the source: it asks
     /// [`Budget::admit`](crate::Budget::admit) before it asks the server.
     fn pull(&mut self) -> BoxFuture<'_, Result<Pulled, SourceLost>>;
 }
@@ -42,7 +42,7 @@ pub enum Pulled {
         /// Where to pull from next.
         next: Position,
     },
-    /// The shard has no more to give, now and for ever.
+    /// The shard has no more to give, and never will.
     End,
 }
 
@@ -68,7 +68,7 @@ pub trait Load: Send {
     /// [`Unreadable`] at the first call if any part of the block is.
     fn read(&mut self, room: usize) -> Result<Batch, Unreadable>;
 
-    /// Goes on behind what was read last; `false` if that was the end of the block.
+    /// Continues behind what was read last; `false` if that was the end of the block.
     fn advance(&mut self) -> bool;
 }
 
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Block {
     }
 }
 
-/// A block that does not decompress, does not decode, or exceeds a limit. The shard holds: going on would
+/// A block that does not decompress, does not decode, or exceeds a limit. The shard holds: continuing would
 /// lose what is in it.
 #[derive(Debug, Error)]
 #[error("block could not be read: {0}")]
@@ -112,7 +112,7 @@ pub trait Transform: Send {
     ///
     /// # Errors
     ///
-    /// [`Halt`] when the shard must not go on, not even without this batch.
+    /// [`Halt`] when the shard must not continue, not even without this batch.
     fn apply(
         &mut self,
         batch: &mut Batch,
@@ -148,7 +148,7 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// The shard must not go on until a person has acted; nothing of the batch was delivered.
+/// The shard must not continue without operator action; nothing of the batch was delivered.
 #[derive(Debug, Error)]
 #[error("plugin `{plugin}` halted the shard: {reason}")]
 pub struct Halt {
@@ -187,7 +187,7 @@ pub trait Sink: Send + Sync {
     /// Sends one body and waits for the answer, with a time limit of its own.
     ///
     /// One attempt: repeating it is for the pipeline. The future may be dropped when the process stops; then
-    /// nobody knows whether the far side has the rows, and they are sent again after the restart.
+    /// it is not known whether the far side has the rows, and they are sent again after the restart.
     fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict>;
 
     /// Rows that were accepted are waited for: ask the far side for their confirmation now, if it can be

@@ -5,7 +5,7 @@
 //! ledger. [`Line::decide`] hears what they come to, the lease, and the stop of the process.
 //!
 //! Only a pull may be abandoned, since abandoning it moves nothing. What was pulled is finished, within the
-//! drain limit. What is not settled then stays before the checkpoint and comes again, here or elsewhere.
+//! drain limit. What is not settled then stays before the checkpoint and is pulled again, here or elsewhere.
 
 mod damage;
 mod loops;
@@ -48,7 +48,7 @@ pub struct ShardSettings {
     /// How long a shard that holds waits before it tries again from the checkpoint: the delay that a person
     /// sees after having repaired things.
     pub hold_recheck: Duration,
-    /// How long a run of which something was abandoned goes on delivering before it starts again: fewer
+    /// How long a run of which something was abandoned continues delivering before it starts again: fewer
     /// repetitions, and no racing round in circles.
     pub restart_pause: Duration,
 }
@@ -99,7 +99,7 @@ pub enum ShardEnd {
     /// The process stops.
     #[error("shard stopped with {unsettled} batches unsettled")]
     Stopped {
-        /// Batches that will come again after a restart.
+        /// Batches that will be pulled again after a restart.
         unsettled: usize,
     },
     /// The lease is gone. Nothing was saved.
@@ -108,7 +108,7 @@ pub enum ShardEnd {
     /// The source cannot continue under this lease.
     #[error(transparent)]
     SourceLost(SourceLost),
-    /// Start again from the checkpoint, with a new source: something was abandoned on the way, or the shard
+    /// Start again from the checkpoint, with a new source: something was abandoned, or the shard
     /// has held for a while and it is time to look whether the cause was repaired.
     #[error("shard starts again from its checkpoint")]
     Restart,
@@ -182,7 +182,7 @@ struct Line {
 }
 
 impl Drop for Line {
-    /// However a run ends, also by being dropped: what it leaves in the queues of the sinks comes again, so it
+    /// However a run ends, also by being dropped: what it leaves in the queues of the sinks is pulled again, so it
     /// must neither be sent from here nor wait there for news of its lease.
     fn drop(&mut self) {
         self.gate.set(Passage::Closed);
@@ -210,7 +210,7 @@ enum Goal {
     Finish,
     /// The source broke off.
     SourceLost(SourceLost),
-    /// Stand still until somebody has acted, then start again.
+    /// Pause until the operator has acted, then start again.
     Hold,
     HandOver,
     Stop,
@@ -226,7 +226,7 @@ impl Goal {
         !matches!(self, Self::Hold | Self::Restart)
     }
 
-    /// Whether the run ends because somebody else wants it to.
+    /// Whether the run ends because another consumer or the stop wants it to.
     const fn is_ordered(&self) -> bool {
         matches!(self, Self::HandOver | Self::Stop)
     }
@@ -254,7 +254,7 @@ impl Line {
                 Event::LeaseGone(gone) => return Err(gone),
                 Event::Order(Order::Pass(passage)) => self.gate.set(passage),
                 Event::Order(Order::HandOver) => {
-                    // Whoever tells us to hand over has heard from us: the lease is not in doubt.
+                    // A request to hand over is an answer to a heartbeat: the lease is not in doubt.
                     self.gate.set(Passage::Open);
                     loops.wind_up(limits.hand_over_limit, ordered);
                     goal = Some(goal.filter(Goal::is_ordered).unwrap_or(Goal::HandOver));

@@ -1,7 +1,7 @@
 //! The engine that the program runs: sinks started once, one run per shard lease, one orderly end.
 //!
-//! Every task has an owner that joins it. A sink's dispatcher that ends while nobody asked it to is a bug,
-//! and [`Pipeline::failed`] tells.
+//! Every task has an owner that joins it. A sink's dispatcher that ends without being asked to is a bug,
+//! and [`Pipeline::failed`] reports it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,7 +123,7 @@ impl Pipeline {
     }
 
     /// Stops all runs, gives them `grace` to finish what they have pulled and to save their checkpoints,
-    /// then closes the sinks. The heartbeats must go on meanwhile.
+    /// then closes the sinks. The heartbeats must continue meanwhile.
     pub async fn drain(mut self, grace: Duration) -> Drained {
         let by = Instant::now() + grace;
         self.stop.send_replace(Some(by));
@@ -156,8 +156,8 @@ pub struct Runner {
 impl Runner {
     /// Runs over one shard for as long as the lease, the source and the process allow; see [`ShardEnd`].
     ///
-    /// To be spawned into a set that somebody joins. Dropping the future is safe and wasteful: what was in
-    /// flight is not settled and comes again.
+    /// To be spawned into a set that is joined. Dropping the future is safe and wasteful: what was in
+    /// flight is not settled and is pulled again.
     pub async fn run_shard(&self, run: ShardRun) -> ShardEnd {
         let _running = self.runs.subscribe();
         let end = shard::run(self.station.clone(), run).await;

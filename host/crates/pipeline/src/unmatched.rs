@@ -152,7 +152,7 @@ impl Seen {
         if shown.len() < topic.len() {
             shown.push('…');
         }
-        // Topics come from whoever writes logs: control characters and the like are spelled out.
+        // Topics come from those who write logs: control characters and the like are spelled out.
         let shown = format!("{shown:?}");
         if self.topics.contains(&shown) {
             return;

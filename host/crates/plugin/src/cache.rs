@@ -1,6 +1,6 @@
 //! Compiled code on disk, so that a start costs milliseconds instead of seconds.
 //!
-//! Loading compiled code means running it: whoever can change the cache can run code as us. So the directory
+//! Loading compiled code means running it: a user who can change the cache can run code as us. So the directory
 //! must belong to this user and be writable by no other user, and is refused otherwise. It is opened once, and
 //! every file is opened in it, without following links, and read whole; owner and mode are those of that open
 //! file. What is run are the bytes in memory, after their digest, made with a key that only this user can read,

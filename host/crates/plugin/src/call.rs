@@ -23,7 +23,7 @@ const MAX_LABELS: usize = 256;
 /// Fields of one emitted row.
 const MAX_FIELDS: usize = 1_024;
 
-/// Text of a batch on its way into guest memory.
+/// Text of a batch that is being copied into guest memory.
 ///
 /// wasmtime takes what a host function returns by value, without a lifetime, and copies it into the guest
 /// as soon as the function has returned. Copying every cell first would cost an allocation each, and

@@ -1,7 +1,7 @@
 //! What a component may import. Everything else is absent, not refused when it is called: a component that
 //! wants it does not load.
 //!
-//! Beside the contract there is a short list of WASI 0.2 interfaces that language runtimes import whether
+//! In addition to the contract there is a short list of WASI 0.2 interfaces that language runtimes import whether
 //! or not a program uses them. They are answered by `wasi.rs`, from nothing. Interfaces that only make sense
 //! with a network are not on the list: a plugin that was built with them expects more than it can have.
 
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_of_another_kind_is_told_so() {
+    fn a_component_of_another_kind_is_named() {
         assert_eq!(verdict("(component)").unwrap_err(), Unfit::NotAPlugin);
     }
 }

@@ -108,7 +108,7 @@ impl Engine {
     pub(crate) fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
         #[expect(unsafe_code, reason = "compiled code can only be loaded by trusting it")]
         // SAFETY: these bytes are what this program's compiler wrote: they come from its pipe, or from the
-        // cache, which returns nothing whose keyed digest is wrong. Nobody else can change them, they are in
+        // cache, which returns nothing whose keyed digest is wrong. No other user can change them, they are in
         // our memory. wasmtime itself compares version, settings and CPU features with what it finds inside.
         unsafe {
             Component::deserialize(&self.wasm, code)

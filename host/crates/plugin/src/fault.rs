@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_is_told_apart_from_its_consequence() {
+    fn the_cause_is_reported_and_not_its_consequence() {
         let trap = || wasmtime::Error::from(Trap::UnreachableCodeReached);
         assert_eq!(Fault::of_call(&trap(), Some(7), 0), Fault::OutOfMemory { limit: 7 });
         assert_eq!(Fault::of_call(&trap(), None, 0).kind(), "trapped");

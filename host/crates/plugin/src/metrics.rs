@@ -29,7 +29,7 @@ pub const LOG_LINES_SUPPRESSED: &str = "forwarder_plugin_log_lines_suppressed_to
 /// 1 while a plugin is suspended after repeated faults, by `plugin`.
 pub const SUSPENDED: &str = "forwarder_plugin_suspended";
 
-/// Tells the recorder what the metrics mean. Call once, after the recorder is installed.
+/// Describes the metrics to the recorder. Call once, after the recorder is installed.
 pub fn describe() {
     describe_counter!(CALLS, "Calls of `process`, by outcome.");
     describe_histogram!(CALL_SECONDS, Unit::Seconds, "CPU time of calls of `process`.");

@@ -21,7 +21,7 @@ type Cx<'a> = StoreContextMut<'a, State>;
 
 /// Handles that an instance may hold at once; each takes a few bytes of the host's memory.
 const MAX_HANDLES: u32 = 1_000;
-/// What one `write` to a stream may carry, as `check-write` tells the guest.
+/// What one `write` to a stream may carry, as `check-write` reports it to the guest.
 const WRITE_CHUNK: u64 = 64 << 10;
 
 // What a guest can hold a handle of. The number behind a handle says which stream; for the rest it says nothing.

@@ -1,7 +1,7 @@
 //! How fast the receivers take events in: they must not be what limits a benchmark of the forwarder.
 //!
 //! `cargo bench -p forwarder-receivers` sends prepared bodies over loopback from one thread to a
-//! receiver on another, and prints megabytes per second of wall time for each mode, beside the same
+//! receiver on another, and prints megabytes per second of wall time for each mode, next to the same
 //! bytes parsed into `serde_json::Value`s on one thread without a socket.
 
 use std::io::{Read, Write};

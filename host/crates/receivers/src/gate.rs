@@ -1,7 +1,7 @@
 //! A listening TCP port that can be closed and opened again, and the connections behind it.
 //!
 //! Between `down` and `up` the port stays bound by a socket that does not listen: peers are refused,
-//! as they would be by a dead server, and nobody else can be given the port in the meantime.
+//! as they would be by a dead server, and no other program can be given the port in the meantime.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! The far side of the forwarder, small enough to start inside a test: a Splunk HTTP Event Collector
 //! and a syslog server. Both are real servers on real sockets, strict where the products they stand
-//! for are strict, and both can be told to misbehave in a named way.
+//! for are strict, and both can be made to misbehave in a named way.
 //!
 //! This crate imports nothing of ours. A sink and the receiver it is tested against must not share
 //! code, or a misunderstanding of the protocol would pass every test.

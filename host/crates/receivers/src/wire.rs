@@ -1,4 +1,4 @@
-//! One accepted TCP connection, which can be told to end with a reset instead of an orderly close.
+//! One accepted TCP connection, which can be made to end with a reset instead of an orderly close.
 
 use std::io;
 use std::pin::Pin;

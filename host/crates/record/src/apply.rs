@@ -502,7 +502,7 @@ impl Application<'_> {
         Ok(())
     }
 
-    /// Makes the fates known to everybody.
+    /// Writes the fates into the batch.
     fn finish(mut self) -> Applied {
         for (&ix, fate) in self.slice.rows().iter().zip(&self.fate) {
             let state = match fate {

@@ -168,7 +168,7 @@ impl Batch {
 /// Whether a row is still to be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {
-    /// On its way to the sinks.
+    /// To be delivered.
     Live,
     /// Discarded on purpose by a plugin.
     Dropped,

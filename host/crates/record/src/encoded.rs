@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_ends_can_tell_is_overfull() {
+    fn more_than_ends_can_count_is_overfull() {
         // Zeroed memory is not touched, so this takes address space only.
         let with = |len| Encoded { bytes: vec![0; len], ..Encoded::default() };
         assert!(!with(u32::MAX as usize).is_overfull());

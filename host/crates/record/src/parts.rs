@@ -45,7 +45,7 @@ impl BlockReader {
         Ok(batch)
     }
 
-    /// Goes on behind the batch that was read last; `false` if nothing follows it.
+    /// Continues behind the batch that was read last; `false` if nothing follows it.
     pub fn advance(&mut self) -> bool {
         let next = self.next.take();
         self.at = next.unwrap_or(self.at);

@@ -284,7 +284,7 @@ fn a_rejected_row_emits_nothing_since_its_replay_will() {
 }
 
 #[test]
-fn an_edited_or_emitted_row_can_still_tell_its_original() {
+fn the_original_of_an_edited_or_emitted_row_can_still_be_read() {
     let mut batch = batch(&[&[("a", "1"), ("b", "2")]]);
     let before = batch.row(slice(&batch).rows()[0]).original();
     edit(&mut batch, |edits| {

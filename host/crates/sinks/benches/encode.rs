@@ -1,6 +1,6 @@
 //! What encoding costs, in raw megabytes per CPU-second: `cargo bench -p forwarder-sinks --profile release`.
 //!
-//! Raw bytes are those of the decompressed block, the unit of the project's performance bar. Beside each
+//! Raw bytes are those of the decompressed block, the unit of the project's performance bar. Next to each
 //! encoder stands the limit on the same bytes: copying the block. Reports only; asserts nothing about time.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench reports and may panic")]

@@ -123,7 +123,7 @@ impl Shared {
             Durability::Buffered => Ok(()),
         });
         if written.is_err() {
-            // Half a body would come again as a whole, after half a line. What cannot be taken back (a pipe)
+            // Half a body would be sent again as a whole, after half a line. What cannot be taken back (a pipe)
             // is at least not written to again.
             if let Err(error) = file.set_len(before) {
                 tracing::warn!(path = %self.path.display(), %error, "cannot take back a partial write");
@@ -160,7 +160,7 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the name of a new file survive a loss of power as well as its lines. An empty one may be new, whoever
+/// Makes the name of a new file survive a loss of power as well as its lines. An empty one may be new, whatever
 /// made it.
 fn sync_name(file: &File, path: &Path) -> io::Result<()> {
     let metadata = file.metadata()?;

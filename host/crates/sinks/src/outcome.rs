@@ -28,7 +28,7 @@ pub enum Outcome {
         /// Why.
         cause: Cause,
     },
-    /// The body was refused whole and nobody said which row is to blame, or it was too large: send
+    /// The body was refused whole without naming the row at fault, or it was too large: send
     /// its halves separately. A single row refused so is to be rejected.
     Divide {
         /// Why.

@@ -60,7 +60,7 @@ pub(crate) trait Origin: Send + Sync + 'static {
     /// Makes the value of them.
     fn make(&self, parts: Self::Parts) -> Result<Self::Value, Self::Error>;
 
-    /// For whom, in log lines: the receiver's address.
+    /// The peer, in log lines: the receiver's address.
     fn name(&self) -> &str;
 }
 

@@ -10,7 +10,7 @@ use forwarder_record::{Format, Row, Time, json};
 /// Longest value that is written into an envelope or a header, in bytes. Hosts, indexes and source types are names.
 const MAX_VALUE: usize = 1_024;
 
-/// A field of the log, a value inside its JSON, or what Log Service keeps beside it.
+/// A field of the log, a value inside its JSON, or what Log Service keeps with it.
 ///
 /// `account` is a field; `event.userIdentity.accountId` the field of that name or else the value at that path
 /// in the JSON of the field `event`; `__topic__`, `__source__`, `__project__`, `__logstore__` and `__shard__` are
@@ -125,7 +125,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// [`BadTemplate`] for any other brace, and for what is no name.
+    /// [`BadTemplate`] for any other brace, and for what is not a name.
     pub fn parse(text: &str) -> Result<Self, BadTemplate> {
         let single = || BadTemplate::SingleBrace(text.to_owned());
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
@@ -200,7 +200,7 @@ fn value(inside: &str) -> Result<Part, BadTemplate> {
     Ok(Part::Value { path, default: default.to_owned() })
 }
 
-/// `{{ name }}` is how many other programs write a value: whoever writes it does not mean braces.
+/// `{{ name }}` is how many other programs write a value: people who write it do not mean braces.
 fn refuse_doubled(after: &str) -> Result<(), BadTemplate> {
     let Some((inside, _)) = after.split_once("}}") else { return Ok(()) };
     let name = inside.trim();
@@ -299,7 +299,7 @@ mod tests {
             ("{event.userIdentity.accountId}", "123"),
             ("{event.userIdentity.mfa}", "true"),
             ("{event.list.0}", "a"),
-            ("{event.none|nobody}", "nobody"),
+            ("{event.none|unknown}", "unknown"),
             ("{event.absent|}", ""),
             ("{a.b}", "dotted"),
             ("{empty|none}", "none"),

@@ -1,4 +1,4 @@
-//! Whom we trust and who we are: rustls client settings shared by the HEC and syslog sinks.
+//! Which certificates are trusted and shown: rustls client settings shared by the HEC and syslog sinks.
 //!
 //! The crypto provider is always ring and is passed explicitly, so that nothing depends on a
 //! process-wide default. The server's chain and its name or address are verified (subject alternative
@@ -47,7 +47,7 @@ pub enum Verify {
     /// Those that show one of these certificates and hold its key. Names, dates, issuers and versions are
     /// not looked at.
     Pinned(Vec<Fingerprint>),
-    /// Any (`verify = false`). Whoever can redirect our packets can read the logs and the token; a warning
+    /// Any (`verify = false`). A host that can redirect our packets can read the logs and the token; a warning
     /// is logged each time settings are built like this.
     Nothing,
 }

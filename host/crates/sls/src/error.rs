@@ -157,7 +157,7 @@ impl Error {
         self.refusal().map(|refusal| &refusal.code)
     }
 
-    /// Whether the same request, signed again, may succeed without anybody changing anything.
+    /// Whether the same request, signed again, may succeed without a change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_retryable(),

@@ -1,6 +1,6 @@
 //! Membership in a consumer group: the public face.
 //!
-//! [`ConsumerGroup::join`] sees to it that the group exists and keeps heartbeats going on a connection of
+//! [`ConsumerGroup::join`] sees to it that the group exists and keeps sending heartbeats over a connection of
 //! their own. [`ConsumerGroup::next_lease`] yields a [`Lease`] for every shard the service grants. Under a
 //! lease, a [`Puller`] reads and [`Checkpoints`] saves. Losing the lease ends both; releasing it, and only
 //! that, lets the service hand the shard on. [`ConsumerGroup::leave`] keeps the heartbeats going until the
@@ -88,7 +88,7 @@ const MAX_STARTING: usize = 16;
 
 /// Shards of one source up to which each has lines of its own in the log about its start and its end. Beyond it, these
 /// are at level debug.
-const MAX_SHARDS_TOLD: usize = 64;
+const MAX_SHARDS_LOGGED: usize = 64;
 
 /// The task that sends the heartbeats has ended, which nothing but a bug makes it do. All shards are given
 /// up; nothing is lost, because others take them over.
@@ -99,9 +99,9 @@ pub struct HeartbeatsStopped(GroupName);
 /// What to do when the position is no longer valid, which usually means that logs expired unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInvalidCursor {
-    /// Go on with the oldest logs that are left.
+    /// Continue with the oldest logs that are left.
     Begin,
-    /// Go on with what comes next; skips everything stored.
+    /// Continue with what comes next; skips everything stored.
     End,
     /// Report it; a person decides.
     Fail,
@@ -194,9 +194,9 @@ impl Membership {
     }
 
     /// Says something about the start or the end of one shard.
-    fn tell_shard(&self, event: fmt::Arguments<'_>) {
+    fn log_shard(&self, event: fmt::Arguments<'_>) {
         let group = &self.config.group;
-        if self.board.held() > MAX_SHARDS_TOLD {
+        if self.board.held() > MAX_SHARDS_LOGGED {
             tracing::debug!(%group, "{event}");
         } else {
             tracing::info!(%group, "{event}");

@@ -30,7 +30,7 @@ pub const SHARD: &str = "shard";
 /// Label: how something ended.
 pub const OUTCOME: &str = "outcome";
 
-/// Tells the recorder what the metrics mean. Call once, after the recorder is installed.
+/// Describes the metrics to the recorder. Call once, after the recorder is installed.
 pub fn describe() {
     describe_gauge!(LAG_SECONDS, Unit::Seconds, "Age of what is pulled next; 0 at the end.");
     describe_gauge!(SHARDS_HELD, "Shards this consumer works on.");

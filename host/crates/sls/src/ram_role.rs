@@ -1,7 +1,7 @@
 //! Temporary keys of the RAM role that an ECS instance plays, from the instance's metadata service.
 //!
 //! The service answers on a link-local address in plain HTTP, without a proxy. In its hardened mode it wants a
-//! token that is asked for with `PUT`; in its normal mode there is none to be had, and none is needed
+//! token that is asked for with `PUT`; in its normal mode there is none, and none is needed
 //! (Alibaba Cloud, "Instance metadata" and "Instance RAM roles").
 
 use std::time::Duration;

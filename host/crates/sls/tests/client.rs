@@ -56,7 +56,7 @@ async fn signatures_cover_parameters_that_need_encoding() {
 }
 
 #[tokio::test]
-async fn a_pull_tells_its_size_before_its_body() {
+async fn a_pull_shows_its_size_before_its_body() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| world.write(0, &[b"one", b"two"]));
     let (client, store, cursor) = (sls.client(), logstore(), Cursor::at(1000));
@@ -74,7 +74,7 @@ async fn a_pull_tells_its_size_before_its_body() {
 }
 
 #[tokio::test]
-async fn the_first_cursor_is_the_request_where_the_service_does_not_tell_and_nothing_with_a_filter()
+async fn the_first_cursor_is_the_request_where_the_service_does_not_say_and_nothing_with_a_filter()
 {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| {

@@ -78,7 +78,7 @@ async fn a_group_that_is_not_ours_to_manage_is_neither_created_nor_changed() {
 }
 
 #[tokio::test]
-async fn somebody_who_created_the_group_first_is_no_error() {
+async fn a_group_that_another_consumer_created_first_is_not_an_error() {
     let sls = Sls::start(&[0]).await;
     sls.fault("CreateConsumerGroup", Fault::DoneButRefused(400, "ConsumerGroupAlreadyExist"));
     join(&sls, config()).await;
@@ -86,13 +86,13 @@ async fn somebody_who_created_the_group_first_is_no_error() {
 
 #[tokio::test]
 async fn the_timeout_of_a_group_that_exists_but_cannot_be_seen_is_assumed_to_be_short() {
-    for (configured, reckoned) in [(None, 40), (Some(90), 40), (Some(15), 15)] {
+    for (configured, expected) in [(None, 40), (Some(90), 40), (Some(15), 15)] {
         let sls = Sls::start(&[0]).await;
         sls.with(|world| world.group = Some(("grp".into(), 60, false)));
         sls.faults("ListConsumerGroup", 2, Fault::Refuse(403, "Unauthorized"));
         let timeout = configured.map(Duration::from_secs);
         let group = join(&sls, GroupConfig { timeout, ..config() }).await;
-        assert_eq!(group.observer().timeout(), Duration::from_secs(reckoned), "{configured:?}");
+        assert_eq!(group.observer().timeout(), Duration::from_secs(expected), "{configured:?}");
     }
 }
 
@@ -173,7 +173,7 @@ async fn granted_shards_become_leases_and_are_reported_until_released() {
 }
 
 #[tokio::test]
-async fn the_checkpoint_of_a_shard_being_handed_over_is_still_saved_and_nobody_pulls_it() {
+async fn the_checkpoint_of_a_shard_being_handed_over_is_still_saved_and_the_shard_is_not_pulled() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| world.grants = vec![0]);
     let mut group = join(&sls, config()).await;

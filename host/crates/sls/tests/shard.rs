@@ -214,7 +214,7 @@ async fn full_answers_are_followed_at_once_and_the_end_is_polled_gently() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_tells_the_position_so_that_it_can_be_saved() {
+async fn an_empty_answer_has_the_position_so_that_it_can_be_saved() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| world.write(0, &[b"", b""]));
     let filter = Some(Filter::Query("* | where a = 'b'".into()));
@@ -265,7 +265,7 @@ async fn trouble_at_the_start_is_waited_out_too() {
 }
 
 #[tokio::test]
-async fn an_expired_position_goes_on_with_the_oldest_logs_and_is_counted() {
+async fn an_expired_position_continues_with_the_oldest_logs_and_is_counted() {
     let (counters, _guard) = Counters::install();
     let sls = Sls::start(&[0]).await;
     sls.with(|world| {
@@ -333,7 +333,7 @@ async fn blocks_follow_their_target() {
 async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
     let sls = Sls::start(&[0]).await;
     sls.with(|world| {
-        // With a timeout that nobody would wait for.
+        // With a timeout that is too long to wait for.
         world.group = Some(("grp".into(), 3600, false));
         world.write_at(0, &[b"a", b"b"], 100);
         world.write_at(0, &[b"c"], 200);

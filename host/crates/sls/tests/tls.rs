@@ -1,4 +1,4 @@
-//! TLS against a real server: whom we trust, and whom not.
+//! TLS against a real server: which certificates are trusted, and which not.
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 

@@ -41,7 +41,7 @@ impl Forwarder {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// Whether it has ended although nobody asked it to.
+    /// Whether it has ended without being asked to.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -53,7 +53,7 @@ impl Forwarder {
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
     }
 
-    /// User and system time so far, where the system tells.
+    /// User and system time so far, where the system reports it.
     pub(super) fn cpu_time(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
         // The name in parentheses may hold anything; utime and stime are fields 14 and 15 (proc(5)).
@@ -65,7 +65,7 @@ impl Forwarder {
         Some(Duration::from_millis(ticks * 1000 / per_second))
     }
 
-    /// Largest resident memory so far in bytes, where the system tells.
+    /// Largest resident memory so far in bytes, where the system reports it.
     pub(super) fn peak_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

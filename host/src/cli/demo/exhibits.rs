@@ -19,7 +19,7 @@ const TOPICS: [&str; 2] = ["actiontrail_audit_event", "oss_access_log"];
 /// Logs among which one of each kind is found.
 const AMONG: u64 = 5_000;
 
-/// One log on its way.
+/// One log in flight.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Exhibit {
     pub(super) topic: String,
@@ -65,7 +65,7 @@ impl Exhibits {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Tells the HEC receiver the id of an envelope, and keeps those that were picked.
+    /// Gives the HEC receiver the id of an envelope, and keeps those that were picked.
     pub(super) fn hec_extract(&self) -> Arc<hec::Extract> {
         let exhibits = self.clone();
         Arc::new(move |envelope: &str| {
@@ -94,7 +94,7 @@ impl Exhibits {
     }
 }
 
-/// The value of the last `seq`: an earlier one would be inside somebody's JSON.
+/// The value of the last `seq`: an earlier one would be inside the JSON of a log.
 fn id_of(json: &str) -> Option<&str> {
     let (_, after) = json.rsplit_once(ID_KEY)?;
     after.split('"').next()

@@ -261,7 +261,7 @@ impl Section {
         Some(Found { value: value.into_json(), at })
     }
 
-    /// The settings nobody has read yet, for tables whose keys the user chooses.
+    /// The settings that were not read yet, for tables whose keys the user chooses.
     pub(in crate::config) fn drain_texts(
         mut self,
         cx: &mut Context<'_>,

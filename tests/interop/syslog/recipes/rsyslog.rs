@@ -13,11 +13,11 @@ const DRIVER: &str = "lmnsd_ossl.so";
 /// Writes the configuration and says how to start it in the foreground.
 ///
 /// `mmpstrucdata` makes rsyslog itself take the structured data apart. Control characters are kept: by default
-/// rsyslog spells them out as `#011` on arrival, before anybody sees the message. imtcp finds out by itself, for
+/// rsyslog spells them out as `#011` on arrival, before it is processed. imtcp finds out by itself, for
 /// each message, which framing it has.
 ///
 /// The queue is short because what rsyslog has read and not yet written dies with it, and the forwarder repeats
-/// 4 MiB: the 100,000 messages that rsyslog holds in memory unless it is told otherwise are ten times that.
+/// 4 MiB: the 100,000 messages that rsyslog holds in memory unless it is configured otherwise are ten times that.
 pub(crate) fn rsyslog(setup: &Setup) -> Command {
     let Setup { folder, ports, certificates, transcript } = setup;
     let ca = certificates.authority.display();

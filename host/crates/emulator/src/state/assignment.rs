@@ -241,7 +241,7 @@ impl Assignment {
 
     /// Moves one shard from the fullest consumer that can give one to the emptiest.
     ///
-    /// A consumer whose shards are all still on their way to it has none to give; the next heartbeat
+    /// A consumer whose shards have all still to arrive has none to give; the next heartbeat
     /// tries again. Every move lowers the sum of squared counts, so the loop around this ends.
     fn move_one(&mut self, counts: &mut BTreeMap<String, usize>) -> bool {
         let Some((heir, heir_count)) = least(counts).map(|(name, count)| (name, *count)) else {

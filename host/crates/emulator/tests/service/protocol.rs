@@ -283,7 +283,7 @@ async fn a_shard_splits_and_merges() {
 }
 
 #[tokio::test]
-async fn a_query_filters_and_tells_what_it_saw() {
+async fn a_query_filters_and_reports_what_it_saw() {
     let (_emulator, mut connection) = emulator().await;
     let begin = cursor(&mut connection, "begin").await;
     let end = cursor(&mut connection, "end").await;

@@ -53,7 +53,7 @@ async fn replay(emulator: &Emulator, case: &Value, changed: &[(&str, &str)]) -> 
     Connection::open(emulator.address()).await.send(&head, &body).await.unwrap()
 }
 
-/// Whether the service went on to look at the request; it has no such project, and says so.
+/// Whether the service looked at the request; it has no such project, and says so.
 fn passed(answer: &Answer) -> bool {
     assert!(answer.header("x-log-requestid").is_some(), "not even read: {answer:?}");
     answer.status == 200
@@ -121,7 +121,7 @@ async fn a_clock_may_be_fifteen_minutes_off_and_no_more() {
 }
 
 #[tokio::test]
-async fn missing_and_foreign_credentials_are_told_apart() {
+async fn missing_and_foreign_credentials_have_different_errors() {
     let case = &vectors()[0];
     let emulator = emulator(case).await;
     for (changed, status, code) in [

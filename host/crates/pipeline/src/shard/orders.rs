@@ -1,4 +1,4 @@
-//! What a run is told from outside: by the lease, and by the process that wants to stop.
+//! What a run is ordered from outside: by the lease, and by the process that wants to stop.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -62,6 +62,6 @@ impl Orders {
 
 /// A process that is gone without a word gives no time to drain.
 async fn stop_time(stop: &mut Stop) -> Instant {
-    let told = stop.wait_for(Option::is_some).await.ok().and_then(|by| *by);
-    told.unwrap_or_else(Instant::now)
+    let deadline = stop.wait_for(Option::is_some).await.ok().and_then(|by| *by);
+    deadline.unwrap_or_else(Instant::now)
 }

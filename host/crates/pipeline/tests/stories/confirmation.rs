@@ -52,7 +52,7 @@ async fn accepted_rows_free_the_request_and_hold_the_checkpoint_until_they_are_c
     until("one request slot sends all three", || proofs.len() == 3).await;
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(shard.store.saves(), [], "accepted is not delivered");
-    assert_eq!(world.sink("siem").asked.load(Ordering::SeqCst), 0, "nobody waits for them");
+    assert_eq!(world.sink("siem").asked.load(Ordering::SeqCst), 0, "nothing waits for them");
 
     proofs.answer(Verdict::Delivered);
     shard.until_saved("1").await;

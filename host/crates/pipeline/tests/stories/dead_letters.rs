@@ -60,7 +60,7 @@ async fn a_rejection_that_names_no_row_of_the_body_is_taken_for_an_unnamed_one()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugins_refusals_hold_the_original_log_and_other_rows_go_on() {
+async fn a_plugins_refusals_hold_the_original_log_and_other_rows_continue() {
     let world = Plot::new().sink("splunk").start();
     let shard = world.shard(7);
     shard.put(["1", "bad-2", "3"]);

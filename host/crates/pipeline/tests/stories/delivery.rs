@@ -39,7 +39,7 @@ async fn waits_grow_and_the_servers_wish_wins_when_it_is_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_holds_rows_until_somebody_acts() {
+async fn a_refused_token_holds_rows_until_it_is_accepted() {
     let world = Plot::new().sink("splunk").start();
     world.sink("splunk").answers(|_| hold());
     let shard = world.shard(7);

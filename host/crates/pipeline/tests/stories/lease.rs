@@ -141,7 +141,7 @@ async fn a_stop_drains_saves_and_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_does_not_wait_for_ever() {
+async fn a_stop_does_not_wait_without_end() {
     let world = Plot::new().sink("splunk").start();
     let splunk = Arc::clone(world.sink("splunk"));
     let shard = world.shard(1);

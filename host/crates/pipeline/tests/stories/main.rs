@@ -1,4 +1,4 @@
-//! Stories about what happens to rows, told with in-memory sources, sinks, stores and dead letters that
+//! Stories about what happens to rows, with in-memory sources, sinks, stores and dead letters that
 //! implement the real traits, on a paused clock.
 #![expect(
     clippy::unwrap_used,

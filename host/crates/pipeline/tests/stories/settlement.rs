@@ -192,7 +192,7 @@ async fn an_idle_shard_saves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_breaks_off_is_drained_and_told() {
+async fn a_source_that_breaks_off_is_drained_and_reported() {
     let world = Plot::new().sink("splunk").start();
     let shard = world.shard(1);
     shard.put(["1"]).break_off();

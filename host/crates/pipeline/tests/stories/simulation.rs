@@ -102,7 +102,7 @@ impl CheckpointStore for Shard {
             let mut checkpoint = self.checkpoint.lock().unwrap();
             let missing = self.missing(position);
             if !missing.is_empty() || checkpoint.is_some_and(|before| before > position) {
-                // Told at the end: a panic in here would look like one more fault to recover from.
+                // Reported at the end: a panic in here would look like one more fault to recover from.
                 let lie = format!("{position} after {checkpoint:?}, without {missing:?}");
                 self.lies.lock().unwrap().push(lie);
             }
@@ -182,7 +182,7 @@ fn set_mood(sink: &MemorySink, mood: Mood) {
     });
 }
 
-async fn tell(blocks: Vec<Vec<String>>, script: Vec<(u64, Event)>, ordered: bool) {
+async fn simulate(blocks: Vec<Vec<String>>, script: Vec<(u64, Event)>, ordered: bool) {
     let believe_all = |settings: &mut DeliverySettings| {
         settings.ordered = ordered;
         settings.refusals.max_ratio = 1.0;
@@ -252,8 +252,8 @@ proptest! {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let ends = runtime.unwrap().block_on(async {
-            timeout(Duration::from_secs(100_000), tell(blocks, script, ordered)).await.is_ok()
+            timeout(Duration::from_secs(100_000), simulate(blocks, script, ordered)).await.is_ok()
         });
-        prop_assert!(ends, "rows wait for ever");
+        prop_assert!(ends, "rows wait without end");
     }
 }

@@ -1,4 +1,4 @@
-//! A receipt is written by whoever took the rows, and by nobody else.
+//! A receipt is written by what took the rows, and by nothing else.
 use forwarder_pipeline::ledger::Share;
 use forwarder_pipeline::{DeadLettered, Delivered, Filtered};
 

@@ -1,4 +1,4 @@
-//! A ledger of one's own would settle what nobody has delivered.
+//! A ledger of one's own would settle what was not delivered.
 use forwarder_pipeline::ledger::Ledger;
 use forwarder_pipeline::{Position, ShardId};
 

@@ -279,7 +279,7 @@ fn the_search_stops_when_it_has_cost_enough() {
 }
 
 #[test]
-fn one_plugin_spins_and_another_on_another_thread_goes_on() {
+fn one_plugin_spins_and_another_on_another_thread_continues() {
     let (spinning, working) = (plugin("(loop $l (br $l)) unreachable"), plugin("unreachable"));
     std::thread::scope(|scope| {
         let spin = scope.spawn(|| costs_one_row(&spinning, "ran out of time"));

@@ -78,7 +78,7 @@ fn values_that_are_not_json_cost_their_row_without_a_fault() {
 }
 
 #[test]
-fn a_guest_that_prints_16_mib_goes_on() {
+fn a_guest_that_prints_16_mib_continues() {
     let (outcome, batch) = misbehaving_for(Limits::default().cpu, "print");
     let edited = Outcome { changed: true, ..Outcome::default() };
     assert_eq!((outcome, batch.live_rows()), (edited, 1000));
@@ -136,7 +136,7 @@ fn rows_that_do_not_fulfil_the_condition_never_enter() {
 }
 
 #[test]
-fn an_unknown_key_in_the_configuration_is_told_in_the_words_of_the_plugin() {
+fn an_unknown_key_in_the_configuration_is_reported_in_the_words_of_the_plugin() {
     let options = PluginOptions { config: r#"{"kep":["a"]}"#.to_owned(), ..Default::default() };
     let error = load("prune", options).unwrap_err();
     assert!(error.to_string().contains("unknown field `kep`"), "{error}");

@@ -56,7 +56,7 @@ fn every_released_contract_is_still_served() {
 }
 
 #[test]
-fn a_core_module_is_told_how_to_become_a_component() {
+fn the_error_about_a_core_module_says_how_to_make_a_component() {
     let error = load_bytes(&wat::parse_str("(module)").unwrap()).unwrap_err();
     assert!(error.to_string().contains("`wasm-tools component new`"), "{error}");
 }

@@ -97,7 +97,7 @@ fn fault(body: &str) -> String {
 const DROP_ROW_0: &str = "(call $drop (i32.const 128) (i32.const 1))";
 
 #[test]
-fn time_stands_still_and_chance_repeats_itself() {
+fn time_does_not_pass_and_random_numbers_repeat() {
     let at_zero = format!(
         "(call $now (i32.const 256))
         (if (i64.eqz (i64.load (i32.const 256))) (then {DROP_ROW_0}))"

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_ack_comes_after_the_polls_it_was_told_to_wait_for() {
+    fn a_late_ack_comes_after_the_polls_it_is_set_to_wait_for() {
         let mut channels = Channels { policy: AckPolicy::AfterPolls(2), ..Channels::default() };
         channels.issue("a", false);
 

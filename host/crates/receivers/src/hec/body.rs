@@ -1,4 +1,4 @@
-//! Reading a request body: gzip undone on the way in, never more memory than the limit allows.
+//! Reading a request body: gzip undone as it is read, never more memory than the limit allows.
 //!
 //! A body that is refused is still read to its end, so that the client has finished writing when the
 //! reply comes; a client that is still writing may never see it.

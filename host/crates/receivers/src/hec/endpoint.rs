@@ -331,7 +331,7 @@ impl Endpoint {
         Ok(Reply::acks(answers))
     }
 
-    /// Reads a body that nobody will look at, so that the client is ready for the reply.
+    /// Reads a body and discards it, so that the client is ready for the reply.
     async fn drain(&self, body: Incoming) -> Result<u64, Hangup> {
         let length = body::drain(body).await.map_err(|_| Hangup)?;
         self.register.note(|tally| tally.wire_bytes += length);

@@ -1,4 +1,4 @@
-//! The ways a collector can be told to misbehave, each by the name an operator would give it.
+//! The ways a collector can be made to misbehave, each by the name an operator would give it.
 //!
 //! Methods that take a number of requests form a script: `busy_for(2)` then `lose_responses(1)` turns
 //! two requests away and loses the answer to the third. Only requests to the event and raw endpoints
@@ -266,7 +266,7 @@ impl Faults {
         self.conditions().channels.policy = policy;
     }
 
-    /// Answers the next questions about acknowledgements, so that the ids count as told, and closes
+    /// Answers the next questions about acknowledgements, so that the ids count as reported, and closes
     /// the connection before the answer is out.
     pub fn lose_ack_replies(&self, replies: u32) {
         self.conditions().lost_ack_replies += replies;

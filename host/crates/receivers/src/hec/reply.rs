@@ -68,7 +68,7 @@ pub(crate) struct Reply {
 /// The body of an answer: as it is, or never ending.
 pub(crate) type ReplyBody = Either<Full<Bytes>, Endless>;
 
-/// A body that goes on for as long as anyone reads, slowly.
+/// A body without an end, sent slowly.
 pub(crate) struct Endless {
     pause: Pin<Box<tokio::time::Sleep>>,
 }

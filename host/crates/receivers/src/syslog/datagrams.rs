@@ -43,7 +43,7 @@ impl Datagrams {
         Ok(())
     }
 
-    /// Closes the socket; datagrams that arrive now are nobody's.
+    /// Closes the socket; datagrams that arrive from now on are lost.
     pub(crate) async fn down(&self) {
         self.reading.lock().await.shutdown().await;
     }

@@ -1,4 +1,4 @@
-//! The ways a syslog server can be told to misbehave.
+//! The ways a syslog server can be made to misbehave.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

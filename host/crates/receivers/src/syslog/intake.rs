@@ -102,7 +102,7 @@ struct Complaints {
     broken_streams: Vec<FramingFlaw>,
 }
 
-/// Messages on their way from one read to the register.
+/// Messages between one read and the register.
 pub(crate) struct Haul<'a> {
     entries: Entries<'a, Message>,
     bytes: u64,

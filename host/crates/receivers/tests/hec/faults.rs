@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::client::{SOON, Splunk, event, events};
 
 #[tokio::test]
-async fn a_busy_collector_recovers_after_the_requests_it_was_told_to_refuse() {
+async fn a_busy_collector_recovers_after_the_requests_it_is_set_to_refuse() {
     let receiver = HecReceiver::builder().start().await.unwrap();
     let splunk = Splunk::of(&receiver);
     receiver.faults().busy_for(1);
@@ -145,7 +145,7 @@ async fn a_slow_reply_comes_after_the_events_were_accepted() {
 }
 
 #[tokio::test]
-async fn a_discarded_event_is_missing_although_the_sender_was_told_success() {
+async fn a_discarded_event_is_missing_although_the_sender_got_success() {
     let receiver = HecReceiver::builder().start().await.unwrap();
     let splunk = Splunk::of(&receiver);
     receiver.faults().discard_one();
@@ -181,7 +181,7 @@ async fn a_new_collector_can_take_the_port_of_one_that_is_down() {
     let first = HecReceiver::builder().start().await.unwrap();
     let addr = first.addr();
     Splunk::of(&first).send(event("a")).await;
-    // Down, not gone: the port cannot fall to anybody else meanwhile.
+    // Down, not gone: no other program can take the port meanwhile.
     first.down().await;
 
     let second = HecReceiver::builder().bind(addr).start().await.unwrap();

@@ -173,7 +173,7 @@ async fn raw_text_is_split_at_line_ends() {
 }
 
 #[tokio::test]
-async fn health_needs_no_token_and_tells_a_wrong_one_apart() {
+async fn health_needs_no_token_and_refuses_a_wrong_one() {
     let receiver = HecReceiver::builder().token("right").start().await.unwrap();
     let splunk = Splunk::of(&receiver);
     let health = || splunk.get("/services/collector/health");

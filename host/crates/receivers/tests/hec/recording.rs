@@ -78,7 +78,7 @@ async fn a_collector_speaks_tls_with_the_certificate_it_was_given() {
     assert!(receiver.url().starts_with("https://"));
 
     let stranger = Splunk::of(&receiver);
-    assert!(!stranger.is_answered(event("a")).await, "nobody vouches for the certificate");
+    assert!(!stranger.is_answered(event("a")).await, "nothing vouches for the certificate");
     receiver.wait_until(SOON, |tally| tally.failed_handshakes == 1).await.unwrap();
 
     let root = reqwest::Certificate::from_der(made.cert.der()).unwrap();

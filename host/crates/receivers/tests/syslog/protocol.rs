@@ -88,7 +88,7 @@ async fn a_datagram_is_a_message() {
     assert_eq!(receiver.received().messages[0].text(), "body of a");
 
     receiver.down().await;
-    socket.send_to(message("nobody").as_bytes(), receiver.addr()).await.unwrap();
+    socket.send_to(message("lost").as_bytes(), receiver.addr()).await.unwrap();
     receiver.up().await.unwrap();
     // The refusal of the last datagram is reported by the next call on the socket.
     while socket.send_to(message("b").as_bytes(), receiver.addr()).await.is_err() {}

@@ -1,4 +1,4 @@
-//! A sender that writes what it is told to, and nothing else.
+//! A sender that writes what it is given, and nothing else.
 
 use std::time::Duration;
 

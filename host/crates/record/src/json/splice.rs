@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_set_appended_and_created_on_the_way() {
+    fn members_are_set_appended_and_created_with_their_parents() {
         for (text, path, result) in [
             (r#"{"a":1}"#, vec!["a"], Ok(r#"{"a":9}"#)),
             (r#"{"a":1}"#, vec!["b"], Ok(r#"{"a":1,"b":9}"#)),

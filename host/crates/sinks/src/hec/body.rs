@@ -1,4 +1,4 @@
-//! A request body on its way out: compressed once, or streamed from the encoders' buffers as it is.
+//! A request body: compressed once, or streamed from the encoders' buffers as it is.
 
 use std::convert::Infallible;
 use std::io::{self, Write};

@@ -39,7 +39,7 @@ pub struct ClientSettings {
     pub token: TokenSource,
     /// Which answers count as delivered.
     pub success: SuccessReply,
-    /// Whom to trust; not used for `http`.
+    /// Which certificates to trust; not used for `http`.
     pub tls: TlsSettings,
     /// For a connection to stand, TLS included.
     pub connect_timeout: Duration,

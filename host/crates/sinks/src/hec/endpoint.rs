@@ -87,7 +87,7 @@ pub enum BadEndpoint {
 /// The path of a collector, below whatever path a proxy puts before it.
 const COLLECTOR: &str = "/services/collector";
 
-/// The port Splunk listens on unless told otherwise.
+/// The port Splunk listens on unless configured otherwise.
 const DEFAULT_PORT: u16 = 8088;
 
 impl Endpoint {

@@ -27,7 +27,7 @@ pub struct EncoderSettings {
     pub time_field: Option<FieldPath>,
     /// What `event` holds.
     pub event_format: EventFormat,
-    /// Send the row's stable id as the indexed field `event_id`, so that a search can tell repetitions.
+    /// Send the row's stable id as the indexed field `event_id`, so that a search can remove repetitions.
     pub event_id: bool,
     /// Compress bodies.
     pub gzip: bool,
@@ -205,7 +205,7 @@ fn push_as_string(
     written
 }
 
-/// Indexed fields: flat, beside the event. Nothing where the source gives no stable id.
+/// Indexed fields: flat, next to the event. Nothing where the source gives no stable id.
 fn push_id(out: &mut Vec<u8>, row: &Row<'_>, id: &mut String) {
     id.clear();
     if row.write_id(id) {

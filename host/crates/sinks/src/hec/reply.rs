@@ -2,7 +2,7 @@
 //!
 //! Splunk answers with a JSON object that holds a `code`; proxies, load balancers and wrong addresses
 //! answer with whatever they like, and then the HTTP status decides. Codes 0 to 27 are those of Splunk's
-//! own reference. What nobody foresaw is held, never dropped.
+//! own reference. What was not foreseen is held, never dropped.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub enum SuccessReply {
     Ok,
 }
 
-/// What Splunk, or whoever answered in its place, said.
+/// What Splunk, or what answered in its place, said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
     /// HTTP status.
@@ -105,7 +105,7 @@ impl Reply {
         self.status == 413
     }
 
-    /// The token was refused, by Splunk or by whoever stands before it.
+    /// The token was refused, by Splunk or by a proxy before it.
     pub(super) fn refuses_us(&self) -> bool {
         matches!(self.code, Some(1..=4 | 21 | 22)) || matches!(self.status, 401 | 403)
     }

@@ -1,7 +1,7 @@
 //! How much of what we wrote has reached the receiver's kernel.
 //!
-//! Linux tells with `SIOCOUTQ` how many bytes of a TCP socket its peer has not acknowledged (tcp(7)). It is the
-//! nearest thing to an acknowledgement that plain syslog has: at zero, a crash on our side or on the way
+//! Linux reports with `SIOCOUTQ` how many bytes of a TCP socket its peer has not acknowledged (tcp(7)). It is the
+//! nearest thing to an acknowledgement that plain syslog has: at zero, a crash on our side or in the network
 //! loses nothing any more. What the receiving program does with the bytes it does not say.
 
 use std::io;
@@ -48,7 +48,7 @@ impl Gauge {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Bytes that the peer's kernel has acknowledged, as far as this system can tell; elsewhere, those that
+    /// Bytes that the peer's kernel has acknowledged, as far as this system reports it; elsewhere, those that
     /// our own kernel has taken.
     pub(super) fn acknowledged(&self) -> u64 {
         let accepted = self.accepted();
@@ -69,13 +69,13 @@ impl Gauge {
         }
     }
 
-    /// The error that the socket has met, if any; it is told once.
+    /// The error that the socket has met, if any; it is reported once.
     pub(super) fn error(&self) -> Option<io::Error> {
         self.socket.take_error().unwrap_or_else(Some)
     }
 }
 
-/// `None` where the system cannot tell.
+/// `None` where the system does not report it.
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")

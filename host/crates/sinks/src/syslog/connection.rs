@@ -46,7 +46,7 @@ const HALF_OPEN_LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) cause: Cause,
-    /// A person must mend this; trying again will not.
+    /// This needs operator action; trying again will not help.
     permanent: bool,
 }
 

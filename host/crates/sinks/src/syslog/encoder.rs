@@ -29,7 +29,7 @@ pub struct EncoderSettings {
     pub time_field: Option<FieldPath>,
     /// What the text is.
     pub payload: Payload,
-    /// How messages are told apart.
+    /// How messages are separated.
     pub framing: Framing,
     /// Longest message, header included, frame not. Stock rsyslog takes 8096 bytes (its `8k`); several lose their place in
     /// the stream over a longer one, so this is kept to the byte.

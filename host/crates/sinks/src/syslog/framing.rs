@@ -2,7 +2,7 @@
 
 use crate::stamp::push_decimal;
 
-/// How messages are told apart in a stream.
+/// How messages are separated in a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Framing {
     /// `LEN SP MSG`: the length in bytes comes first. Any text travels unharmed, and TLS receivers insist on

@@ -50,7 +50,7 @@ pub(super) struct Link {
     /// A finished connection that the receiver has kept open, while another one is used. Should it close it yet, it
     /// is one that closes.
     kept_open: Option<KeptOpen>,
-    /// The operator was told that it gives no proof.
+    /// It was logged that it gives no proof.
     is_warned: bool,
     /// The connection is there to learn how the receiver ends one.
     is_probing: bool,
@@ -122,7 +122,7 @@ impl Link {
                 Event::Order(Some(Order::Send { body, sent })) => self.send(body, sent).await,
                 Event::Order(Some(Order::Probe { result })) => {
                     let ready = self.probe().await.map_err(|failure| failure.cause);
-                    // Whoever asked may have left; then the answer is of no use.
+                    // The task that asked may have left; then the answer is of no use.
                     let _ = result.send(ready);
                 }
                 Event::Close(Some(Close { limit, closed })) => {

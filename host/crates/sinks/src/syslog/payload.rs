@@ -31,7 +31,7 @@ impl Default for Payload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Separator(Vec<u8>);
 
-/// A separator that could not be told from a key or value.
+/// A separator that could be part of a key or value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` cannot separate pairs; use one to four punctuation marks, spaces or tabs, without `=` and `\\`"

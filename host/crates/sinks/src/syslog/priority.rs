@@ -103,7 +103,7 @@ impl FromStr for Facility {
 
     /// Reads a name (`local0`), a number, or the vendor sample's constant (`FAC_LOCAL0`), in any case.
     fn from_str(given: &str) -> Result<Self, UnknownName> {
-        // In the sample `FAC_AUTH` is number 10, while `auth` is 4 to everybody else.
+        // In the sample `FAC_AUTH` is number 10, while `auth` is 4 elsewhere.
         if given.eq_ignore_ascii_case("FAC_AUTH") {
             return Ok(Self(10));
         }

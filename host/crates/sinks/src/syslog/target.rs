@@ -27,7 +27,7 @@ pub enum Security {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadAddress {
-    /// No host, or a port that is no number.
+    /// No host, or a port that is not a number.
     #[error("`{0}` is not an address; write it like tls://siem.example.org:6514")]
     Malformed(String),
     /// A transport that is not spoken.

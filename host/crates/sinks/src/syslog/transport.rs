@@ -24,7 +24,7 @@ pub struct ClientSettings {
     pub sink: String,
     /// Where it is.
     pub target: Target,
-    /// Whom to trust and who we are; not used for plain TCP.
+    /// Which certificates to trust and to show; not used for plain TCP.
     pub tls: TlsSettings,
     /// For a connection to stand, TLS included.
     pub connect_timeout: Duration,

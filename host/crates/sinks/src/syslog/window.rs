@@ -59,7 +59,7 @@ impl Window {
         self.limits.bytes > 0
     }
 
-    /// Keeps a body that was acknowledged at `now`. `confirm` is told once the body is confirmed.
+    /// Keeps a body that was acknowledged at `now`. `confirm` hears once the body is confirmed.
     pub(super) fn push(&mut self, body: Body, confirm: oneshot::Sender<Proof>, now: Instant) {
         self.bytes += body.wire_bytes();
         self.held.push_back(Held { since: now, body, confirm });

@@ -196,7 +196,7 @@ fn of_certificate(
         }
         Bad::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
             let by = signature_name(signature_algorithm_id);
-            (format!("the receiver's certificate is signed with {by}, which is not supported"), sign_anew())
+            (format!("the receiver's certificate is signed with {by}, which is not supported"), sign_again())
         }
         Bad::UnsupportedSignatureAlgorithmForPublicKeyContext {
             signature_algorithm_id,
@@ -204,7 +204,7 @@ fn of_certificate(
         } => {
             let by = signature_name(signature_algorithm_id);
             let key = key_name(public_key_algorithm_id);
-            (format!("the receiver's certificate is signed with {by} by {key}, which is not supported"), sign_anew())
+            (format!("the receiver's certificate is signed with {by} by {key}, which is not supported"), sign_again())
         }
         Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => (
             "the receiver's certificate is not for servers (extended key usage)".to_owned(),
@@ -234,7 +234,7 @@ fn renew() -> String {
     "renew it, or check the clocks of both hosts".to_owned()
 }
 
-fn sign_anew() -> String {
+fn sign_again() -> String {
     "have it signed with SHA-256 or better by an authority with an RSA key of 2,048 bits or more, or a P-256, P-384 \
      or Ed25519 key"
         .to_owned()

@@ -155,7 +155,7 @@ fn is_authority(error: &Error) -> bool {
         if inner.to_string() == "CaUsedAsEndEntity")
 }
 
-/// Adds what an operator needs to pin the certificate, where that is a way out. What an alert tells the
+/// Adds what an operator needs to pin the certificate, where that is a way out. What an alert says to the
 /// receiver by a word of its own is left alone.
 fn with_fingerprint(error: Error, shown: &CertificateDer<'_>) -> Error {
     match error {

@@ -1,4 +1,4 @@
-//! An event collector that answers what a test tells it, request by request.
+//! An event collector that answers what a test scripts, request by request.
 
 use std::net::SocketAddr;
 

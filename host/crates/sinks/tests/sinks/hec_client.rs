@@ -147,7 +147,7 @@ async fn an_endless_reply_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn nobody_there_or_gone_before_answering_is_worth_another_try() {
+async fn no_receiver_or_one_gone_before_answering_is_worth_another_try() {
     let collector = Collector::start().await;
     let (client, body) = (client(&collector), plain());
     let leaving = async {

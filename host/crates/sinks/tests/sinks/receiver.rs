@@ -1,4 +1,4 @@
-//! A syslog receiver that does what a test tells it, connection by connection.
+//! A syslog receiver that does what a test scripts, connection by connection.
 
 use std::net::SocketAddr;
 

@@ -102,7 +102,7 @@ async fn ca_file_and_client_certificate_are_read_again_when_they_are_refused() {
     let serve_line = async || {
         let mut stream = acceptor.accept(receiver.accept().await).await.ok()?;
         let messages = read_messages(&mut stream, 1).await;
-        // The connection stays open until the client has been told.
+        // The connection stays open until the client has the answer.
         Some((messages, stream))
     };
     let serve_event = async || {

@@ -249,7 +249,7 @@ async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() 
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(200), ..WindowLimits::default() };
     let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
-    // Once because of the age, then because somebody asks.
+    // Once because of the age, then because a task asks.
     for asks in [false, true] {
         let record = body(&["record"]);
         let reading = async { read_all(&receiver).await };
@@ -285,7 +285,7 @@ async fn a_full_window_is_confirmed_before_more_is_written() {
 
 /// The figures of issue 6: frozen for longer than the window's age, then killed.
 #[tokio::test]
-async fn a_receiver_that_stands_still_for_longer_than_the_age_and_dies_loses_nothing() {
+async fn a_receiver_that_freezes_for_longer_than_the_age_and_dies_loses_nothing() {
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(50), ..WindowLimits::default() };
     let settings = ClientSettings {
@@ -361,7 +361,7 @@ async fn a_receiver_that_never_closes_gets_one_repetition_and_is_known_from_then
 }
 
 #[tokio::test]
-async fn a_receiver_that_no_longer_closes_stalls_nothing_for_ever_and_is_believed_again_once_it_does()
+async fn a_receiver_that_no_longer_closes_stalls_nothing_without_end_and_is_believed_again_once_it_does()
  {
     let receiver = Receiver::start().await;
     let client = client(&receiver);
@@ -388,7 +388,7 @@ async fn a_receiver_that_no_longer_closes_stalls_nothing_for_ever_and_is_believe
     let waited = asked.elapsed().as_secs();
     assert!(
         (300..330).contains(&waited),
-        "{waited} s: longer than receivers are suspended for, and not for ever"
+        "{waited} s: longer than receivers are suspended for, and not without end"
     );
 
     // It was only suspended: it closes what it had kept open, and is asked again.
@@ -532,7 +532,7 @@ async fn unverified_tls_is_possible_on_request() {
 #[tokio::test]
 async fn a_client_certificate_is_shown_and_its_lack_is_noticed() {
     let authority = Authority::new();
-    // TLS 1.3 tells the client of the refusal only after the client's handshake is done.
+    // TLS 1.3 reports the refusal to the client only after the client's handshake is done.
     let (outcome, messages) = over_tls(authority.server(true), trusting(&authority), None).await;
     assert_eq!((outcome.label(), reason(&outcome), messages), ("hold", "tls_refused", None));
 

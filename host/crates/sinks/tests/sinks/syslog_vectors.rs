@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::batches::{batch, edit, rows, texts};
 
-/// Formats of the file that this crate writes, with the number of their vectors. `framing` is tested beside
+/// Formats of the file that this crate writes, with the number of their vectors. `framing` is tested with
 /// the framing itself, since its messages are no rows.
 const COVERED: [(&str, usize); 2] = [("rfc5424", 19), ("rfc3164", 4)];
 /// Formats that are not written yet.

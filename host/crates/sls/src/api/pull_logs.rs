@@ -257,7 +257,7 @@ impl PullHead {
     }
 }
 
-/// An answer to PullLogs whose body is still on its way.
+/// An answer to PullLogs whose body is not read yet.
 pub struct PullResponse {
     head: PullHead,
     reply: Reply,

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_told_what_to_do() {
+    fn a_refusal_says_what_to_do() {
         let skewed = Refusal { skew: Some(-3600), ..refusal(400, "RequestTimeTooSkewed", "") };
         assert!(skewed.to_string().contains("3600 s behind"), "{skewed}");
         let denied = refusal(401, "Unauthorized", "no right");

@@ -48,7 +48,7 @@ impl LeaseState {
     }
 }
 
-/// Tells leases of the same shard apart.
+/// Distinguishes leases of the same shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeaseId(u64);
 
@@ -272,7 +272,7 @@ impl Board {
     }
 
     /// The membership was lost and is there again: what may be granted now is open once more.
-    pub(crate) fn begin_anew(&self) {
+    pub(crate) fn begin_again(&self) {
         self.lock().changes += 1;
     }
 
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_nobody_took_yet_is_given_back_at_once() {
+    fn a_shard_that_was_not_taken_yet_is_given_back_at_once() {
         let board = Board::default();
         board.grant(&[0]);
         board.grant(&[]);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::join::{self, JoinError};
 use super::observer::Standing;
 use super::timing::Timing;
-use super::{MAX_SHARDS_TOLD, Membership};
+use super::{MAX_SHARDS_LOGGED, Membership};
 use crate::client::Client;
 use crate::error::{Chain, Error};
 
@@ -105,7 +105,7 @@ impl Heartbeat {
         self.heard = sent;
         tracing::trace!(?report, ?held, "heartbeat");
         if self.standing() == Standing::Out {
-            membership.board.begin_anew();
+            membership.board.begin_again();
             if self.joined {
                 tracing::info!(group = %config.group, consumer = %config.consumer, "rejoined");
             }
@@ -114,7 +114,7 @@ impl Heartbeat {
         membership.standing.send_replace(Standing::Member);
         self.failures = 0;
         let new = membership.board.grant(&held);
-        if new > MAX_SHARDS_TOLD {
+        if new > MAX_SHARDS_LOGGED {
             tracing::info!(
                 new,
                 held = held.len(),

@@ -43,7 +43,7 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// Whether the same attempt may succeed later without anybody changing anything.
+    /// Whether the same attempt may succeed later without a change.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Service { source, .. } if source.is_retryable())
     }

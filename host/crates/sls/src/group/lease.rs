@@ -47,7 +47,7 @@ impl Lease {
     pub(super) fn new(membership: Arc<Membership>, grant: Grant) -> Self {
         let Grant { shard, id, state } = grant;
         let metrics = ShardMetrics::new(&membership.config.source, shard);
-        membership.tell_shard(format_args!("acquired shard {shard}"));
+        membership.log_shard(format_args!("acquired shard {shard}"));
         let saved = Mutex::new(None);
         Self { desk: Arc::new(Desk { membership, shard, id, state, saved, metrics }) }
     }
@@ -88,7 +88,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Desk { membership, shard, id, metrics, .. } = &*self.desk;
         let state = self.desk.state();
-        membership.tell_shard(format_args!("released shard {shard}, which was {state}"));
+        membership.log_shard(format_args!("released shard {shard}, which was {state}"));
         membership.board.release(*shard, *id);
         metrics.lag(0);
     }

@@ -1,4 +1,4 @@
-//! What a pull brings: data on its way, nothing, or an end.
+//! What a pull brings: data to be read, nothing, or an end.
 
 use bytes::Bytes;
 

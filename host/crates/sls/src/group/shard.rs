@@ -207,13 +207,13 @@ impl Puller {
         // Held for the calls only, not while this waits to ask again.
         let _turn = membership.starts.acquire().await;
         if let Some(position) = self.stored_checkpoint().await? {
-            membership.tell_shard(format_args!("reading from the checkpoint {position}"));
+            membership.log_shard(format_args!("reading from the checkpoint {position}"));
             *self.desk.saved.lock().await = Some(position.clone());
             return Ok(position);
         }
         let Beginning { from, why } = membership.start;
         let start = self.cursor(from).await?;
-        membership.tell_shard(format_args!(
+        membership.log_shard(format_args!(
             "no checkpoint yet; reading from {start} (`{from}`), because {why}"
         ));
         match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {

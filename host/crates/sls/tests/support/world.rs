@@ -149,7 +149,7 @@ impl HttpBody for Body {
 #[derive(Clone, Copy)]
 pub enum Step {
     Begin,
-    /// Waits once, so that the beginning is on its way before the connection breaks.
+    /// Waits once, so that the beginning is sent before the connection breaks.
     Flush,
     Break,
 }

@@ -92,7 +92,7 @@ impl Link {
         }
     }
 
-    /// The connection is kept open by the receiver and of no more use. Should it be closed later, that tells something.
+    /// The connection is kept open by the receiver and of no more use. Should it be closed later, that is evidence.
     pub(super) fn leave_open(&mut self) {
         let since = self.finished_at.unwrap_or_else(Instant::now);
         self.kept_open = self.connection.take().map(|connection| KeptOpen { connection, since });
