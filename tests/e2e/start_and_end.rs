@@ -174,6 +174,24 @@ async fn answers_from_the_future_do_not_end_a_run_before_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_leaves_shards_out_does_not_end_a_run() {
+    let world = World::new(2).await;
+    let end = world.sls.clock().now().seconds().to_string();
+    world.sls.clock().advance(Duration::from_secs(10));
+    world.sls.clock().set_back(Duration::from_secs(20));
+    world.put(&Logs(0..1_000), 10);
+    world.sls.clock().advance(Duration::from_secs(20));
+    // The second shard is granted late, as when another consumer held it.
+    world.sls.faults().inject(Api::HeartBeat, Fault::SetBody("[0]".to_owned()), 3);
+    world.sls.faults().inject(Api::ListShards, Fault::SetBody("[]".to_owned()), 1);
+    let settings = world.settings().source("end", &end);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
+    assert_eq!(world.assert_received(&Logs(0..1_000)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn processes_of_several_hosts_that_start_together_read_nothing_old() {
     let (world, settings) = world_with_old_logs().await;
     // The first needs a moment from the group to its checkpoints, in which the others see a group without any.
