@@ -38,7 +38,8 @@ fn assert_seen(what: &str, text: &str) {
 async fn nothing_that_is_not_seen_is_written_raw_anywhere() {
     let world = World::with_mode(1, Mode::Events).await;
     put(&world);
-    let siem = SyslogReceiver::builder().mode(syslog::Mode::Messages).start().await.unwrap();
+    let receiver = || SyslogReceiver::builder().mode(syslog::Mode::Messages).start();
+    let (siem, pairs) = (receiver().await.unwrap(), receiver().await.unwrap());
     let archive = world.folder().join("archive.jsonl");
     let config = world
         .settings()
@@ -46,13 +47,15 @@ async fn nothing_that_is_not_seen_is_written_raw_anywhere() {
         .log("level", "info,forwarder=debug,forwarder_pipeline=debug")
         .plugin(&Forwarder::plugin("audit"), "config = { topics = [\"*\"] }")
         .hec("splunk", &world.hec.url(), "")
-        .syslog("siem", &siem.url(), "")
+        .syslog("siem", &siem.url(), "hostname = \"{__topic__}\"")
+        .syslog("pairs", &pairs.url(), "payload = \"kv\"\ntag = \"{__topic__}\"")
         .sink("archive", "file", &format!("path = \"{}\"", archive.display()))
         .more("[[sink]]\nname = \"out\"\ntype = \"stdout\"\n")
         .write("forwarder.toml");
     let forwarder = world.start(&config, &[]);
     world.hec.wait_for(1, PATIENCE).await.unwrap();
     siem.wait_for(1, PATIENCE).await.unwrap();
+    pairs.wait_for(1, PATIENCE).await.unwrap();
     world.settled().await;
 
     let events = world.hec.received().events;
@@ -60,8 +63,14 @@ async fn nothing_that_is_not_seen_is_written_raw_anywhere() {
     let inner: String = HOSTILE.chars().filter(|c| *c >= ' ').collect();
     assert_eq!(events[0].event["event"]["eventName"], inner.as_str());
     assert_seen("hec", &events[0].event_json);
-    let message = String::from_utf8(siem.received().messages[0].msg.clone()).unwrap();
-    assert_seen("syslog", &message);
+    for receiver in [&siem, &pairs] {
+        let message = &receiver.received().messages[0];
+        let text = message.text();
+        assert_seen("syslog", &text);
+        let names = [&message.hostname, &message.app_name];
+        names.into_iter().flatten().for_each(|name| assert_seen("header", name));
+        assert!(text.contains("d\\u202ee\\u2066f\\u2028g\\u200b"), "{text}");
+    }
     assert_seen("file", &std::fs::read_to_string(&archive).unwrap());
     assert_seen("stdout", &forwarder.output());
     assert_seen("log", &forwarder.log());

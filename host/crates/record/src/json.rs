@@ -7,7 +7,9 @@ mod escape;
 mod scan;
 mod splice;
 
-pub use escape::{escape_into, is_unseen, push_string, push_verbatim, text_of};
+pub use escape::{
+    escape_into, is_unseen, may_begin_unseen, push_number, push_string, push_verbatim, text_of,
+};
 pub use splice::{remove, set};
 
 use scan::{Entries, Scan};

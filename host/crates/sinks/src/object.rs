@@ -136,6 +136,3 @@ fn push_json(out: &mut Vec<u8>, json: &str, lines: Lines) {
         }
     }
 }
-
-/// The first of the two bytes in which UTF-8 writes U+0080 to U+009F, and some printable characters.
-pub(crate) const C1_LEAD: u8 = 0xc2;

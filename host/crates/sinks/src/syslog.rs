@@ -16,6 +16,7 @@ mod acked;
 mod backoff;
 mod connection;
 mod encoder;
+mod escape;
 mod framing;
 mod habit;
 mod link;

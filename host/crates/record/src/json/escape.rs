@@ -39,7 +39,7 @@ fn push_verbatim_with(out: &mut Vec<u8>, json: &str) {
     while let Some((at, found)) = rest.char_indices().find(|&(_, c)| c >= '\x7f' && is_unseen(c)) {
         let (run, tail) = rest.split_at(at);
         out.extend_from_slice(run.as_bytes());
-        push_unseen(out, found);
+        push_number(out, found);
         (_, rest) = tail.split_at(found.len_utf8());
     }
     out.extend_from_slice(rest.as_bytes());
@@ -53,6 +53,17 @@ pub const fn is_unseen(c: char) -> bool {
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether a byte above ASCII may begin the UTF-8 of a character that is not seen ([`is_unseen`]).
+pub const fn may_begin_unseen(byte: u8) -> bool {
+    matches!(byte, 0xc2 | 0xd8 | 0xe1 | 0xe2 | 0xef | 0xf3)
+}
+
+/// Appends a character as `\u` with four hexadecimal digits, above U+FFFF as two of them.
+#[cold]
+pub fn push_number(out: &mut Vec<u8>, c: char) {
+    c.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| push_unit(out, unit));
 }
 
 /// Appends `text` as a JSON string with its quotes.
@@ -87,16 +98,7 @@ pub fn text_of(raw: &str) -> Cow<'_, str> {
 
 /// Whether a byte must be escaped, or may begin a character that must.
 const fn is_suspect(byte: u8) -> bool {
-    (byte < 0x20)
-        | (byte == b'"')
-        | (byte == b'\\')
-        | (byte == 0x7f)
-        | (byte == 0xc2)
-        | (byte == 0xd8)
-        | (byte == 0xe1)
-        | (byte == 0xe2)
-        | (byte == 0xef)
-        | (byte == 0xf3)
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | may_begin_unseen(byte)
 }
 
 /// The same by byte value, for what is shorter than a lane.
@@ -256,13 +258,8 @@ fn push_wide<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
     let first = bytes.get(..LONGEST).unwrap_or(bytes);
     let valid = first.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let found = valid.chars().next().expect("a run ends before a whole character");
-    push_unseen(out, found);
+    push_number(out, found);
     bytes.split_at(found.len_utf8()).1
-}
-
-#[cold]
-fn push_unseen(out: &mut Vec<u8>, c: char) {
-    c.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| push_unit(out, unit));
 }
 
 /// `\u001b`

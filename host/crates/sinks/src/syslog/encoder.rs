@@ -1,8 +1,10 @@
 //! A row as a framed syslog message.
 
 use bytes::Bytes;
+use forwarder_record::json::is_unseen;
 use forwarder_record::{Batch, Encoded, Row, RowIx, Time};
 
+use super::escape::whole_escapes;
 use super::framing::{Framer, Framing};
 use super::payload::{Payload, Writer, Written};
 use super::{rfc3164, rfc5424};
@@ -89,8 +91,10 @@ pub enum BadSettings {
     /// An element without a name.
     #[error("an element of structured data has no name; write one like `meta@32473`")]
     UnnamedElement,
-    /// A line break or other control character in structured data.
-    #[error("structured data `{0}` holds a control character; line framing could not carry it")]
+    /// A line break or another character that is not seen in structured data.
+    #[error(
+        "structured data `{0}` holds a control character or one that changes the direction of text; remove it"
+    )]
     ControlCharacter(String),
     /// More than a day away from UTC.
     #[error("{0} minutes is not a distance from UTC; it lies between -1439 and 1439")]
@@ -221,7 +225,7 @@ fn check_structured_data(header: &rfc5424::HeaderSettings) -> Result<(), BadSett
         }
     }
     for element in &header.structured_data {
-        if element.params.iter().any(|(_, value)| value.contains(char::is_control)) {
+        if element.params.iter().any(|(_, value)| value.contains(is_unseen)) {
             return Err(BadSettings::ControlCharacter(element.id.clone()));
         }
     }
@@ -232,16 +236,15 @@ fn check_offset(minutes: i16) -> Result<(), BadSettings> {
     if (-1439..=1439).contains(&minutes) { Ok(()) } else { Err(BadSettings::UtcOffset(minutes)) }
 }
 
-/// Shortens `out` to at most `end` bytes with the mark at its end: between two characters, and not between
-/// a backslash and what it escapes.
+/// Shortens `out` to at most `end` bytes with the mark at its end: between two characters, and not inside an
+/// escape.
 fn cut(out: &mut Vec<u8>, end: usize) {
     let mut keep = end.saturating_sub(CUT.len());
     let is_inside_character = |at: usize| out.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
     while is_inside_character(keep) {
         keep -= 1;
     }
-    let backslashes = out.iter().take(keep).rev().take_while(|&&byte| byte == b'\\').count();
-    out.truncate(keep - backslashes % 2);
+    out.truncate(whole_escapes(out, keep));
     out.extend_from_slice(CUT);
 }
 
@@ -257,6 +260,7 @@ mod tests {
             ("01杭州789", 7, "01..."),
             ("0123\\n789", 8, "0123..."),
             ("012\\\\6789", 8, "012\\\\..."),
+            ("012\\u202e9", 10, "012..."),
         ] {
             let mut out = text.as_bytes().to_vec();
             cut(&mut out, end);

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use forwarder_record::json::is_unseen;
 use forwarder_record::{Row, Time};
 
 use super::priority::Priority;
@@ -218,8 +219,8 @@ fn push_element(out: &mut Vec<u8>, element: &SdElement) {
     out.push(b']');
 }
 
-/// Exactly three characters are escaped in a PARAM-VALUE (§6.3.3). Control characters, for which there is no escape,
-/// become `_` as in names.
+/// Exactly three characters are escaped in a PARAM-VALUE (§6.3.3). Characters that are not seen, for which there is
+/// no escape, become `_` as in names.
 fn push_param_value(out: &mut Vec<u8>, value: &str) {
     // Ids and names mostly need nothing, and are in every message.
     let stays = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b']');
@@ -230,7 +231,7 @@ fn push_param_value(out: &mut Vec<u8>, value: &str) {
         if matches!(c, '"' | '\\' | ']') {
             out.push(b'\\');
         }
-        let c = if c.is_control() { '_' } else { c };
+        let c = if is_unseen(c) { '_' } else { c };
         out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
     }
 }

@@ -1,6 +1,7 @@
 //! Syslog messages as a receiver takes them apart.
 
 use forwarder_record::encode::{Log, LogGroup};
+use forwarder_record::json::{is_unseen, text_of};
 use forwarder_record::{Batch, Encoded};
 use forwarder_sinks::Notes;
 use forwarder_sinks::syslog::rfc5424::HeaderSettings;
@@ -43,7 +44,7 @@ fn a_message_carries_time_and_stable_id() {
 
 #[test]
 fn nested_json_brings_no_control_character_and_stays_the_same_value() {
-    let nested = "{\r\n\t\"a\": \"\\n\u{7f}\u{85}\u{9b}é\u{a0}\",\n \"b\": [1,\r\n2]\n}\n";
+    let nested = "{\r\n\t\"a\": \"\\n\u{7f}\u{85}\u{9b}\u{202e}\u{2066}\u{2028}é\u{a0}\",\n \"b\": [1,\r\n2]\n}\n";
     let mut batch = batch(&[(1, 0, &[("event", nested)])]);
     edit(&mut batch, |edits| {
         edits.nest("event".into());
@@ -54,7 +55,7 @@ fn nested_json_brings_no_control_character_and_stays_the_same_value() {
             EncoderSettings { payload: Payload::Json, framing, ..EncoderSettings::default() };
         let (frames, _) = encode(&settings, &batch);
         let message = split(&frames[0], framing).remove(0);
-        assert!(!message.contains(char::is_control), "{message:?}");
+        assert!(!message.contains(is_unseen), "{message:?}");
         let text = &message[message.find('{').unwrap()..];
         let read: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(read["event"], serde_json::from_str::<serde_json::Value>(nested).unwrap());
@@ -151,7 +152,7 @@ proptest! {
         prop_assert_eq!(notes, Notes::default());
         let messages = split(std::str::from_utf8(&out.bytes).unwrap(), framing);
         prop_assert_eq!(messages.len(), batch.live_rows());
-        let raw = |c: char| c.is_control() && !separator.contains(c);
+        let raw = |c: char| is_unseen(c) && !separator.contains(c);
         prop_assert!(!messages.iter().any(|message| message.contains(raw)));
         for (message, row) in messages.iter().zip(batch.rows()) {
             let read = syslog_loose::parse_message(message, syslog_loose::Variant::RFC5424);
@@ -213,9 +214,12 @@ fn pairs(text: &str, separator: &str) -> Vec<(String, String)> {
                     't' => '\t',
                     '0' => '\0',
                     'u' => {
-                        let (digits, after) = rest.split_at(4);
+                        // Two numbers for a character above U+FFFF.
+                        let is_pair =
+                            matches!(rest.as_bytes(), [b'd', b'8'..=b'9' | b'a'..=b'b', ..]);
+                        let (digits, after) = rest.split_at(if is_pair { 10 } else { 4 });
                         rest = after;
-                        char::from_u32(u32::from_str_radix(digits, 16).unwrap()).unwrap()
+                        text_of(&format!("\"\\u{digits}\"")).chars().next().unwrap()
                     }
                     other => other,
                 }
