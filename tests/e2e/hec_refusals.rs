@@ -149,25 +149,43 @@ fn a_receiver_that_refuses_every_third_request_at_random_costs_no_log() {
     std::thread::scope(|together| {
         for (seed, (status, body)) in (0..).zip(answers) {
             together.spawn(move || {
-                tokio::runtime::Runtime::new().unwrap().block_on(moody(seed, status, body));
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                runtime.block_on(moody(33, seed, &[(status, body)]));
             });
         }
     });
 }
 
-async fn moody(seed: u64, status: u16, body: &'static str) {
+/// The number of refusals that sets a log aside follows from the share of requests that are refused.
+#[test]
+fn a_receiver_that_refuses_most_requests_at_random_costs_no_log() {
+    let first = "{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":0}";
+    let answers =
+        [(400, first), (400, "bad request"), (403, "<html>Forbidden"), (413, "too large")];
+    std::thread::scope(|together| {
+        for (seed, percent) in [(1, 80), (2, 80), (3, 90), (4, 90), (5, 90), (6, 90)] {
+            together.spawn(move || {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                runtime.block_on(moody(percent, seed, &answers));
+            });
+        }
+    });
+}
+
+/// Four hundred logs all arrive, and none of them is a dead letter.
+async fn moody(percent: u64, seed: u64, answers: &[(u16, &str)]) {
     let world = World::new(2).await;
     let logs = Logs(0..400);
-    world.hec.faults().refuse_at_random(3, seed, status, body);
+    world.hec.faults().refuse_at_random(percent, seed, answers);
     // Many small bodies, so that many rows are refused alone.
     let settings = world.settings().hec("splunk", &world.hec.url(), "max_body = \"4KiB\"");
     let forwarder = world.start(&settings.write("forwarder.toml"), &[]);
     world.put(&logs, 5);
     world.received(400, &forwarder).await;
     world.settled().await;
-    assert_eq!(forwarder.terminate().await, Some(0), "HTTP {status} {body}");
+    assert_eq!(forwarder.terminate().await, Some(0), "{answers:?}");
     world.assert_received(&logs);
-    assert_eq!(world.dead_letters(), [] as [serde_json::Value; 0], "HTTP {status} {body}");
+    assert_eq!(world.dead_letters(), [] as [serde_json::Value; 0], "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,15 @@ mod attempt;
 mod doubt;
 mod lanes;
 mod parcel;
+mod part;
 mod piece;
+mod rate;
 mod search;
 mod unconfirmed;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -25,8 +27,10 @@ pub use self::attempt::Delivered;
 use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
 pub use self::parcel::Parcel;
+use self::part::Part;
 pub(crate) use self::piece::{Piece, Written};
-use self::search::{Part, Probe, REFUSED_IN_A_ROW, REMEMBERED_FOR, Undecided};
+use self::rate::RefusalRate;
+use self::search::{Probe, REFUSED_IN_A_ROW, Undecided};
 use self::unconfirmed::{UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
@@ -94,8 +98,8 @@ pub(crate) struct Desk {
     pub(crate) accepted: AtomicU64,
     /// Different rows that were refused alone since something was accepted.
     pub(crate) refused_in_a_row: AtomicU32,
-    /// When a row was accepted that had been refused alone before.
-    refused_good_row: Mutex<Option<Instant>>,
+    /// How often it refuses what it accepts later.
+    pub(crate) rate: Arc<RefusalRate>,
 }
 
 impl Desk {
@@ -126,24 +130,12 @@ impl Desk {
             begun: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused_in_a_row: AtomicU32::new(0),
-            refused_good_row: Mutex::default(),
+            rate: Arc::default(),
         })
     }
 
     pub(crate) fn last_accepted(&self) -> u64 {
         self.accepted.load(Ordering::Acquire)
-    }
-
-    /// A row was accepted that had been refused alone before.
-    pub(crate) fn refused_a_good_row(&self) {
-        let mut at = self.refused_good_row.lock().unwrap_or_else(PoisonError::into_inner);
-        *at = Some(Instant::now());
-    }
-
-    /// Whether the receiver has lately refused a row that it accepted later: then a refusal says little.
-    pub(crate) fn refuses_good_rows(&self) -> bool {
-        let at = self.refused_good_row.lock().unwrap_or_else(PoisonError::into_inner);
-        at.is_some_and(|at| at.elapsed() < REMEMBERED_FOR)
     }
 
     /// Whether so much was refused since something was accepted that it cannot be the rows.

@@ -8,7 +8,8 @@ use tracing::{error, info};
 
 use crate::alarm::Holding;
 use crate::deliver::Desk;
-use crate::deliver::search::{Part, Probe, Undecided};
+use crate::deliver::part::Part;
+use crate::deliver::search::{Probe, Undecided};
 use crate::refusals::Refusals;
 use crate::retry::Backoff;
 
@@ -116,6 +117,13 @@ impl Doubt {
                 &refusals,
                 "sink paused: the receiver refuses every row; needs operator action; no data lost, its rows are \
                  kept and tried again",
+            );
+        } else if was_due && self.desk.rate.refuses_good_rows() {
+            let refusals = self.refusals();
+            self.hold(
+                &refusals,
+                "refused rows are kept: the receiver refuses rows that it accepts later, so they may be good; repair \
+                 the receiver or what is before it; no data lost, they are tried again",
             );
         } else if was_due {
             let refusals = self.refusals();

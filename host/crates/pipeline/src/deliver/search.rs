@@ -3,10 +3,10 @@
 //! A receiver that refuses a row says either that the row is bad or that it takes nothing at the moment: a proxy
 //! that answers 413, 415 or 403 to everything looks, row by row, like one that objects to a row. So a row
 //! becomes a dead letter only after it was refused alone, then another row of the same sink was accepted, then it was
-//! refused alone once more; [`REFUSALS`] times in all, further and further apart, and while no other row is in doubt: a
-//! receiver that comes and goes, or one bad node of several, refuses good rows now and then. A row that the receiver
-//! names is asked about again whenever something was accepted. One that is accepted alone was not the culprit; where
-//! that was seen, it takes [`REFUSALS_IN_DOUBT`].
+//! refused alone once more; so often that it cannot be randomness ([`rate`](super::rate)), further and further apart, and
+//! while no other row is in doubt: a receiver that comes and goes, or one bad node of several, refuses good rows now and
+//! then. A row that the receiver names is asked about again whenever something was accepted. One that is accepted alone
+//! was not the culprit; where that was seen, a body that is refused is sent once more before it is divided.
 //!
 //! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
@@ -25,107 +25,17 @@ use crate::dead_letter::Burial;
 use crate::deliver::Desk;
 use crate::deliver::attempt::{self, Answer};
 use crate::deliver::parcel::Parcel;
+use crate::deliver::part::{Part, Refusal};
+use crate::deliver::rate::{OpenRefusal, REFUSALS, Since};
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::refusals::{Milestone, Offer, Refusals, TooManyRefused};
-use crate::seams::{Cause, Verdict};
+use crate::seams::Cause;
 
 /// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
 pub(super) const REFUSED_IN_A_ROW: u32 = 8;
 
-/// A row is believed to be bad after so many refusals alone, with an acceptance between them. They are further and
-/// further apart, beginning with half of the first wait of a hold; sooner for a row that the receiver names, as soon as
-/// something is accepted. A row that it names and that is the only one in doubt needs no acceptance, but waits: on a quiet
-/// source there may be no other row to compare it with for hours.
-const REFUSALS: u32 = 6;
-
-/// The same while the receiver is known to refuse, or blame, rows that it accepts: one that refuses half of all
-/// requests at random, whatever is in them, refuses one good row in a million so often.
-const REFUSALS_IN_DOUBT: u32 = 20;
-
-/// So long after such a row it is taken to do so.
-pub(super) const REMEMBERED_FOR: Duration = Duration::from_secs(600);
-
 /// The longest wait between two refusals alone is the first, doubled so often.
 const LONGEST_DOUBLED: u32 = 6;
-
-/// Some rows of a body, and what was heard about them.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) parcel: Parcel,
-    refusal: Option<Refusal>,
-    /// The verdict with which the wait for a confirmation ended. It stands for the next answer.
-    heard: Option<Verdict>,
-}
-
-#[derive(Debug, Clone)]
-struct Refusal {
-    cause: Cause,
-    /// The receiver said that it is this row.
-    named: bool,
-    /// How often it was refused alone.
-    alone: u32,
-    /// Requests to the sink that had begun when this was heard last: an acceptance counts if it began later.
-    begun: u64,
-    /// How often something had been accepted between two refusals alone.
-    contrasts: u32,
-    /// When it was heard last.
-    heard_at: Instant,
-    /// Not asked again before; one that the receiver names only if nothing is accepted.
-    again_at: Instant,
-    /// Refused often enough, but so are too many others. Asked again when its time has come.
-    too_many: bool,
-}
-
-impl Part {
-    pub(super) const fn new(parcel: Parcel) -> Self {
-        Self { parcel, refusal: None, heard: None }
-    }
-
-    /// Rows that were accepted, and not confirmed.
-    pub(super) const fn unconfirmed(parcel: Parcel, heard: Verdict) -> Self {
-        Self { parcel, refusal: None, heard: Some(heard) }
-    }
-
-    /// A row that was refused alone.
-    fn is_suspect(&self) -> bool {
-        self.refusal.as_ref().is_some_and(|refusal| refusal.alone > 0)
-    }
-
-    /// Refused in some way, and nothing accepted to compare that with.
-    fn is_uncontrasted(&self) -> bool {
-        self.refusal.as_ref().is_some_and(|refusal| refusal.contrasts == 0)
-    }
-
-    /// When asking again decides about the row, if the sink has accepted something since. `accepted` is the number
-    /// of the latest request that was accepted.
-    pub(super) fn decided_at(&self, accepted: u64) -> Option<Instant> {
-        let refusal = self.refusal.as_ref().filter(|refusal| refusal.alone > 0)?;
-        let is_contrasted = accepted > refusal.begun;
-        if refusal.too_many || !(is_contrasted || refusal.contrasts > 0) {
-            return None;
-        }
-        Some(if refusal.named && is_contrasted { refusal.heard_at } else { refusal.again_at })
-    }
-
-    /// Whether that time has come.
-    pub(super) fn is_decidable(&self, accepted: u64, now: Instant) -> bool {
-        self.decided_at(accepted).is_some_and(|at| at <= now)
-    }
-
-    /// Its time has come.
-    pub(super) const fn ask_again(&mut self) {
-        if let Some(refusal) = &mut self.refusal {
-            refusal.too_many = false;
-        }
-    }
-
-    pub(super) const fn cause(&self) -> Option<&Cause> {
-        match &self.refusal {
-            Some(refusal) => Some(&refusal.cause),
-            None => None,
-        }
-    }
-}
 
 /// Which parts are asked though nothing speaks for it: those whose time has come.
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +102,10 @@ impl Search<'_> {
         if let Some(index) = self.parts.iter().position(|part| part.is_decidable(accepted, now)) {
             return Some(index);
         }
-        if self.desk.is_refused_everything() { None } else { self.next_unasked() }
+        if self.desk.is_refused_everything() {
+            return None;
+        }
+        self.parts.iter().position(Part::is_as_it_was).or_else(|| self.next_unasked())
     }
 
     fn next_probe(&mut self) -> Option<usize> {
@@ -222,7 +135,10 @@ impl Search<'_> {
     fn next_unasked(&mut self) -> Option<usize> {
         let next = self.parts.iter().position(|part| !part.is_suspect())?;
         let in_doubt = self.desk.refused_in_a_row.load(Ordering::Acquire) > 0;
-        Some(if in_doubt && !self.desk.settings.ordered { self.sample() } else { next })
+        // One that refuses at random is sent the whole again instead.
+        let samples =
+            in_doubt && !self.desk.settings.ordered && !self.desk.rate.refuses_good_rows();
+        Some(if samples { self.sample() } else { next })
     }
 
     /// Cuts one row out of the middle of the largest part that was not asked about alone. Bad rows often stand
@@ -238,6 +154,7 @@ impl Search<'_> {
             return index;
         }
         let Part { parcel, refusal, heard: _ } = self.parts.remove(index);
+        let refusal = refusal.map(|refusal| Refusal { as_it_was: false, ..refusal });
         let (before, row, after) = parcel.around(rows / 2);
         let parts = [before, row, after].into_iter().filter(|parcel| !parcel.is_empty());
         let parts: Vec<_> =
@@ -250,12 +167,16 @@ impl Search<'_> {
     async fn ask(&mut self, index: usize) {
         let Part { parcel, refusal, heard } = self.parts.remove(index);
         let (accepted, asked) = (self.desk.last_accepted(), Instant::now());
+        let since = refusal.as_ref().map_or_else(|| self.desk.rate.now(), |known| known.since);
         let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
         match attempt::decide(self.desk, self.accept, parcel, heard).await {
             Answer::Gone => {}
             Answer::Accepted => {
-                if refusal.as_ref().is_some_and(|known| known.alone > 0 || known.named) {
-                    self.desk.refused_a_good_row();
+                self.desk.rate.accepted();
+                let disproved =
+                    |known: &&Refusal| known.alone > 0 || known.named || known.as_it_was;
+                if let Some(known) = refusal.as_ref().filter(disproved) {
+                    self.desk.rate.disproved(known.alone.max(1));
                 }
                 self.desk.accepted.fetch_max(number, Ordering::AcqRel);
                 self.desk.refused_in_a_row.store(0, Ordering::Release);
@@ -266,13 +187,23 @@ impl Search<'_> {
             }
             Answer::Refused { parcel, rows, cause } if parcel.rows() == 1 => {
                 let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
-                let mut heard = self.heard(cause, named);
+                let mut heard = self.heard(cause, named, since);
                 let alone = refusal.as_ref().filter(|known| known.alone > 0);
                 let contrasted = alone.is_some_and(|known| accepted > known.begun);
                 // Asked before its time, as a probe, it says nothing new about the row.
                 let in_time = |known: &&Refusal| (named && contrasted) || asked >= known.again_at;
                 let too_early = alone.filter(|known| !in_time(known));
                 heard.alone = alone.map_or(0, |known| known.alone) + u32::from(too_early.is_none());
+                heard.open = Some(match alone.and_then(|known| known.open.clone()) {
+                    Some(open) => {
+                        self.desk.rate.repeated(alone.map_or(0, |known| known.alone));
+                        open
+                    }
+                    None => {
+                        let within = refusal.as_ref().and_then(|known| known.open.clone());
+                        OpenRefusal::suspect(&self.desk.rate, within)
+                    }
+                });
                 heard.contrasts = alone.map_or(0, |known| known.contrasts) + u32::from(contrasted);
                 heard.again_at = match too_early {
                     Some(known) => known.again_at,
@@ -280,12 +211,28 @@ impl Search<'_> {
                 };
                 self.refused_alone(index, parcel, heard, contrasted);
             }
-            Answer::Refused { parcel, rows, cause } => self.divide(index, parcel, &rows, &cause),
+            Answer::Refused { parcel, rows, cause } => {
+                let known = refusal.as_ref();
+                let mut heard = self.heard(cause, false, since);
+                let within = known.and_then(|known| known.open.clone());
+                let was_sent_again = known.is_some_and(|known| known.as_it_was);
+                heard.as_it_was = !was_sent_again && self.desk.rate.refuses_good_rows();
+                // The same rows are one refusal, however often they are sent.
+                heard.open = match within {
+                    Some(open) if was_sent_again => Some(open),
+                    within => Some(OpenRefusal::new(&self.desk.rate, within)),
+                };
+                if heard.as_it_was {
+                    self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(parcel) });
+                } else {
+                    self.divide(index, parcel, &rows, &heard);
+                }
+            }
         }
     }
 
     /// A refusal that was heard just now.
-    fn heard(&self, cause: Cause, named: bool) -> Refusal {
+    fn heard(&self, cause: Cause, named: bool, since: Since) -> Refusal {
         let (begun, now) = (self.desk.begun.load(Ordering::Acquire), Instant::now());
         Refusal {
             cause,
@@ -296,6 +243,9 @@ impl Search<'_> {
             heard_at: now,
             again_at: now,
             too_many: false,
+            as_it_was: false,
+            since,
+            open: None,
         }
     }
 
@@ -306,22 +256,19 @@ impl Search<'_> {
     }
 
     /// Puts the pieces of a refused part in its place.
-    fn divide(&mut self, index: usize, parcel: Parcel, rows: &[usize], cause: &Cause) {
-        let refusal = |named| self.heard(cause.clone(), named);
+    fn divide(&mut self, index: usize, parcel: Parcel, rows: &[usize], heard: &Refusal) {
+        let refused = |named| Some(Refusal { named, ..heard.clone() });
         let parts: Vec<_> = if rows.is_empty() {
             let (first, second) = parcel.halves();
-            let halves = [first, second].into_iter();
-            halves
-                .map(|parcel| Part { refusal: Some(refusal(false)), ..Part::new(parcel) })
-                .collect()
+            [first, second]
+                .map(|parcel| Part { refusal: refused(false), ..Part::new(parcel) })
+                .into()
         } else {
-            let pieces = parcel.split_at(rows).into_iter();
-            pieces
-                .map(|(parcel, named)| Part {
-                    refusal: named.then(|| refusal(true)),
-                    ..Part::new(parcel)
-                })
-                .collect()
+            let part = |(parcel, named)| match named {
+                true => Part { refusal: refused(true), ..Part::new(parcel) },
+                false => Part::new(parcel),
+            };
+            parcel.split_at(rows).into_iter().map(part).collect()
         };
         self.parts.splice(index..index, parts);
     }
@@ -353,21 +300,22 @@ impl Search<'_> {
 
     /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
     fn is_confirmed(&self, heard: &Refusal, contrasted: bool) -> bool {
-        let enough = if self.desk.refuses_good_rows() { REFUSALS_IN_DOUBT } else { REFUSALS };
         let others_in_doubt =
             || self.desk.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
-        heard.alone >= enough && heard.contrasts > 0 && (contrasted || !others_in_doubt())
+        heard.contrasts > 0
+            && (contrasted || !others_in_doubt())
+            && self.desk.rate.is_bad(heard.alone, heard.since)
     }
 
     /// Whether a row that the receiver names is taken to be bad without an acceptance to compare with.
     fn is_believed(&self, heard: &Refusal) -> bool {
         let alone_in_doubt = || {
-            let others = self.desk.refused_in_a_row.load(Ordering::Acquire) > 1;
-            heard.alone >= REFUSALS && self.parts.is_empty() && !others
+            let is_alone = self.desk.rate.is_alone(heard.since);
+            heard.alone >= REFUSALS && self.parts.is_empty() && is_alone
         };
         heard.named
             && (self.desk.refusals.believes_all()
-                || (alone_in_doubt() && !self.desk.refuses_good_rows()))
+                || (alone_in_doubt() && !self.desk.rate.refuses_good_rows()))
     }
 
     /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.

@@ -161,27 +161,33 @@ async fn more_bad_rows_than_are_believed_are_kept_while_others_are_delivered() {
     assert_eq!(splunk.received().len(), 430);
 }
 
-/// Where half of all requests are refused, whatever is in them, no number of refusals is certain; but one good row in
-/// thousands would be too many.
+/// Refuses so many percent of all requests whatever is in them, and always what holds row 50.
+fn refuses_at_random(sink: &MemorySink, percent: u64, seed: u64, named: bool) {
+    let mut state = seed;
+    sink.answers(move |rows| {
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state >> 33
+        };
+        let is_moody = next() % 100 < percent;
+        let bad = rows.iter().position(|row| row == "50");
+        match bad.or(is_moody.then_some(0)) {
+            None => Verdict::Delivered,
+            Some(row) if named => reject([row]),
+            Some(_) => divide(),
+        }
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_refuses_half_of_all_requests_at_random_costs_no_good_row_and_still_finds_the_bad()
  {
     for (seed, named) in [(1, false), (2, false), (3, true), (4, true)] {
         let world = Plot::new().sink("splunk").start();
         let splunk = world.sink("splunk");
-        let mut state: u64 = seed;
-        splunk.answers(move |rows| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let is_moody = (state >> 33).is_multiple_of(2);
-            let bad = rows.iter().position(|row| row == "50");
-            match bad.or(is_moody.then_some(0)) {
-                None => Verdict::Delivered,
-                Some(row) if named => reject([row]),
-                Some(_) => divide(),
-            }
-        });
+        refuses_at_random(splunk, 50, seed, named);
         let shard = world.shard(7);
         for row in 1..=200 {
             shard.put(rows(row..=row));
@@ -192,6 +198,30 @@ async fn a_receiver_that_refuses_half_of_all_requests_at_random_costs_no_good_ro
         shard.until_saved("200").await;
         assert_eq!(splunk.received().len(), 199, "named: {named}");
         assert_eq!(world.dead_letters.rows(), ["50"], "named: {named}");
+    }
+}
+
+/// No fixed number of refusals would do: at 90 % one good row in eight is refused twenty times.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_refuses_most_requests_at_random_costs_no_good_row() {
+    for seed in 0..24 {
+        let (percent, named) = ([70, 80, 90, 98][seed as usize % 4], seed % 8 < 4);
+        let world = Plot::new().sink("splunk").start();
+        let splunk = world.sink("splunk");
+        refuses_at_random(splunk, percent, seed, named);
+        let shard = world.shard(7);
+        for first in (1..=400).step_by(5) {
+            shard.put(rows(first..=first + 4));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(14_400)).await;
+        let letters = world.dead_letters.rows();
+        assert!(letters.is_empty() || letters == ["50"], "{percent} %, {named}: {letters:?}");
+        // What is not decided waits, and is delivered when the receiver has recovered.
+        splunk.is_well();
+        shard.until_saved("80").await;
+        assert_eq!(splunk.received().len() + letters.len(), 400, "{percent} %, {named}");
+        assert_eq!(world.dead_letters.rows(), letters);
     }
 }
 

@@ -37,19 +37,27 @@ pub(crate) struct ContentFilter {
 
 /// Refusals that have nothing to do with what is refused.
 pub(crate) struct RandomRefusals {
-    one_in: u64,
+    percent: u64,
     state: u64,
-    reply: Reply,
+    replies: Vec<Reply>,
 }
 
 impl RandomRefusals {
-    /// Whether the request at hand is refused (SplitMix64).
+    /// Whether the request at hand is refused, and how.
     fn refusal(&mut self) -> Option<Reply> {
+        let is_refused = self.next() % 100 < self.percent;
+        let turn = usize::try_from(self.next()).unwrap_or_default();
+        let reply = self.replies.get(turn.checked_rem(self.replies.len())?);
+        reply.filter(|_| is_refused).cloned()
+    }
+
+    /// SplitMix64, without its top bit.
+    fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)).is_multiple_of(self.one_in).then(|| self.reply.clone())
+        (mixed ^ (mixed >> 31)) >> 1
     }
 }
 
@@ -240,14 +248,16 @@ impl Faults {
         self.conditions().odd_connections_busy = busy;
     }
 
-    /// Refuses one in so many requests, at random and whatever is in them, with this status and body: nodes behind a
-    /// balancer that leave and return. `seed` makes it repeatable.
-    pub fn refuse_at_random(&self, one_in: u64, seed: u64, status: u16, body: &str) {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let kind = if body.starts_with('<') { "text/html" } else { "text/plain" };
-        let reply = Reply::text(status, kind, body);
-        self.conditions().random_refusals =
-            Some(RandomRefusals { one_in: one_in.max(1), state: seed, reply });
+    /// Refuses so many percent of the requests, at random and whatever is in them, each with one of these statuses and
+    /// bodies: nodes behind a balancer that leave and return. `seed` makes it repeatable; 0 percent ends it.
+    pub fn refuse_at_random(&self, percent: u64, seed: u64, answers: &[(u16, &str)]) {
+        let reply = |&(status, body): &(u16, &str)| {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let kind = if body.starts_with('<') { "text/html" } else { "text/plain" };
+            Reply::text(status, kind, body)
+        };
+        let replies = answers.iter().map(reply).collect();
+        self.conditions().random_refusals = Some(RandomRefusals { percent, state: seed, replies });
     }
 
     /// Calls this event of the next requests invalid (code 6), whatever it is.
