@@ -222,6 +222,10 @@ fn at_most(text: &str, bytes: usize) -> &str {
 /// year 9999 for "never" say, would stand at the top of every search for years.
 const AHEAD: u64 = 24 * 60 * 60;
 
+/// No event is older than 2000-01-01T00:00:00Z: Log Service is younger, and what is read as an earlier time is a number
+/// that is not a time (0 for "none", a count, a duration), or a clock that was never set.
+const EARLIEST: u64 = 946_684_800;
+
 /// The time that a row is sent with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventTime {
@@ -241,7 +245,10 @@ impl EventTime {
         match field.get(row) {
             None => Self::Missing(row.time()),
             Some(text) => match Time::parse(&text) {
-                Some(time) if time.seconds <= row.time().seconds.saturating_add(AHEAD) => {
+                Some(time)
+                    if time.seconds >= EARLIEST
+                        && time.seconds <= row.time().seconds.saturating_add(AHEAD) =>
+                {
                     Self::Read(time)
                 }
                 _ => Self::Unreadable(row.time()),
@@ -265,6 +272,9 @@ mod tests {
         let contents = vec![
             pair("account", "acme"),
             pair("never", "9999-12-31T23:59:59Z"),
+            pair("zero", "0"),
+            pair("early", "1999-12-31T23:59:59Z"),
+            pair("first", "2000-01-01T00:00:00Z"),
             pair("empty", ""),
             pair("a.b", "dotted"),
             pair("event", event),
@@ -274,7 +284,7 @@ mod tests {
         let group = LogGroup {
             topic: "topic".into(),
             source: "10.0.0.1".into(),
-            logs: vec![Log { time: 1, nanos: None, contents }],
+            logs: vec![Log { time: 1_700_000_000, nanos: None, contents }],
             ..LogGroup::default()
         };
         let block = Bytes::from(log_group_list([group.encode().as_slice()]));
@@ -349,10 +359,10 @@ mod tests {
         let row = batch.rows().next().unwrap();
         let of = |path: &str| EventTime::of(&row, Some(&FieldPath::parse(path).unwrap()));
         let own = row.time();
-        assert_eq!(
-            of("event.userIdentity.accountId"),
-            EventTime::Read(Time { seconds: 123, nanos: 0 })
-        );
+        assert_eq!(of("first"), EventTime::Read(Time { seconds: EARLIEST, nanos: 0 }));
+        for before in ["zero", "early", "event.userIdentity.accountId"] {
+            assert_eq!(of(before), EventTime::Unreadable(own), "{before}");
+        }
         assert_eq!(of("account"), EventTime::Unreadable(own));
         assert_eq!(of("never"), EventTime::Unreadable(own), "in the year 9999");
         assert_eq!(of("event.none"), EventTime::Missing(own));
