@@ -206,6 +206,24 @@ async fn bodies_grow_again_after_a_receiver_called_them_too_large() {
     assert!(requests < 600, "{requests} requests for 59,000 logs");
 }
 
+/// Half of all requests are refused whatever their size and content: that is not about size, and no log is searched for.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_stay_large_beside_a_receiver_that_refuses_half_of_them_at_random() {
+    let logs = Logs(0..30_000);
+    let mut asked = Vec::new();
+    for (percent, answer) in [(0, (200, "")), (50, (413, "too large")), (50, (403, "<html>no"))] {
+        let world = World::new(2).await;
+        world.put(&logs, 1_000);
+        world.hec.faults().refuse_at_random(percent, 5, &[answer]);
+        let settings = world.settings().hec("splunk", &world.hec.url(), "max_body = \"100KiB\"");
+        let forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+        all_arrive(&world, &logs, forwarder).await;
+        asked.push(world.hec.tally().requests);
+    }
+    // Twice as many is what the refusals cost by themselves. Halving makes it ten times, single events 200 times.
+    assert!(asked.iter().all(|&requests| requests < asked[0] * 6), "{asked:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_blamed_and_accepted_alone_was_not_the_culprit() {
     let world = World::new(1).await;

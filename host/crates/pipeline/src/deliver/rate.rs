@@ -33,6 +33,9 @@ const LIKELY: f64 = 5e-3;
 /// So many refusals of a row count about others, after its first: a bad row that waits for long says nothing more.
 const MOST_REPEATED: u32 = 12;
 
+/// One in so many bodies that are refused is sent once more though nothing shows that the receiver refuses at random.
+const TRIED_BODIES: u64 = 2;
+
 /// A receiver that refuses more than this share of all other requests is what is wrong: no row is set aside.
 const MOST_REFUSED: f64 = 0.95;
 
@@ -47,6 +50,8 @@ pub(crate) struct RefusalRate {
     repeated: AtomicU64,
     /// Refusals that are neither disproved nor explained, and rows that are suspects.
     open: AtomicU64,
+    /// Bodies that were refused, as they came from the lanes.
+    bodies: AtomicU64,
     /// When a row was accepted that had been refused before.
     disproved_at: Mutex<Option<Instant>>,
 }
@@ -114,6 +119,14 @@ impl RefusalRate {
         refusals >= REFUSALS && (is_likely() || is_certain())
     }
 
+    /// Whether several rows that were refused are sent once more before they are divided: where the receiver refuses at
+    /// random that mostly ends the search, and now and then to find out. `whole` is a body that was not divided before.
+    pub(super) fn sends_again(&self, whole: bool) -> bool {
+        let is_tried =
+            || (self.bodies.fetch_add(1, Ordering::AcqRel) + 1).is_multiple_of(TRIED_BODIES);
+        self.refuses_good_rows() || (whole && is_tried())
+    }
+
     /// One more refusal of a row that was refused alone so often before.
     pub(super) fn repeated(&self, before: u32) {
         if before <= MOST_REPEATED {
@@ -143,7 +156,7 @@ pub(super) struct OpenRefusal {
     rate: Arc<RefusalRate>,
     counts: AtomicBool,
     /// That of the part which this one was cut out of.
-    within: Option<Arc<OpenRefusal>>,
+    within: Option<Arc<Self>>,
 }
 
 impl OpenRefusal {

@@ -216,7 +216,7 @@ impl Search<'_> {
                 let mut heard = self.heard(cause, false, since);
                 let within = known.and_then(|known| known.open.clone());
                 let was_sent_again = known.is_some_and(|known| known.as_it_was);
-                heard.as_it_was = !was_sent_again && self.desk.rate.refuses_good_rows();
+                heard.as_it_was = !was_sent_again && self.desk.rate.sends_again(known.is_none());
                 // The same rows are one refusal, however often they are sent.
                 heard.open = match within {
                     Some(open) if was_sent_again => Some(open),

@@ -4,6 +4,10 @@
 //! connection instead of answering. Since no answer says when a limit was raised, or that a 413 was an accident,
 //! bodies grow again: after a number of full ones were accepted the limit is doubled. If that fails it goes back,
 //! and the next attempt waits for twice as many, so that a real limit costs a vanishing part of the requests.
+//!
+//! A body that was accepted proves that its size is none too large: the limit is never below it, and a 413 of one that
+//! is no larger says nothing about size, unless [`CONTRADICTIONS`] come in a row. If one of that size is accepted
+//! before, the receiver refuses at random, and attempts to grow are made sooner and given up later.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +24,18 @@ const FULL_BODIES: u32 = 16;
 
 /// The same, at most, after attempts that have failed.
 const MOST_FULL_BODIES: u32 = 4_096;
+
+/// So many refusals in a row of sizes that were accepted before mean that the receiver takes less now.
+const CONTRADICTIONS: u32 = 10;
+
+/// For so many acceptances after a contradiction a receiver is taken to refuse at random.
+const RANDOM_FOR: u32 = 256;
+
+/// Full bodies that such a receiver must accept before the limit is doubled.
+const FULL_BODIES_AT_RANDOM: u32 = 2;
+
+/// Larger bodies that such a receiver must refuse in a row before the limit goes back.
+const ATTEMPTS_AT_RANDOM: u32 = 4;
 
 /// So often the same body must fail without an answer before its size is suspected.
 const FAILURES: u32 = 3;
@@ -50,6 +66,16 @@ struct State {
     full: u32,
     /// Full bodies to be accepted before it is doubled.
     needed: u32,
+    /// The largest body that was accepted, unless it was disproved.
+    proven: usize,
+    /// Refusals in a row of bodies no larger than that: how many, the smallest and the largest.
+    contradictions: u32,
+    smallest: usize,
+    largest: usize,
+    /// Acceptances for which the receiver is still taken to refuse at random.
+    random_for: u32,
+    /// Larger bodies refused since the limit was doubled.
+    attempts: u32,
     /// Failures without an answer, by the size of the body: the same body has the same size.
     failures: BTreeMap<usize, u32>,
 }
@@ -61,6 +87,12 @@ impl BodyLimit {
             before_raise: None,
             full: 0,
             needed: FULL_BODIES,
+            proven: 0,
+            contradictions: 0,
+            smallest: usize::MAX,
+            largest: 0,
+            random_for: 0,
+            attempts: 0,
             failures: BTreeMap::new(),
         }))
     }
@@ -100,22 +132,7 @@ impl BodyLimit {
     pub(super) fn accepted(&self, bytes: usize) {
         let mut state = self.state();
         state.failures.remove(&bytes);
-        if state.limit == usize::MAX || bytes < state.limit / 2 {
-            return;
-        }
-        if state.before_raise.take().is_some() {
-            state.needed = FULL_BODIES;
-        }
-        state.full += 1;
-        if state.full < state.needed {
-            return;
-        }
-        state.full = 0;
-        state.before_raise = Some(state.limit);
-        state.limit = state.limit.saturating_mul(2);
-        if state.limit > NO_LIMIT {
-            (state.limit, state.before_raise) = (usize::MAX, None);
-        }
+        state.accepted(bytes);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,20 +155,67 @@ impl State {
         often
     }
 
+    fn accepted(&mut self, bytes: usize) {
+        self.random_for = self.random_for.saturating_sub(1);
+        if self.contradictions > 0 && bytes >= self.smallest {
+            self.random_for = RANDOM_FOR;
+            self.forget_contradictions();
+        }
+        self.proven = self.proven.max(bytes);
+        if self.limit == usize::MAX || bytes < self.limit / 2 {
+            return;
+        }
+        if self.before_raise.is_some_and(|before| bytes > before) || bytes > self.limit {
+            self.before_raise = None;
+            self.needed = FULL_BODIES;
+        }
+        self.limit = self.limit.max(bytes);
+        self.full += 1;
+        let needed =
+            if self.random_for > 0 { FULL_BODIES_AT_RANDOM.min(self.needed) } else { self.needed };
+        if self.full < needed {
+            return;
+        }
+        (self.full, self.attempts) = (0, 0);
+        self.before_raise = Some(self.limit);
+        self.limit = self.limit.saturating_mul(2);
+        if self.limit > NO_LIMIT {
+            (self.limit, self.before_raise) = (usize::MAX, None);
+        }
+    }
+
     fn too_large(&mut self, bytes: usize) -> Option<usize> {
         if bytes > self.limit {
             // Was in flight when the limit was learned.
             return None;
         }
-        self.limit = match self.before_raise.take() {
-            Some(before) if bytes > before => {
-                self.needed = self.needed.saturating_mul(2).min(MOST_FULL_BODIES);
-                before
+        if bytes <= self.proven {
+            self.contradictions += 1;
+            (self.smallest, self.largest) = (self.smallest.min(bytes), self.largest.max(bytes));
+            if self.contradictions < CONTRADICTIONS {
+                return None;
             }
-            _ => (bytes / 2).max(LEAST),
-        };
+            self.limit = (self.largest / 2).max(LEAST);
+            // What is left is believed until as many say otherwise.
+            (self.proven, self.before_raise) = (self.limit, None);
+            self.forget_contradictions();
+        } else if let Some(before) = self.before_raise.filter(|&before| bytes > before) {
+            self.attempts += 1;
+            if self.random_for > 0 && self.attempts < ATTEMPTS_AT_RANDOM {
+                return None;
+            }
+            self.needed = self.needed.saturating_mul(2).min(MOST_FULL_BODIES);
+            (self.limit, self.before_raise) = (before, None);
+        } else {
+            self.limit = (bytes / 2).max(LEAST).max(self.proven);
+            self.before_raise = None;
+        }
         self.full = 0;
         Some(self.limit)
+    }
+
+    fn forget_contradictions(&mut self) {
+        (self.contradictions, self.smallest, self.largest) = (0, usize::MAX, 0);
     }
 }
 
@@ -201,6 +265,61 @@ mod tests {
     }
 
     #[test]
+    fn a_real_limit_that_is_lowered_is_found() {
+        let limit = BodyLimit::new();
+        send(&limit, 1_000_000, 100);
+        let refused = send(&limit, 100_000, 1_000);
+        assert!(refused < 60, "{refused}");
+        assert!((50_000..=100_000).contains(&limit.current()), "{}", limit.current());
+    }
+
+    /// Half of all requests are refused whatever their size; what is refused is halved and sent again. Returns how many
+    /// bodies are made of so many bytes.
+    fn send_at_random(limit: &BodyLimit, mut bytes: usize) -> usize {
+        let (mut bodies, mut state) = (0, 7_u64);
+        while bytes > 0 {
+            let mut parts = vec![limit.current().min(1_000_000).min(bytes)];
+            bytes -= parts[0];
+            bodies += 1;
+            while let Some(part) = parts.pop() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if (state >> 33).is_multiple_of(2) {
+                    limit.accepted(part);
+                } else {
+                    limit.too_large(part);
+                    let parts_of_it = if part > 1_000 { vec![part / 2; 2] } else { vec![part] };
+                    parts.extend(parts_of_it);
+                }
+            }
+        }
+        bodies
+    }
+
+    #[test]
+    fn a_receiver_that_answers_413_at_random_gets_large_bodies() {
+        let limit = BodyLimit::new();
+        let bodies = send_at_random(&limit, 1_000_000_000);
+        assert!(bodies < 1_300, "{bodies} instead of 1,000");
+        // Also after everything was refused for a while.
+        send(&limit, 0, 1_000);
+        assert_eq!(limit.current(), LEAST);
+        let bodies = send_at_random(&limit, 1_000_000_000);
+        assert!(bodies < 1_300, "{bodies} instead of 1,000");
+    }
+
+    #[test]
+    fn what_was_accepted_is_never_above_the_limit() {
+        let limit = BodyLimit::new();
+        limit.accepted(500_000);
+        assert_eq!(limit.too_large(900_000), Some(500_000));
+        assert_eq!(limit.too_large(400_000), None, "it is not about size");
+        assert_eq!(limit.current(), 500_000);
+        // In flight while the limit was learned.
+        limit.accepted(800_000);
+        assert_eq!(limit.current(), 800_000);
+    }
+
+    #[test]
     fn small_bodies_do_not_raise_a_limit() {
         let limit = BodyLimit::new();
         assert_eq!(limit.too_large(100_000), Some(50_000));
@@ -212,8 +331,6 @@ mod tests {
     fn a_size_is_suspected_when_the_same_body_fails_again_and_again() {
         let limit = BodyLimit::new();
         let failed = |bytes| limit.failed(bytes);
-        assert_eq!([failed(90_000), failed(90_000)], [Suspicion::None; 2]);
-        limit.accepted(90_000);
         assert_eq!([failed(90_000), failed(90_000), failed(80_000)], [Suspicion::None; 3]);
         assert_eq!(failed(90_000), Suspicion::New { limit: 45_000 });
         assert_eq!(failed(80_000), Suspicion::Known);
@@ -221,6 +338,9 @@ mod tests {
             [failed(4_000), failed(4_000), failed(4_000)],
             [Suspicion::None, Suspicion::None, Suspicion::New { limit: LEAST }]
         );
+        limit.accepted(300);
+        assert_eq!([failed(300), failed(300), failed(300)][2], Suspicion::Known, "not its size");
+        assert_eq!(limit.current(), LEAST);
         assert_eq!([failed(400), failed(400)], [Suspicion::None; 2]);
         assert_eq!(failed(400), Suspicion::Known, "divided, though its size is not the reason");
         let alone: Vec<_> = (0..6).map(|_| limit.failed_alone(9)).collect();
