@@ -83,6 +83,66 @@ fn the_readme_shows_the_examples_as_they_are() {
     }
 }
 
+/// Documents that link to each other and to files.
+const LINKED: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "plugins/README.md",
+    "guest-sdk/rust/README.md",
+    "docs/compatibility.md",
+    "docs/configuration.md",
+    "docs/delivery.md",
+    "docs/limits.md",
+    "docs/metrics.md",
+    "docs/moving-over.md",
+    "docs/operating.md",
+    "docs/permissions.md",
+    "docs/sizing.md",
+];
+
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
+    let mut wrong = Vec::new();
+    for document in LINKED {
+        let folder = Path::new(document).parent().unwrap();
+        for target in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { PathBuf::from(document) } else { folder.join(file) };
+            let leads_there = root().join(&path).exists()
+                && (heading.is_empty() || anchors(path.to_str().unwrap()).contains(heading));
+            if !leads_there {
+                wrong.push(format!("{document}: {target}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The names by which the headings of a document are linked to: lower case, hyphens for spaces, no punctuation.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let name = |heading: &str| -> String {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    read(document).lines().filter(|line| line.starts_with('#')).map(name).collect()
+}
+
+#[test]
+fn every_document_is_reached_from_the_readme() {
+    let readme = read("README.md");
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.ends_with(".md") || readme.contains(&format!("docs/{name}")), "{name}");
+        assert!(!name.ends_with(".md") || LINKED.contains(&&*format!("docs/{name}")), "{name}");
+    }
+}
+
 /// A config that is right but for one unknown key in each table.
 const ONE_MISTAKE_PER_TABLE: &str = r#"
 UNKNOWN = 1

@@ -1,4 +1,4 @@
-//! The promises of the README, kept by the real binary over real sockets. One module per theme.
+//! The promises of the README and of `docs/`, kept by the real binary over real sockets. One module per theme.
 
 #![expect(
     clippy::unwrap_used,

@@ -10,7 +10,7 @@ use forwarder_record::encode::{Log, LogGroup};
 use forwarder_tests::{Forwarder, LOGSTORE, Logs, PATIENCE, PROJECT, World, receivers};
 
 /// The default budget, and what else may be resident: the program, what the first blocks grow by until their
-/// growth is known, bodies being packed, and what the allocator keeps. `README.md` says to plan for 256.
+/// growth is known, bodies being packed, and what the allocator keeps. `docs/sizing.md` says to plan for 256.
 const MOST: u64 = (64 + 128) << 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn with_sinks_down_or_slow_and_endless_input_memory_stays_within_its_bound
     forwarder.stop().await;
 }
 
-/// What `README.md` says.
+/// What `docs/sizing.md` says.
 const LIMIT: u64 = 256 << 20;
 
 fn encoded(tags: Vec<(String, String)>, logs: Vec<Log>) -> EncodedGroup {
