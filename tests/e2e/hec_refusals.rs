@@ -208,7 +208,7 @@ async fn bodies_grow_again_after_a_receiver_called_them_too_large() {
 
 /// Half of all requests are refused whatever their size and content: that is not about size, and no log is searched for.
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_stay_large_beside_a_receiver_that_refuses_half_of_them_at_random() {
+async fn bodies_stay_large_next_to_a_receiver_that_refuses_half_of_them_at_random() {
     let logs = Logs(0..30_000);
     let mut asked = Vec::new();
     for (percent, answer) in [(0, (200, "")), (50, (413, "too large")), (50, (403, "<html>no"))] {

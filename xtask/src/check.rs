@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{arrows, shell, tools};
+use crate::{arrows, shell, tools, words};
 
-/// Format, lints, arrows between crates, dependencies.
+/// Format, lints, arrows between crates, words, dependencies.
 pub(crate) fn run() -> Result<ExitCode> {
     format_and_lints()?;
     arrows::check()?;
+    words::check()?;
     match dependencies()? {
         Advisories::Checked => {}
         Advisories::Unreachable => {

@@ -14,6 +14,7 @@ mod guests;
 mod shell;
 mod test;
 mod tools;
+mod words;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,21 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Paths of the files of the project that match one of these patterns, from the root.
+///
+/// # Errors
+///
+/// This is no clone: only git knows which files are ours.
+pub(crate) fn tracked(patterns: &[&str]) -> Result<Vec<String>> {
+    let mut git = Command::new("git");
+    let output = git.current_dir(root()).arg("ls-files").args(patterns).output();
+    let output = output.context("cannot start git")?;
+    if !output.status.success() {
+        bail!("git does not list the files: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
 /// Whether a program answers `--version`.
 pub(crate) fn has(program: &str) -> bool {
     let mut command = Command::new(program);

@@ -70,7 +70,7 @@ impl Default for DeliverySettings {
     }
 }
 
-/// Pieces on the way to the dispatcher. They smooth, they do not store.
+/// Pieces between the shards and the dispatcher. The queue smooths, it does not store.
 const QUEUED_PIECES: usize = 64;
 
 /// Pieces that the dispatcher takes over at most. Their bytes are bounded by the budget; this bounds the rest
@@ -191,7 +191,7 @@ impl SinkQueue {
     }
 }
 
-/// Bodies on the way from their requests to those that wait for confirmation.
+/// Bodies between their requests and those that wait for confirmation.
 const ACCEPTED_BODIES: usize = 16;
 
 /// Packs bodies and keeps requests in flight.
@@ -407,7 +407,7 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// Resolves once it is time to close, or nobody is left to say so.
+/// Resolves once it is time to close, or the sender is gone.
 async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }

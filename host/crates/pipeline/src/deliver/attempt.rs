@@ -247,7 +247,7 @@ impl<'d> Attempts<'d> {
         }
     }
 
-    /// Waits, unless all rows turn out to be somebody else's meanwhile.
+    /// Waits, unless all rows turn out to be another consumer's meanwhile.
     async fn wait(&self, parcel: &mut Parcel, delay: Duration) {
         let mut moved = self.desk.bell.listen();
         let waiting = sleep(delay);

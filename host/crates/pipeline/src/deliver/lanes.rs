@@ -105,7 +105,7 @@ impl Lanes {
         oldest.map(|(since, _)| *since + linger).min()
     }
 
-    /// Lets a lane go on, after its request.
+    /// Lets a lane continue, after its request.
     pub(crate) fn release(&mut self, id: LaneId) {
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.busy = false;

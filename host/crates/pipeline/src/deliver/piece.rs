@@ -1,4 +1,4 @@
-//! A run of encoded rows of one batch, on its way to one sink.
+//! A run of encoded rows of one batch, for one sink.
 
 use std::ops::Range;
 use std::sync::Arc;

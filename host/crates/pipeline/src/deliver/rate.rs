@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beside_a_receiver_that_accepts_all_others_six_refusals_are_enough() {
+    async fn next_to_a_receiver_that_accepts_all_others_six_refusals_are_enough() {
         assert_eq!([after(1_000, 0), after(4, 0), after(3, 0)], [6, 6, 6]);
         assert_eq!([after(2, 0), after(1, 0), after(0, 0)], [9, 19, 200], "little to compare with");
     }

@@ -142,7 +142,7 @@ impl Search<'_> {
     }
 
     /// Cuts one row out of the middle of the largest part that was not asked about alone. Bad rows often stand
-    /// side by side; a row from elsewhere sooner tells them from a receiver that refuses everything.
+    /// side by side; a row from elsewhere shows sooner whether it is a receiver that refuses everything.
     fn sample(&mut self) -> usize {
         let unasked = self.parts.iter().enumerate().filter(|(_, part)| !part.is_suspect());
         let Some((index, rows)) =
