@@ -30,6 +30,12 @@ const CERTAIN: f64 = 1e-9;
 /// refusals are enough.
 const LIKELY: f64 = 5e-3;
 
+/// The same for a row that is in doubt for less than [`UNHURRIED`]: thirty acceptances and six refusals.
+const LIKELY_AT_ONCE: f64 = 1e-6;
+
+/// In this time a receiver that refuses at random mostly accepts something that it has refused.
+const UNHURRIED: Duration = Duration::from_secs(10);
+
 /// So many refusals of a row count about others, after its first: a bad row that waits for long says nothing more.
 const MOST_REPEATED: u32 = 12;
 
@@ -62,6 +68,7 @@ pub(super) struct Since {
     accepted: u64,
     disproved: u64,
     repeated: u64,
+    at: Instant,
 }
 
 impl RefusalRate {
@@ -71,6 +78,7 @@ impl RefusalRate {
             accepted: read(&self.accepted),
             disproved: read(&self.disproved),
             repeated: read(&self.repeated),
+            at: Instant::now(),
         }
     }
 
@@ -94,7 +102,9 @@ impl RefusalRate {
 
     /// Whether nothing but one row was refused since then, so that no other speaks against it or for it.
     pub(super) fn is_alone(&self, since: Since) -> bool {
-        self.open.load(Ordering::Acquire) <= 1 && self.now().disproved == since.disproved
+        self.open.load(Ordering::Acquire) <= 1
+            && self.now().disproved == since.disproved
+            && since.at.elapsed() >= UNHURRIED
     }
 
     /// Whether a row that was refused alone so often since then is bad, rather than unlucky.
@@ -114,7 +124,8 @@ impl RefusalRate {
         // Or all that were suspects in this time: of so many one would have been accepted.
         let repeated = now.repeated.saturating_sub(since.repeated);
         let repeated = repeated.try_into().unwrap_or(u32::MAX);
-        let is_likely = || chance(refused, accepted, refusals) < LIKELY;
+        let likely = if since.at.elapsed() < UNHURRIED { LIKELY_AT_ONCE } else { LIKELY };
+        let is_likely = || chance(refused, accepted, refusals) < likely;
         let is_certain = || chance(refused, accepted, repeated) < CERTAIN;
         refusals >= REFUSALS && (is_likely() || is_certain())
     }
@@ -198,9 +209,10 @@ mod tests {
         (1..5_000).find(|&refusals| rate.is_bad(refusals, since)).unwrap_or_default()
     }
 
-    fn after(accepted: u64, disproved: u32) -> u32 {
+    async fn after(accepted: u64, disproved: u32) -> u32 {
         let rate = RefusalRate::default();
         let since = rate.now();
+        tokio::time::advance(UNHURRIED).await;
         (0..accepted).for_each(|_| rate.accepted());
         if disproved > 0 {
             rate.disproved(disproved);
@@ -210,19 +222,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn next_to_a_receiver_that_accepts_all_others_six_refusals_are_enough() {
-        assert_eq!([after(1_000, 0), after(4, 0), after(3, 0)], [6, 6, 6]);
-        assert_eq!([after(2, 0), after(1, 0), after(0, 0)], [9, 19, 200], "little to compare with");
+        for (accepted, needed) in [(1_000, 6), (4, 6), (3, 6), (2, 9), (1, 19), (0, 200)] {
+            assert_eq!(after(accepted, 0).await, needed, "{accepted} to compare with");
+        }
+        let rate = RefusalRate::default();
+        let since = rate.now();
+        (0..30).for_each(|_| rate.accepted());
+        assert_eq!(needed(&rate, since), 6, "at once, with many to compare with");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_number_follows_the_share_of_requests_that_are_refused_at_random() {
         for (percent, least) in [(10_u32, 20), (30, 20), (50, 30), (70, 58), (80, 93), (90, 197)] {
-            let needed = after((1_000 - percent * 10).into(), percent * 10);
+            let needed = after((1_000 - percent * 10).into(), percent * 10).await;
             assert!((least..least + least / 3).contains(&needed), "{percent} %: {needed}");
             let chance = f64::from(percent) / 100.0;
             assert!(chance.powi(needed.try_into().unwrap()) < 2.0 * CERTAIN, "{percent} %");
         }
-        assert_eq!([after(40, 960), after(1, 999)], [0, 0], "the receiver is what is wrong");
+        assert_eq!(after(40, 960).await, 0, "the receiver is what is wrong");
     }
 
     #[tokio::test(start_paused = true)]
