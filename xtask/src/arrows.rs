@@ -12,11 +12,12 @@ use crate::shell;
 
 /// Our crates and which of ours each may depend on, outside its tests. A crate that is not listed may not exist.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("forwarder-backoff", &[]),
     ("forwarder-record", &[]),
-    ("forwarder-sls", &[]),
+    ("forwarder-sls", &["forwarder-backoff"]),
     ("forwarder-plugin", &["forwarder-record"]),
-    ("forwarder-sinks", &["forwarder-record"]),
-    ("forwarder-pipeline", &["forwarder-record"]),
+    ("forwarder-sinks", &["forwarder-backoff", "forwarder-record"]),
+    ("forwarder-pipeline", &["forwarder-backoff", "forwarder-record"]),
     ("forwarder-emulator", &["forwarder-record", "forwarder-sls"]),
     ("forwarder-receivers", &[]),
     (

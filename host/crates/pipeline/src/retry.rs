@@ -4,8 +4,9 @@
 //! There is no last attempt. The pipeline gives nothing up because of time; it waits, and its budget stops
 //! the pulling meanwhile.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use forwarder_backoff::{Backoff, Waits};
 
 /// The waits between attempts at one sink.
 #[derive(Debug, Clone)]
@@ -36,50 +37,35 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// Waits between attempts that may succeed by themselves.
-    pub(crate) fn retries(&self) -> Backoff {
-        Backoff::new(self.first, self.longest, self.longest_asked)
+    pub(crate) fn retries(&self) -> Retries {
+        self.series(self.first, self.longest)
     }
 
     /// Waits between attempts that need a person first.
-    pub(crate) fn holds(&self) -> Backoff {
-        Backoff::new(self.first_hold, self.longest_hold, self.longest_asked)
+    pub(crate) fn holds(&self) -> Retries {
+        self.series(self.first_hold, self.longest_hold)
+    }
+
+    fn series(&self, first: Duration, longest: Duration) -> Retries {
+        let (waits, longest_asked) = (Waits { first, longest }, self.longest_asked);
+        Retries { waits, longest_asked, backoff: Backoff::default() }
     }
 }
 
 /// One series of waits.
 #[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-    longest: Duration,
+pub(crate) struct Retries {
+    waits: Waits,
     longest_asked: Duration,
-    random: u64,
+    backoff: Backoff,
 }
 
-impl Backoff {
-    fn new(first: Duration, longest: Duration, longest_asked: Duration) -> Self {
-        // The hasher's keys differ per process and call: random enough to keep two senders out of step.
-        let random = RandomState::new().hash_one(first);
-        Self { next: first.min(longest), longest, longest_asked, random }
-    }
-
+impl Retries {
     /// The next wait: between half of the back-off and all of it, or what the far side asked for if that is
     /// longer.
     pub(crate) fn wait(&mut self, asked: Option<Duration>) -> Duration {
-        let most = self.next;
-        self.next = most.saturating_mul(2).min(self.longest);
-        let jittered = most.mul_f64(0.5 + self.random_unit() / 2.0);
-        jittered.max(asked.unwrap_or_default().min(self.longest_asked))
-    }
-
-    /// A number in `0.0..1.0` (SplitMix64).
-    fn random_unit(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        // 53 bits are what a double holds exactly.
-        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+        let asked = asked.map_or(Duration::ZERO, |asked| asked.min(self.longest_asked));
+        self.backoff.after_failure(self.waits).max(asked)
     }
 }
 
@@ -105,12 +91,5 @@ mod tests {
         assert_eq!(backoff.wait(Some(second(20))), second(20));
         assert!(backoff.wait(Some(Duration::ZERO)) >= Duration::from_millis(500));
         assert_eq!(backoff.wait(Some(second(86_400))), second(300));
-    }
-
-    #[test]
-    fn two_senders_do_not_keep_step() {
-        let policy = RetryPolicy::default();
-        let (mut one, mut other) = (policy.holds(), policy.holds());
-        assert!((0..8).any(|_| one.wait(None) != other.wait(None)));
     }
 }

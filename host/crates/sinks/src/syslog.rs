@@ -13,7 +13,6 @@
 //! [`Client::send`] writes it to the receiver.
 
 mod acked;
-mod backoff;
 mod connection;
 mod encoder;
 mod escape;
@@ -22,6 +21,7 @@ mod habit;
 mod link;
 mod payload;
 mod priority;
+mod reconnect;
 pub mod rfc3164;
 pub mod rfc5424;
 mod target;

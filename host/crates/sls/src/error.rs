@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use code::ErrorCode;
+use forwarder_backoff::Waits;
 pub use refusal::Refusal;
 
 use crate::sign::SignError;
@@ -141,6 +142,18 @@ pub enum Pace {
     Gentle,
     /// Five seconds, doubling to sixty: nothing changes until a person acts.
     Patient,
+}
+
+impl Pace {
+    pub(crate) const fn waits(self) -> Waits {
+        let (first, longest) = match self {
+            Self::Prompt => (Duration::from_millis(50), Duration::from_secs(60)),
+            Self::Brisk => (Duration::from_millis(500), Duration::from_secs(10)),
+            Self::Gentle => (Duration::from_secs(1), Duration::from_secs(30)),
+            Self::Patient => (Duration::from_secs(5), Duration::from_secs(60)),
+        };
+        Waits { first, longest }
+    }
 }
 
 impl Error {

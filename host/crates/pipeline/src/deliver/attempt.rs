@@ -14,7 +14,7 @@ use crate::deliver::Desk;
 use crate::deliver::parcel::Parcel;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};
-use crate::retry::Backoff;
+use crate::retry::Retries;
 use crate::seams::{Cause, Confirmation, Verdict};
 
 /// Receipt of a sink: it has taken responsibility for these rows. Made in this file only, on hearing
@@ -72,8 +72,8 @@ pub(super) async fn decide(
 struct Attempts<'d> {
     desk: &'d Desk,
     accept: &'d mpsc::Sender<Unconfirmed>,
-    retries: Backoff,
-    holds: Backoff,
+    retries: Retries,
+    holds: Retries,
     failed: u32,
     holding: Option<Holding>,
     /// The latest request to the sink that was accepted when this parcel was held last.

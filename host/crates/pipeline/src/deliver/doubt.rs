@@ -11,7 +11,7 @@ use crate::deliver::Desk;
 use crate::deliver::part::Part;
 use crate::deliver::search::{Probe, Undecided};
 use crate::refusals::Refusals;
-use crate::retry::Backoff;
+use crate::retry::Retries;
 
 /// With so many undecided parts nothing new is sent.
 const MAX_PARTS: usize = 256;
@@ -23,7 +23,7 @@ pub(super) struct Doubt {
     in_search: bool,
     /// When they are asked about though nothing was accepted.
     due: Option<Instant>,
-    waits: Backoff,
+    waits: Retries,
     /// The receiver refused everything when this was looked at last.
     was_paused: bool,
     turn: usize,

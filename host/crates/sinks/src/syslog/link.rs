@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backoff::{Backoff, STABLE};
 use super::connection::{Connection, Dialer, End, Failure};
 use super::habit::Habit;
+use super::reconnect::{Reconnect, STABLE};
 use super::transport::{Close, Confirmation, Inbox, MAX_IN_FLIGHT, Order, Sent, not_confirming};
 use super::window::{Window, WindowLimits};
 use crate::body::Body;
@@ -41,7 +41,7 @@ pub(super) struct Link {
     /// After this long without a confirmation senders hear that the receiver does not read.
     patience: Duration,
     habit: Habit,
-    backoff: Backoff,
+    reconnect: Reconnect,
     last_failure: Option<Failure>,
     connection: Option<Connection>,
     connected_at: Instant,
@@ -97,7 +97,7 @@ impl Link {
             window: Window::new(window),
             patience,
             habit: Habit::default(),
-            backoff: Backoff::default(),
+            reconnect: Reconnect::default(),
             last_failure: None,
             connection: None,
             connected_at: Instant::now(),
@@ -178,7 +178,7 @@ impl Link {
         let learned_at = self.kept_open.as_ref().filter(|_| self.is_learning());
         let learned_at = learned_at.map(|kept| kept.since + self.habit.silence());
         let own = if self.connection.is_none() {
-            let at = || self.backoff.not_before().unwrap_or_else(Instant::now);
+            let at = || self.reconnect.not_before().unwrap_or_else(Instant::now);
             (!self.window.is_empty()).then(at)
         } else if let Some(since) = self.finished_at {
             let is_empty = self.window.is_empty();
@@ -243,7 +243,7 @@ impl Link {
                 self.look();
             }
             Err(failure) => {
-                let after = self.backoff.left(Instant::now());
+                let after = self.reconnect.left(Instant::now());
                 let _ = sent.send(Sent::Decided(failure.outcome(after)));
             }
         }
@@ -276,7 +276,8 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
-        if let (Some(_), Some(failure)) = (self.backoff.left(Instant::now()), &self.last_failure) {
+        if let (Some(_), Some(failure)) = (self.reconnect.left(Instant::now()), &self.last_failure)
+        {
             return Err(failure.clone());
         }
         let connected = self.dial_and_repeat().await;
@@ -349,11 +350,11 @@ impl Link {
             tracing::warn!(sink = self.sink, unconfirmed, cause = %failure.cause, "lost the connection to the receiver");
         }
         if had_connection && now.duration_since(self.connected_at) >= STABLE {
-            self.backoff.succeeded();
+            self.reconnect.succeeded();
         } else {
-            self.backoff.failed(now);
+            self.reconnect.failed(now);
         }
-        let after = self.backoff.left(now);
+        let after = self.reconnect.left(now);
         for unsure in self.in_flight.drain(..) {
             let _ = unsure.sent.send(Sent::Decided(failure.outcome(after)));
         }

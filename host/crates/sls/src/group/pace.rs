@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use forwarder_backoff::nearly;
+
 use crate::api::MAX_COUNT;
-use crate::backoff::nearly;
 
 /// How many log groups to ask for before their size is known.
 const FIRST_COUNT: u32 = 100;

@@ -78,7 +78,7 @@ impl Link {
         self.closes();
         self.window.confirm_all();
         self.is_asked = false;
-        self.backoff.succeeded();
+        self.reconnect.succeeded();
         self.disconnect();
     }
 
@@ -134,7 +134,7 @@ impl Link {
             self.window.drop_unwanted();
             if self.connection.is_none() && !self.window.is_empty() {
                 // One last attempt for what may have been lost with the last connection; no time for a pause.
-                self.backoff.succeeded();
+                self.reconnect.succeeded();
                 let _ = self.ready().await;
             }
             while self.finished_at.is_none() && self.connection.is_some() {

@@ -1,0 +1,62 @@
+//! When to try a receiver again that could not be reached.
+
+use std::time::Duration;
+
+use forwarder_backoff::{Backoff, Waits};
+use tokio::time::Instant;
+
+const WAITS: Waits = Waits { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
+
+/// A connection that lived this long was a success; its end counts as no failure.
+pub(super) const STABLE: Duration = WAITS.longest;
+
+/// When the next connection may be tried.
+#[derive(Debug, Default)]
+pub(super) struct Reconnect {
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+impl Reconnect {
+    /// One more failure.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.not_before = Some(now + self.backoff.after_failure(WAITS));
+    }
+
+    /// It works again.
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How much longer to wait; `None` when it is time.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        self.not_before.and_then(|at| at.checked_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// When it is time again.
+    pub(super) const fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_minute_and_vanish_on_success() {
+        let mut reconnect = Reconnect::default();
+        let now = Instant::now();
+        assert_eq!(reconnect.left(now), None);
+        let mut full = 500;
+        for _ in 0..20 {
+            reconnect.failed(now);
+            let left = reconnect.left(now).unwrap().as_millis();
+            assert!((full / 2..=full).contains(&left), "{left} of {full}");
+            full = (full * 2).min(30_000);
+        }
+        assert_eq!(reconnect.left(now + STABLE), None);
+        reconnect.succeeded();
+        assert_eq!(reconnect.left(now), None);
+    }
+}
