@@ -44,6 +44,10 @@ impl InstanceError {
     pub fn help(&self) -> String {
         match self {
             Self::StateDir(cause) => cause.help(),
+            Self::Unusable { path, .. } => format!(
+                "remove `{}`, or set `state_dir` to a folder this user may write",
+                path.display()
+            ),
             _ => "set `state_dir` to a folder this user may write".to_owned(),
         }
     }

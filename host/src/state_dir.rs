@@ -167,6 +167,10 @@ pub fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = match options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path) {
         // What the system says of a link that is not followed is "too many levels of symbolic links".
         Err(_) if path.is_symlink() => return refused("it is a symbolic link".to_owned()),
+        // And of a pipe that is not read: "no such device or address".
+        Err(_) if path.exists() && !path.is_file() => {
+            return refused("it is not a regular file".to_owned());
+        }
         opened => opened?,
     };
     let found = file.metadata()?;

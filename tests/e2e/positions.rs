@@ -255,6 +255,8 @@ async fn a_block_that_is_damaged_is_pulled_again_at_once() {
     let config = world.config("forwarder.toml", "");
     let mut forwarder = world.start(&config, &[]);
     forwarder.says("pulling a damaged block again, time 1 of 5; no data lost").await;
+    forwarder.says("the answer to PullLogs at http://127.0.0.1:").await;
+    forwarder.says("check that the endpoint is that of SLS").await;
     world.received(2_000, &forwarder).await;
     world.settled().await;
     assert_eq!(forwarder.terminate().await, Some(0));

@@ -94,6 +94,36 @@ async fn a_name_that_no_service_would_take_is_reported_before_anything_is_asked(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_refused_keeps_no_other_from_work_and_joins_once_the_cause_is_gone() {
+    let world = World::new(1).await;
+    world.put(&Logs(0..100), 10);
+    let second = [("name", "second"), ("consumer_group", "other")];
+    let settings = world.settings().source("manage_group", "false").another_source(&second);
+    let options = || GroupOptions { timeout: Duration::from_secs(10), order: false };
+    world.sls.change(PROJECT, LOGSTORE, |it| it.create_group(GROUP, options())).unwrap();
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.received(100, &forwarder).await;
+    forwarder.says("SLS refuses this source: nothing was read and no data is lost").await;
+    forwarder.says("consumer group `other` does not exist; create it").await;
+    world.sls.change(PROJECT, LOGSTORE, |it| it.create_group("other", options())).unwrap();
+    world.settled_for("other").await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+    assert_eq!(world.hec.tally().received, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_source_is_refused_the_process_ends_at_once() {
+    let world = World::new(1).await;
+    let second = [("name", "second"), ("consumer_group", "other")];
+    let settings = world.settings().source("manage_group", "false").another_source(&second);
+    let ended = refused(&world, settings).await;
+    assert_says(&ended, 6, &["does not exist; create it, or set `manage_group = true`"]);
+    assert!(ended.log.contains("other sources continue"), "{}", ended.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_logstore_with_too_many_groups_and_a_missing_group_are_reported() {
     let world = world(World::sls(1).max_groups(0)).await;
     let ended = refused(&world, world.settings()).await;

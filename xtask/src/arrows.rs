@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "forwarder",
         &[
+            "forwarder-backoff",
             "forwarder-record",
             "forwarder-sls",
             "forwarder-plugin",

@@ -23,9 +23,9 @@ use crate::problem::Problem;
 use crate::shutdown::Signals;
 use crate::status;
 use crate::telemetry::{self, COMMIT, VERSION};
-use crate::wiring::consumer::Consumer;
+use crate::wiring::consumer::{Consumer, Sources};
 use crate::wiring::sink::WiredSink;
-use crate::wiring::transform::Chain;
+use crate::wiring::transform::{Chain, Loading};
 use crate::wiring::{self, Wired};
 
 /// Runs until it is stopped.
@@ -85,7 +85,10 @@ async fn serve(
         tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
     }
     let grace = config.process.shutdown_grace;
-    let (wired, loading) = wiring::assemble(&config, &instance).await?;
+    // The place among the instances of this host is kept to the end.
+    let Some((wired, loading, _instance)) = set_up(config, instance, &mut signals).await? else {
+        return Ok(Exit::Success);
+    };
     let sinks = wired.sinks.clone();
     tasks.spawn(async move { wiring::sink::report_who_is_down(&sinks).await });
     let exit = work(wired, grace, &health, &mut signals).await;
@@ -94,6 +97,41 @@ async fn serve(
     // The probes of sinks need not be waited for.
     tasks.shutdown().await;
     exit
+}
+
+/// Setting up takes no time unless a file or a service does not answer.
+const SLOW_SET_UP: Duration = Duration::from_secs(5);
+
+/// Sets everything up, on a thread of its own: a file of a key or certificate may be on a file system that hangs, and a
+/// stop must not wait for it. `None` if the process is stopped meanwhile.
+async fn set_up(
+    config: Config,
+    instance: Instance,
+    signals: &mut Signals,
+) -> Result<Option<(Wired, Loading, Instance)>, Failure> {
+    let runtime = tokio::runtime::Handle::current();
+    let mut assembling = tokio::task::spawn_blocking(move || {
+        let (wired, loading) = runtime.block_on(wiring::assemble(&config, &instance))?;
+        Ok((wired, loading, instance))
+    });
+    let slow = tokio::time::sleep(SLOW_SET_UP);
+    tokio::pin!(slow);
+    loop {
+        tokio::select! {
+            assembled = &mut assembling => {
+                let assembled = assembled.map_err(|cause| Failure::internal("set-up ended in a bug", cause))?;
+                return assembled.map(Some);
+            }
+            signal = signals.next() => {
+                tracing::info!(signal, "stopped before anything was read");
+                return Ok(None);
+            }
+            () = &mut slow, if !slow.is_elapsed() => tracing::warn!(
+                "set-up takes long: a file of a key or certificate, or the metadata service, does not answer; nothing \
+                 is read yet and no data is lost"
+            ),
+        }
+    }
 }
 
 async fn listen(
@@ -122,8 +160,7 @@ async fn listen(
 
 /// Joins every group, works, and drains. Each source begins when its plugins are loaded and it has joined, so
 /// that one whose SLS is out of reach keeps neither the others waiting nor the shards that they were granted from
-/// other processes. A refusal by SLS ends the process all the same: it is a mistake, and is reported rather than left in the
-/// log of what seems to work. A refused plugin ends it only when no other source is left.
+/// other processes. What SLS or the check of a plugin refuses ends the process only when no other source is left.
 async fn work(
     wired: Wired,
     grace: Duration,
@@ -132,17 +169,23 @@ async fn work(
 ) -> Result<Exit, Failure> {
     let Wired { mut pipeline, consumers, chain, sinks, reserved: _reserved } = wired;
     let stop = CancellationToken::new();
-    let sources = consumers.len();
-    let (joined, mut joining) = mpsc::channel(sources.max(1));
+    let count = consumers.len();
+    let sources = Arc::new(Sources::new(count));
+    let (joined, mut joining) = mpsc::channel(count.max(1));
     let mut members: JoinSet<Result<(), Failure>> = JoinSet::new();
     for consumer in consumers {
         let span = consumer.span();
         let (chain, runner) = (chain.clone(), pipeline.runner());
-        let work = member(consumer, chain, runner, stop.clone(), joined.clone());
+        let (stop, joined, sources) = (stop.clone(), joined.clone(), Arc::clone(&sources));
+        let work = async move {
+            let ended = member(consumer, chain, runner, stop, joined, &sources).await;
+            sources.left();
+            ended
+        };
         members.spawn(work.instrument(span));
     }
     let all_at_work = async {
-        for _source in 0..sources {
+        for _source in 0..count {
             joining.recv().await;
         }
         health.enter(Phase::Ready);
@@ -218,6 +261,7 @@ async fn member(
     runner: Runner,
     stop: CancellationToken,
     joined: mpsc::Sender<()>,
+    sources: &Sources,
 ) -> Result<(), Failure> {
     tokio::select! {
         ready = chain.ready_for(consumer.source()) => {
@@ -226,7 +270,7 @@ async fn member(
         () = stop.cancelled() => return Ok(()),
     }
     let member = tokio::select! {
-        member = consumer.join() => member?,
+        member = consumer.join(sources) => member?,
         () = stop.cancelled() => return Ok(()),
     };
     // The receiver is gone if the process is about to stop.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_backoff::{Backoff, Waits};
 use forwarder_pipeline::{Budget, Damage, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
 use forwarder_sls::group::{FirstUse as FirstUseRecord, PullError};
 use forwarder_sls::{Chain, Client, ConsumerGroup, GroupConfig, JoinError, Lease};
@@ -30,6 +31,43 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Heartbeats continue this long for shards that are not released although they should be.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A source that SLS has refused asks again after so long.
+const REFUSED_AGAIN: Waits =
+    Waits { first: Duration::from_secs(5), longest: Duration::from_secs(60) };
+
+/// How many sources of the process work or may yet work. Once there is none, a refusal ends the process: then it is most
+/// likely a mistake in the config, and better reported than left in the log of what seems to work.
+#[derive(Debug)]
+pub struct Sources(watch::Sender<usize>);
+
+impl Sources {
+    /// So many sources, none of which has been refused.
+    pub fn new(sources: usize) -> Self {
+        Self(watch::Sender::new(sources))
+    }
+
+    /// One was refused, or has ended.
+    pub fn left(&self) {
+        self.0.send_modify(|left| *left = left.saturating_sub(1));
+    }
+
+    /// One that was refused works after all.
+    fn returned(&self) {
+        self.0.send_modify(|left| *left += 1);
+    }
+
+    fn any_left(&self) -> bool {
+        *self.0.borrow() > 0
+    }
+
+    /// Waits until none is left, at most for `limit`.
+    async fn last_left(&self, limit: Duration) {
+        let mut left = self.0.subscribe();
+        // The sender is ours and lives as long as this.
+        let _ = timeout(limit, left.wait_for(|left| *left == 0)).await;
+    }
+}
 
 /// A source that has not joined yet.
 pub struct Consumer {
@@ -69,24 +107,45 @@ impl Consumer {
         &self.config.name
     }
 
-    /// Joins the group. An SLS that does not answer is waited for; one that refuses is not.
+    /// Joins the group. An SLS that does not answer is waited for; one that refuses is only while `sources` says that
+    /// others may work.
     ///
     /// # Errors
-    /// SLS refuses us in a way that time does not fix.
-    pub async fn join(self) -> Result<Member, Failure> {
+    /// SLS refuses us in a way that time does not fix, and no other source is left.
+    pub async fn join(self, sources: &Sources) -> Result<Member, Failure> {
         let name = self.config.name.as_str();
+        let (mut refusal, mut backoff) = (None, Backoff::default());
         loop {
             match ConsumerGroup::join(self.client.clone(), self.group.clone()).await {
                 Ok(group) => {
                     let (consumer, group_name) = (group.consumer(), &self.group.group);
                     tracing::info!(group = %group_name, %consumer, "joined");
+                    if refusal.is_some() {
+                        sources.returned();
+                    }
                     return Ok(Member { consumer: self, group });
                 }
                 Err(cause) if cause.is_retryable() => {
                     tracing::warn!(error = %Chain(&cause), again_in = ?TRY_AGAIN, "cannot join yet");
                     sleep(TRY_AGAIN).await;
                 }
-                Err(cause) => return Err(refused(name, &cause)),
+                Err(cause) => {
+                    if refusal.replace(refused(name, &cause)).is_none() {
+                        sources.left();
+                    }
+                    if sources.any_left() {
+                        let again_in = backoff.after_failure(REFUSED_AGAIN);
+                        tracing::error!(
+                            error = %Chain(&cause), ?again_in,
+                            "SLS refuses this source: nothing was read and no data is lost; fix the cause, no restart \
+                             is needed; other sources continue"
+                        );
+                        sources.last_left(again_in).await;
+                    }
+                }
+            }
+            if let Some(refusal) = refusal.take_if(|_| !sources.any_left()) {
+                return Err(refusal);
             }
         }
     }

@@ -7,13 +7,13 @@ use forwarder_pipeline::{
     Block, BoxError, Budget, CheckpointStore, LeaseState, Load, Position, Pulled, SafePoint,
     SaveError, Source, SourceLost, Unreadable,
 };
-use forwarder_record::{Batch, BlockReader, Limits, Origin, count_groups};
+use forwarder_record::{Batch, BlockReader, DecodeError, Limits, Origin, count_groups};
 use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::{
-    Chain, Client, ClientConfig, Credentials, CredentialsError, Cursor, Endpoint, GroupConfig,
-    METADATA, Part, RamRole,
+    CallTo, Chain, Client, ClientConfig, Credentials, CredentialsError, Cursor, Endpoint, Error,
+    GroupConfig, METADATA, Part, RamRole,
 };
 use futures_util::future::BoxFuture;
 
@@ -172,6 +172,7 @@ impl ShardSource {
             // the server lose patience meanwhile, the same block is asked for again.
             let permit = self.budget.admit(pulled.raw_size()).await;
             let next = position(pulled.next_cursor());
+            let call = pulled.call().clone();
             let (first_cursor, groups) = (pulled.head().first_cursor(), pulled.head().count());
             let block = match pulled.block().await {
                 Ok(block) => block,
@@ -179,8 +180,9 @@ impl ShardSource {
             };
             let origin = Origin { first_cursor, ..self.origin.clone() };
             let raw_bytes = block.raw_size();
-            let packed = Some(PackedBlock { block, groups, origin, limits: self.limits.clone() });
-            let load = Box::new(BlockLoad { packed, reader: None });
+            let limits = self.limits.clone();
+            let packed = Some(PackedBlock { block, groups, origin, limits });
+            let load = Box::new(BlockLoad { call, packed, reader: None });
             return Ok(Pulled::Block(Block { load, next, raw_bytes, permit }));
         }
     }
@@ -192,16 +194,10 @@ impl Source for ShardSource {
     }
 }
 
-/// A block with another number of log groups than its answer said; those that are missing would be skipped.
-#[derive(Debug, thiserror::Error)]
-#[error("the block holds {found} log groups, the answer said {said}")]
-struct WrongCount {
-    said: u64,
-    found: u64,
-}
-
 /// Decompressing and decoding, for compute threads.
 struct BlockLoad {
+    /// The call that was answered with it.
+    call: CallTo,
     packed: Option<PackedBlock>,
     reader: Option<BlockReader>,
 }
@@ -216,12 +212,16 @@ struct PackedBlock {
 }
 
 impl PackedBlock {
-    fn unpack(self) -> Result<BlockReader, Unreadable> {
+    fn unpack(self, call: &CallTo) -> Result<BlockReader, Unreadable> {
         let Self { block, groups: said, origin, mut limits } = self;
-        let bytes = block.unpack().map_err(|cause| Unreadable(Box::new(cause)))?;
-        let found = count_groups(&bytes).map_err(|cause| Unreadable(Box::new(cause)))?;
+        let bytes = block
+            .unpack()
+            .map_err(|source| damaged(&Error::Block { call: call.clone(), source }))?;
+        let found = count_groups(&bytes).map_err(|cause| malformed(call, cause.to_string()))?;
         if found != said {
-            return Err(Unreadable(Box::new(WrongCount { said, found })));
+            // Those that are missing would be skipped.
+            let fault = format!("{found} log groups, but `x-log-count` is {said}");
+            return Err(malformed(call, fault));
         }
         if found == 1 {
             limits.max_cells = MAX_CELLS_OF_ONE_GROUP;
@@ -231,14 +231,27 @@ impl PackedBlock {
     }
 }
 
+/// A block that is not what the service wrote, with the call, the address and what to do.
+fn damaged(error: &Error) -> Unreadable {
+    Unreadable(Chain(error).to_string().into())
+}
+
+fn malformed(call: &CallTo, fault: String) -> Unreadable {
+    damaged(&Error::Malformed { call: call.clone(), fault })
+}
+
 impl Load for BlockLoad {
     fn read(&mut self, room: usize) -> Result<Batch, Unreadable> {
         if let Some(packed) = self.packed.take() {
-            self.reader = Some(packed.unpack()?);
+            self.reader = Some(packed.unpack(&self.call)?);
         }
         // Absent only after a block that could not be unpacked, which ends its use.
         let reader = self.reader.as_mut().ok_or_else(|| Unreadable("asked for again".into()))?;
-        Load::read(reader, room)
+        reader.read(room).map_err(|cause| match cause {
+            // Sound, and too much: the pipeline asks for less.
+            DecodeError::TooLarge { .. } => Unreadable(Box::new(cause)),
+            cause => malformed(&self.call, cause.to_string()),
+        })
     }
 
     fn advance(&mut self) -> bool {

@@ -174,6 +174,10 @@ fn find(reference: &str, folders: &[PathBuf]) -> Result<PathBuf, Problem> {
             return Ok(found);
         }
     }
+    if direct.exists() {
+        let problem = Problem::new(format!("plugin `{reference}` is not a file"));
+        return Err(problem.help("name the component itself, a file that ends with `.wasm`"));
+    }
     let problem = Problem::new(format!("there is no plugin `{reference}`"));
     if is_path {
         return Err(problem.help("the path is taken as written, from the current directory"));

@@ -216,9 +216,12 @@ fn key(dir: &OwnedFd) -> io::Result<[u8; KEY_BYTES]> {
 fn read_private(dir: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {
     // Without NONBLOCK, opening a pipe would wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(dir, name, flags, Mode::empty())?);
-    let found = file.metadata()?;
     let other = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    let file = match openat(dir, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => return other("it is a symbolic link"),
+        opened => File::from(opened?),
+    };
+    let found = file.metadata()?;
     if !found.is_file() || !is_ours(&found) || found.mode() & 0o077 != 0 {
         return other("it is not a file that only this user can read and write");
     }

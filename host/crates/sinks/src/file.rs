@@ -119,7 +119,7 @@ impl Shared {
         };
         let before = file.metadata()?.len();
         let written = write_all(file, body).and_then(|()| match self.durability {
-            Durability::Synced => file.sync_data(),
+            Durability::Synced => sync_lines(file),
             Durability::Buffered => Ok(()),
         });
         if written.is_err() {
@@ -158,6 +158,11 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
         }
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Makes the lines survive a loss of power. A pipe or a terminal has no disk: there they are delivered once written.
+fn sync_lines(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
 }
 
 /// Makes the name of a new file survive a loss of power as well as its lines. An empty one may be new, whatever
@@ -349,6 +354,22 @@ mod tests {
         assert_eq!(sink.send(&body("3\n")).await, Outcome::Delivered);
         assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "1\n2\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn lines_in_a_pipe_are_delivered_though_there_is_no_disk() {
+        use std::io::BufRead as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let ends = File::options().read(true).write(true).open(&path).unwrap();
+        let sink = FileSink::new(&path, Durability::Synced);
+        assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
+        let line = io::BufReader::new(ends).lines().next().unwrap().unwrap();
+        assert_eq!(line, "1");
     }
 
     #[tokio::test]

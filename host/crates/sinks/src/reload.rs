@@ -76,6 +76,8 @@ struct State<V> {
     value: Arc<V>,
     print: Print,
     read_at: Instant,
+    /// A thread reads the files at the moment. One that hangs is not joined by others.
+    is_reading: bool,
     /// What was last reported about contents that cannot be used.
     complaint: Option<String>,
 }
@@ -85,7 +87,8 @@ impl<O: Origin> Reloaded<O> {
     pub(crate) fn new(origin: O) -> Result<Self, O::Error> {
         let (parts, print) = origin.read()?;
         let value = Arc::new(origin.make(parts)?);
-        let state = State { value, print, read_at: Instant::now(), complaint: None };
+        let state =
+            State { value, print, read_at: Instant::now(), is_reading: false, complaint: None };
         Ok(Self(Arc::new(Shared { origin, state: Mutex::new(state) })))
     }
 
@@ -107,10 +110,11 @@ impl<O: Origin> Reloaded<O> {
     async fn read_if_older(&self, age: Duration) -> Arc<O::Value> {
         let due = {
             let mut state = self.0.state();
-            let due = !self.0.origin.is_fixed() && state.read_at.elapsed() >= age;
+            let may_read = !self.0.origin.is_fixed() && !state.is_reading;
+            let due = may_read && state.read_at.elapsed() >= age;
             if due {
                 // Other requests do not read the same files at the same time.
-                state.read_at = Instant::now();
+                (state.read_at, state.is_reading) = (Instant::now(), true);
             }
             due
         };
@@ -119,7 +123,8 @@ impl<O: Origin> Reloaded<O> {
             let reading = tokio::task::spawn_blocking(move || shared.read_again());
             if timeout(READ_TIME, reading).await.is_err() {
                 let receiver = self.0.origin.name();
-                tracing::warn!(receiver, limit = ?READ_TIME, "token or TLS files cannot be read in time");
+                tracing::warn!(receiver, limit = ?READ_TIME, "token or TLS files cannot be read in time; continuing with their \
+                     earlier contents; check the file system that they are on");
             }
         }
         Arc::clone(&self.0.state().value)
@@ -139,6 +144,7 @@ impl<O: Origin> Shared<O> {
             Ok((value, print))
         });
         let mut state = self.state();
+        state.is_reading = false;
         match made {
             Ok((value, print)) => {
                 state.complaint = None;
@@ -171,6 +177,7 @@ impl<O: Origin> fmt::Debug for Reloaded<O> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::path::PathBuf;
 
     use super::*;
@@ -229,6 +236,32 @@ mod tests {
         assert_eq!(read_now().await, 2);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(read_now().await, 2);
+        std::fs::write(&path, "3").unwrap();
+        assert_eq!(read_now().await, 3);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_that_hangs_is_read_by_one_thread_and_counts_again_when_it_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let number = Reloaded::new(Number(path.clone())).unwrap();
+        let read_now = async || *number.read_if_older(Duration::ZERO).await;
+
+        // A pipe without a writer: opening it does not return.
+        std::fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let hung = read_now();
+        tokio::pin!(hung);
+        let soon = Duration::from_millis(10);
+        assert!(timeout(soon, &mut hung).await.is_err(), "the first one waits for the file");
+        assert_eq!(timeout(READ_TIME / 2, read_now()).await, Ok(1), "others do not");
+
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"2").unwrap();
+        assert_eq!(hung.await, 2);
+        std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "3").unwrap();
         assert_eq!(read_now().await, 3);
     }

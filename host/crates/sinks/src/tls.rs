@@ -86,7 +86,7 @@ pub enum TlsError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A PEM file was read and holds nothing of the kind that was looked for.
-    #[error("`{}` holds no {what}; it should begin with `-----BEGIN`", path.display())]
+    #[error("`{}` does not hold {what}; it should begin with `-----BEGIN`", path.display())]
     Empty {
         /// What the file should hold.
         what: &'static str,

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 
@@ -70,7 +70,7 @@ fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'s
     let pem = reload::read_file(path).map_err(|source| unreadable(what, path, source.into()))?;
     let found = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| unreadable(what, path, source.into()))?;
+        .map_err(|source| not_pem(what, path, &source))?;
     if found.is_empty() {
         return Err(TlsError::Empty { what, path: path.to_owned() });
     }
@@ -78,13 +78,24 @@ fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'s
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    use rustls_pki_types::pem;
     let what = "an unencrypted private key";
     let pem = reload::read_file(path).map_err(|source| unreadable(what, path, source.into()))?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::Empty { what, path: path.to_owned() },
-        source => unreadable(what, path, source.into()),
+        source => not_pem(what, path, &source),
     })
+}
+
+/// rustls prints the marker that it missed as numbers.
+fn not_pem(what: &'static str, path: &Path, source: &pem::Error) -> TlsError {
+    let cause = match source {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let marker = String::from_utf8_lossy(end_marker);
+            format!("the line `-----END {marker}-----` is missing").into()
+        }
+        other => other.to_string().into(),
+    };
+    unreadable(what, path, cause)
 }
 
 fn unreadable(

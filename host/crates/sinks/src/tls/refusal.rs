@@ -177,7 +177,8 @@ fn of_certificate(
                     "use a certificate with subject alternative names".to_owned(),
                 )
             } else {
-                let names = presented.join(", ");
+                let names: Vec<_> = presented.iter().map(|name| plain(name)).collect();
+                let names = names.join(", ");
                 (
                     format!("the receiver's certificate is not for `{expected}` but for {names}"),
                     "use one of these names in the address, or set `server_name` to it".to_owned(),
@@ -232,6 +233,12 @@ fn of_certificate(
 
 fn renew() -> String {
     "renew it, or check the clocks of both hosts".to_owned()
+}
+
+/// A name of a certificate as rustls prints it, `DnsName("a.example")` or `IpAddress(192.0.2.1)`, without its kind.
+fn plain(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn sign_again() -> String {

@@ -6,7 +6,7 @@ use super::board::LeaseState;
 use super::shard::Puller;
 use crate::api::{PullHead, PullResponse};
 use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::error::{CallTo, Error};
 use crate::wire::Block;
 
 /// Why there is nothing more to pull.
@@ -84,6 +84,11 @@ impl<'a> Pulled<'a> {
     /// What the headers say.
     pub fn head(&self) -> &PullHead {
         self.response.head()
+    }
+
+    /// The call that is being answered, and by whom, for what is said about the block.
+    pub fn call(&self) -> &CallTo {
+        self.response.call()
     }
 
     /// Bytes of the block when unpacked; at most the configured limit.
