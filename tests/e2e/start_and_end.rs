@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use forwarder_emulator::Api;
 use forwarder_emulator::faults::Fault;
+use forwarder_emulator::state::consumer_group::{GroupOptions, SaveCheckpoint};
+use forwarder_sls::Cursor;
 use forwarder_tests::{Forwarder, GROUP, LOGSTORE, Logs, PROJECT, Settings, World, until};
 
 /// More often than any test asks.
@@ -171,6 +173,65 @@ async fn answers_from_the_future_do_not_end_a_run_before_its_end() {
     assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
     assert!(forwarder.log().contains("reached `end` in every shard"), "{}", forwarder.log());
     assert_eq!(world.assert_received(&Logs(0..200)), 0);
+}
+
+/// Cursors that no shard of these tests has.
+fn beyond() -> [String; 2] {
+    [1 << 62, u64::MAX].map(|position| Cursor::at(position).as_str().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_beyond_the_end_of_a_shard_is_not_the_end_of_a_run() {
+    for cursor in beyond() {
+        let start = Fault::SetBody(format!(r#"{{"cursor":"{cursor}"}}"#));
+        let checkpoint = Fault::SetBody(format!(
+            r#"[{{"shard":0,"checkpoint":"{cursor}","updateTime":1,"consumer":"x"}}]"#
+        ));
+        for (api, fault) in [(Api::GetCursor, start), (Api::GetCheckPoint, checkpoint)] {
+            for on_invalid_cursor in ["begin", "end"] {
+                let world = World::new(1).await;
+                world.sls.clock().set_back(Duration::from_secs(20));
+                world.put(&Logs(0..100), 10);
+                world.sls.clock().advance(Duration::from_secs(20));
+                let end = world.sls.clock().now().seconds() - 10;
+                let settings = world.settings().source("end", &end.to_string());
+                let settings = settings.source("on_invalid_cursor", on_invalid_cursor);
+                world.sls.faults().inject(api, fault.clone(), 1);
+                let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+                let mut forwarder = world.start(&config, &[]);
+                assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
+                assert_eq!(world.assert_received(&Logs(0..100)), 0, "{}", forwarder.log());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_beyond_the_end_is_of_an_older_logstore_and_skips_nothing() {
+    for on_invalid_cursor in ["begin", "end"] {
+        let world = World::new(1).await;
+        world.put(&Logs(0..100), 10);
+        let cursor = Cursor::at(1 << 62);
+        let cursor = cursor.as_str();
+        let now = world.sls.clock().now();
+        let options = GroupOptions { timeout: Duration::from_secs(10), order: false };
+        world
+            .sls
+            .change(PROJECT, LOGSTORE, |it| {
+                it.create_group(GROUP, options)?;
+                let save = SaveCheckpoint { shard: 0, cursor, consumer: None, force: true };
+                it.save_checkpoint(GROUP, save, now)
+            })
+            .unwrap();
+        let settings = world.settings().source("on_invalid_cursor", on_invalid_cursor);
+        let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+        let mut forwarder = world.start(&config, &[]);
+        world.received(100, &forwarder).await;
+        world.settled().await;
+        forwarder.says("the position lies beyond the end of the shard").await;
+        assert_eq!(forwarder.terminate().await, Some(0));
+        assert_eq!(world.assert_received(&Logs(0..100)), 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

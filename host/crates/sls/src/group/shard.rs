@@ -44,6 +44,8 @@ pub struct Puller {
     damage: Damage,
     /// The position replaces one that was no longer valid, and the caller does not know it yet.
     replaced: bool,
+    /// The position was read from a checkpoint or a start, and no answer has shown that it is one of this shard.
+    is_untried: bool,
     /// No request before this.
     not_before: Instant,
     asked: Instant,
@@ -87,6 +89,7 @@ impl Puller {
             backoff: membership.single.backoff(),
             damage: Damage { backoff: membership.single.backoff(), cause: String::new() },
             replaced: false,
+            is_untried: false,
             not_before: now,
             asked: now,
             lag: Lag::default(),
@@ -163,6 +166,17 @@ impl Puller {
                 continue;
             }
             match &self.end {
+                End::At(end) if position.reaches(end) && self.is_untried => {
+                    // Read from a checkpoint, and from nothing else: were it damaged, logs would be left unread.
+                    match self.end_behind(&position).await {
+                        Ok(_) => self.is_untried = false,
+                        Err(error) if error.is_damaged() => {
+                            self.position_refused(&position, error).await?;
+                        }
+                        Err(error) => self.trouble(error)?,
+                    }
+                    continue;
+                }
                 End::At(end) if position.reaches(end) => {
                     self.end = End::Reported(end.clone());
                     return Ok(Step::ReachedEnd(position));
@@ -193,6 +207,7 @@ impl Puller {
             match self.checkpoint_or_start().await {
                 Ok(position) => {
                     self.position = Some(position);
+                    self.is_untried = true;
                     self.damage.backoff.succeeded();
                 }
                 Err(error) => self.trouble(error)?,
@@ -213,6 +228,7 @@ impl Puller {
         }
         let Beginning { from, why } = membership.start;
         let start = self.cursor(from).await?;
+        self.end_behind(&start).await?;
         membership.log_shard(format_args!(
             "no checkpoint yet; reading from {start} (`{from}`), because {why}"
         ));

@@ -19,8 +19,11 @@ enum Refused {
     Stored { oldest: Cursor, end: Cursor },
     /// Not the checkpoint that the service has now, and that one is stored.
     Misread { checkpoint: Cursor },
-    /// No position of what is stored.
+    /// Before the oldest log: what lay there has expired.
     Gone { oldest: Cursor, end: Cursor },
+    /// Beyond the end, where no position can be: an answer was damaged, or the logstore was made again. `saved` if it is
+    /// the checkpoint all the same.
+    Beyond { oldest: Cursor, end: Cursor, saved: bool },
 }
 
 impl Puller {
@@ -28,7 +31,7 @@ impl Puller {
     /// otherwise the answer hides logs.
     pub(super) async fn confirm_expired(&self, head: &PullHead, call: CallTo) -> Result<(), Error> {
         let (position, next) = (head.request_cursor(), head.next_cursor());
-        let oldest = self.cursor(CursorFrom::Begin).await?;
+        let (oldest, _) = self.stored_range().await?;
         if self.may_skip() && oldest.reaches(next) {
             self.say_expired(position, next, &oldest);
             return Ok(());
@@ -49,7 +52,7 @@ impl Puller {
     ) -> Result<(), Error> {
         let (head, call) = (response.head().clone(), response.call().clone());
         let (position, next) = (head.request_cursor(), head.next_cursor());
-        let oldest = self.cursor(CursorFrom::Begin).await?;
+        let (oldest, _) = self.stored_range().await?;
         let expired = oldest.position() > position.position()
             && head.first_of(read).is_some_and(|first| oldest.position() >= Some(first));
         if self.may_skip() && expired {
@@ -124,6 +127,19 @@ impl Puller {
                 self.pause_after(&refusal, Pace::Prompt);
                 return Ok(());
             }
+            Ok(Refused::Beyond { oldest, end, saved }) if self.may_skip() => {
+                // Nothing can have been read up to there, so nothing is skipped, whatever `on_invalid_cursor` says.
+                tracing::warn!(
+                    %position, %oldest, %end,
+                    "the position lies beyond the end of the shard: an answer was damaged, or the logstore was \
+                     deleted and made again; reading starts over; no data lost"
+                );
+                self.position = saved.then_some(oldest);
+                self.replaced = saved;
+                self.pause_after(&refusal, Pace::Prompt);
+                return Ok(());
+            }
+            Ok(Refused::Beyond { oldest, end, .. }) => (oldest, end),
             Ok(Refused::Stored { oldest, end }) => {
                 let fault = format!(
                     "cursor {position} is refused as invalid, but it lies between the oldest log at {oldest} and \
@@ -159,18 +175,40 @@ impl Puller {
     }
 
     async fn examine_refusal(&self, position: &Cursor) -> Result<Refused, Error> {
-        let oldest = self.cursor(CursorFrom::Begin).await?;
-        let end = self.cursor(CursorFrom::End).await?;
+        let (oldest, end) = self.stored_range().await?;
         let is_stored = |cursor: &Cursor| cursor.reaches(&oldest) && end.reaches(cursor);
         if is_stored(position) {
             return Ok(Refused::Stored { oldest, end });
         }
         let checkpoint = self.stored_checkpoint().await?;
-        let other = checkpoint.filter(|found| found != position && is_stored(found));
-        Ok(match other {
+        let saved = checkpoint.as_ref() == Some(position);
+        Ok(match checkpoint.filter(is_stored) {
             Some(checkpoint) => Refused::Misread { checkpoint },
+            None if end.lies_before(position) => Refused::Beyond { oldest, end, saved },
             None => Refused::Gone { oldest, end },
         })
+    }
+
+    /// Where the oldest log is, and the end.
+    ///
+    /// # Errors
+    ///
+    /// SLS cannot be asked, or one of the two is damaged.
+    pub(super) async fn stored_range(&self) -> Result<(Cursor, Cursor), Error> {
+        let oldest = self.cursor(CursorFrom::Begin).await?;
+        let end = self.end_behind(&oldest).await?;
+        Ok((oldest, end))
+    }
+
+    /// The end of the shard, which no position lies beyond.
+    pub(super) async fn end_behind(&self, position: &Cursor) -> Result<Cursor, Error> {
+        let end = self.cursor(CursorFrom::End).await?;
+        if end.lies_before(position) {
+            let call = self.desk.membership.single.call_to("GetCursor");
+            let fault = format!("position {position} lies beyond the end of the shard, {end}");
+            return Err(Error::Malformed { call, fault });
+        }
+        Ok(end)
     }
 
     /// Counts a refusal that has a line of its own in the log, and waits.
