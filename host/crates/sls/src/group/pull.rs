@@ -86,7 +86,7 @@ impl<'a> Pulled<'a> {
         self.response.head()
     }
 
-    /// The call that is being answered, and by whom, for what is said about the block.
+    /// The call that was answered, with its address.
     pub fn call(&self) -> &CallTo {
         self.response.call()
     }
