@@ -60,22 +60,17 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn places(file: &Path, text: &str) -> Vec<String> {
-    let lines = text.lines().enumerate();
-    let found = lines.flat_map(|(nth, line)| {
+    let mut found = Vec::new();
+    for (nth, line) in text.lines().enumerate() {
         let words = words_of(line);
-        INSTEAD.iter().flat_map(move |(phrases, instead)| {
-            let words = words.clone();
-            phrases
-                .iter()
-                .filter(move |phrase| words.contains(&format!(" {phrase} ")))
-                .map(move |phrase| (nth + 1, *phrase, *instead))
-        })
-    });
+        for (phrases, instead) in INSTEAD {
+            for phrase in phrases.iter().filter(|phrase| words.contains(&format!(" {phrase} "))) {
+                let (file, line) = (file.display(), nth + 1);
+                found.push(format!("    {file}:{line}: `{phrase}`; write: {instead}"));
+            }
+        }
+    }
     found
-        .map(|(line, phrase, instead)| {
-            format!("    {}:{line}: `{phrase}`; write: {instead}", file.display())
-        })
-        .collect()
 }
 
 /// The words of a line in lower case, with one space around each.
