@@ -179,7 +179,7 @@ async fn work(
         let (stop, joined, sources) = (stop.clone(), joined.clone(), Arc::clone(&sources));
         let work = async move {
             let ended = member(consumer, chain, runner, stop, joined, &sources).await;
-            sources.left();
+            sources.gone();
             ended
         };
         members.spawn(work.instrument(span));

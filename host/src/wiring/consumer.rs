@@ -48,24 +48,24 @@ impl Sources {
     }
 
     /// One was refused, or has ended.
-    pub fn left(&self) {
-        self.0.send_modify(|left| *left = left.saturating_sub(1));
+    pub fn gone(&self) {
+        self.0.send_modify(|remaining| *remaining = remaining.saturating_sub(1));
     }
 
     /// One that was refused works after all.
-    fn returned(&self) {
-        self.0.send_modify(|left| *left += 1);
+    fn back(&self) {
+        self.0.send_modify(|remaining| *remaining += 1);
     }
 
-    fn any_left(&self) -> bool {
+    fn any_remain(&self) -> bool {
         *self.0.borrow() > 0
     }
 
-    /// Waits until none is left, at most for `limit`.
-    async fn last_left(&self, limit: Duration) {
-        let mut left = self.0.subscribe();
+    /// Waits until none remains, at most for `limit`.
+    async fn none_remain(&self, limit: Duration) {
+        let mut remaining = self.0.subscribe();
         // The sender is ours and lives as long as this.
-        let _ = timeout(limit, left.wait_for(|left| *left == 0)).await;
+        let _ = timeout(limit, remaining.wait_for(|remaining| *remaining == 0)).await;
     }
 }
 
@@ -121,7 +121,7 @@ impl Consumer {
                     let (consumer, group_name) = (group.consumer(), &self.group.group);
                     tracing::info!(group = %group_name, %consumer, "joined");
                     if refusal.is_some() {
-                        sources.returned();
+                        sources.back();
                     }
                     return Ok(Member { consumer: self, group });
                 }
@@ -131,20 +131,20 @@ impl Consumer {
                 }
                 Err(cause) => {
                     if refusal.replace(refused(name, &cause)).is_none() {
-                        sources.left();
+                        sources.gone();
                     }
-                    if sources.any_left() {
+                    if sources.any_remain() {
                         let again_in = backoff.after_failure(REFUSED_AGAIN);
                         tracing::error!(
                             error = %Chain(&cause), ?again_in,
                             "SLS refuses this source: nothing was read and no data is lost; fix the cause, no restart \
                              is needed; other sources continue"
                         );
-                        sources.last_left(again_in).await;
+                        sources.none_remain(again_in).await;
                     }
                 }
             }
-            if let Some(refusal) = refusal.take_if(|_| !sources.any_left()) {
+            if let Some(refusal) = refusal.take_if(|_| !sources.any_remain()) {
                 return Err(refusal);
             }
         }
