@@ -265,7 +265,6 @@ impl Plan {
             return Ok(Made::TooLarge(Rest::whole(load, charge, raw_bytes)));
         };
         if load.advance() {
-            charge.permit.cover(draft.held as u64);
             let block = Arc::new(charge);
             let rest = Rest::following(load, Arc::clone(&block), 0);
             return Ok(Made::Plan(draft.plan(block, None, raw_bytes, Some(rest))));
