@@ -119,7 +119,11 @@ async fn where_every_source_is_refused_the_process_ends_at_once() {
     let second = [("name", "second"), ("consumer_group", "other")];
     let settings = world.settings().source("manage_group", "false").another_source(&second);
     let ended = refused(&world, settings).await;
-    assert_says(&ended, 6, &["does not exist; create it, or set `manage_group = true`"]);
+    let remedy = "does not exist; create it, or set `manage_group = true`";
+    for (source, group) in [("audit", GROUP), ("second", "other")] {
+        let refusal = format!("error: source `{source}`: consumer group `{group}` {remedy}");
+        assert_says(&ended, 6, &[&refusal]);
+    }
     assert!(ended.log.contains("other sources continue"), "{}", ended.log);
 }
 

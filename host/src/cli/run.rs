@@ -289,14 +289,15 @@ fn report_refused(source: &str, refused: &Failure) {
     }
 }
 
-/// Waits for every source, or for the first that fails otherwise than by a refused plugin; those are reported
-/// when nothing else is left to do.
+/// Waits for every source, or for the first that fails otherwise than by being refused; all refusals are reported when
+/// nothing else is left to do.
 async fn all_ended(members: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
     let mut refused: Option<Failure> = None;
     while let Some(ended) = members.join_next().await {
         match ended.map_err(|cause| Failure::internal("a source ended in a bug", cause))? {
-            Err(failure) if failure.exit == Exit::Plugin => {
-                let all = refused.get_or_insert(Failure { exit: Exit::Plugin, problems: vec![] });
+            Err(failure) if matches!(failure.exit, Exit::Plugin | Exit::Source) => {
+                let first = || Failure { exit: failure.exit, problems: vec![] };
+                let all = refused.get_or_insert_with(first);
                 // Sources share plugins, and each of them says what is wrong.
                 let news = failure.problems.into_iter();
                 let news: Vec<_> = news.filter(|problem| !all.problems.contains(problem)).collect();

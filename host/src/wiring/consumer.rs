@@ -47,9 +47,15 @@ impl Sources {
         Self(watch::Sender::new(sources))
     }
 
-    /// One was refused, or has ended.
-    pub fn gone(&self) {
-        self.0.send_modify(|remaining| *remaining = remaining.saturating_sub(1));
+    /// One was refused, or has ended. Whether any remains; of sources that go at the same time, one hears that it was
+    /// the last.
+    pub fn gone(&self) -> bool {
+        let mut any_remain = false;
+        self.0.send_modify(|remaining| {
+            *remaining = remaining.saturating_sub(1);
+            any_remain = *remaining > 0;
+        });
+        any_remain
     }
 
     /// One that was refused works after all.
@@ -130,10 +136,9 @@ impl Consumer {
                     sleep(TRY_AGAIN).await;
                 }
                 Err(cause) => {
-                    if refusal.replace(refused(name, &cause)).is_none() {
-                        sources.gone();
-                    }
-                    if sources.any_remain() {
+                    let is_news = refusal.replace(refused(name, &cause)).is_none();
+                    let others_remain = if is_news { sources.gone() } else { sources.any_remain() };
+                    if others_remain {
                         let again_in = backoff.after_failure(REFUSED_AGAIN);
                         tracing::error!(
                             error = %Chain(&cause), ?again_in,
