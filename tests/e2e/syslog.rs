@@ -160,6 +160,56 @@ async fn connections_that_are_cut_in_the_middle_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_message_at_which_the_receiver_breaks_connections_stops_no_other() {
+    for (window, tls) in [("", false), ("resend_window = \"0B\"\n", false), ("", true)] {
+        let world = World::new(2).await;
+        let authority = Authority::new();
+        let ca_file = authority.write_ca_file(world.folder());
+        let receiver = receivers::syslog(Text::Json);
+        let (receiver, trust) = if tls {
+            let trust = format!("tls = {{ ca_file = \"{}\" }}\n", ca_file.display());
+            (receiver.tls(authority.server()), trust)
+        } else {
+            (receiver, String::new())
+        };
+        let siem = receiver.start().await.unwrap();
+        siem.faults().close_at("\"number\":\"777\"");
+        world.put(&Logs(0..2_000), 100);
+        let settings = world.settings().syslog("siem", &siem.url(), &format!("{window}{trust}"));
+        let mut forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+        world.settled().await;
+        if window.is_empty() {
+            assert_eq!(siem.tally().distinct_ids, 1_999);
+            let letters = world.dead_letters();
+            assert_eq!(letters.len(), 1, "{letters:?}");
+            assert_eq!(letters[0]["fields"]["number"], "777");
+            let reason = letters[0]["reason"].as_str().unwrap();
+            assert!(reason.contains("nothing but this row on the connection"), "{reason}");
+            forwarder.says("rows refused by the receiver, writing dead letters").await;
+        }
+        assert_eq!(forwarder.terminate().await, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_takes_little_on_each_connection_has_everything_in_the_end() {
+    for window in ["", "resend_window = \"0B\"\n"] {
+        let world = World::new(2).await;
+        let siem = receivers::syslog(Text::Json).start().await.unwrap();
+        siem.faults().close_each_after(20_000);
+        world.put(&Logs(0..1_000), 100);
+        let config = world.settings().syslog("siem", &siem.url(), window).write("forwarder.toml");
+        let forwarder = world.start(&config, &[]);
+        if window.is_empty() {
+            has_everything(&world, &siem, &forwarder).await;
+        }
+        world.settled().await;
+        assert_eq!(forwarder.terminate().await, Some(0));
+        assert!(world.dead_letters().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_stops_reading_is_waited_for() {
     let world = World::new(2).await;
     let siem = receivers::syslog(Text::Json).receive_buffer(4_096).start().await.unwrap();

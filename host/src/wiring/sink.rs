@@ -78,9 +78,8 @@ impl WiredSink {
         };
         let protocol = match &config.kind {
             SinkKind::Hec(hec) => hec_protocol(hec).map_err(|cause| wrong(&cause))?,
-            SinkKind::Syslog(syslog) => {
-                syslog_protocol(&config.name, syslog).map_err(|cause| wrong(&cause))?
-            }
+            SinkKind::Syslog(syslog) => syslog_protocol(&config.name, syslog, &config.delivery)
+                .map_err(|cause| wrong(&cause))?,
             SinkKind::File(path) => {
                 Protocol::File(file::Encoder, FileSink::new(path, Durability::Synced))
             }
@@ -233,6 +232,7 @@ fn hec_protocol(config: &HecConfig) -> Result<Protocol, Box<dyn std::error::Erro
 fn syslog_protocol(
     sink: &str,
     config: &SyslogConfig,
+    delivery: &DeliveryConfig,
 ) -> Result<Protocol, Box<dyn std::error::Error>> {
     let header = rfc5424::HeaderSettings {
         priority: config.priority,
@@ -263,6 +263,7 @@ fn syslog_protocol(
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
         write_timeout: config.timeout,
         window: config.resend,
+        longest_pause: delivery.retry_max,
     })?;
     Ok(Protocol::Syslog(Box::new(encoder), client))
 }
@@ -317,7 +318,8 @@ impl Sink for WiredSink {
         let BodyLimits { max_bytes, max_rows } = self.limits;
         let learned = match &self.protocol {
             Protocol::Hec(_, client, _) => client.body_limit(),
-            _ => usize::MAX,
+            Protocol::Syslog(_, client) => client.body_limit(),
+            Protocol::File(..) | Protocol::Stdout(..) => usize::MAX,
         };
         BodyLimits { max_bytes: max_bytes.min(learned), max_rows }
     }
@@ -332,13 +334,20 @@ impl Sink for WiredSink {
         Box::pin(async move {
             verdict(match &self.protocol {
                 Protocol::Hec(_, client, _) => client.send(&body).await,
-                Protocol::Syslog(_, client) => match client.send(&body).await {
-                    syslog::Sent::Decided(outcome) => outcome,
-                    syslog::Sent::Accepted(proof) => {
-                        let unproven = (self.unproven.clone(), parcel.rows());
-                        return Verdict::Accepted(confirmation(proof, unproven));
+                Protocol::Syslog(_, client) => {
+                    let sent = if parcel.is_suspect() {
+                        client.send_alone(&body).await
+                    } else {
+                        client.send(&body).await
+                    };
+                    match sent {
+                        syslog::Sent::Decided(outcome) => outcome,
+                        syslog::Sent::Accepted(proof) => {
+                            let unproven = (self.unproven.clone(), parcel.rows());
+                            return Verdict::Accepted(confirmation(proof, unproven));
+                        }
                     }
-                },
+                }
                 Protocol::File(_, file) => file.send(&body).await,
                 Protocol::Stdout(_, stdout) => stdout.send(&body).await,
             })
@@ -372,8 +381,9 @@ impl Sink for WiredSink {
 fn confirmation(proof: syslog::Confirmation, unproven: (Counter, usize)) -> Confirmation {
     Confirmation::new(async move {
         match proof.proof().await {
-            Some(syslog::Proof::Read) => return Verdict::Delivered,
-            Some(syslog::Proof::Age) => {
+            Some(Ok(syslog::Proof::Read)) => return Verdict::Delivered,
+            Some(Err(cause)) => return verdict(Outcome::Divide { cause }),
+            Some(Ok(syslog::Proof::Age)) => {
                 let (counter, rows) = unproven;
                 counter.increment(rows as u64);
                 return Verdict::Delivered;

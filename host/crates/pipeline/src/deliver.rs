@@ -31,7 +31,7 @@ use self::part::Part;
 pub(crate) use self::piece::{Piece, Written};
 use self::rate::RefusalRate;
 use self::search::{Probe, REFUSED_IN_A_ROW, Undecided};
-use self::unconfirmed::{UNCONFIRMED_BODIES, Unconfirmed};
+use self::unconfirmed::{Decided, UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
 use crate::dead_letter::Office;
@@ -94,8 +94,10 @@ pub(crate) struct Desk {
     pub(crate) bell: Bell,
     /// Parts sent so far.
     pub(crate) begun: AtomicU64,
-    /// The latest of them that was accepted, by its number.
+    /// The latest of them of which the rows were delivered, by its number.
     pub(crate) accepted: AtomicU64,
+    /// How many the sink has taken, delivered or still to be confirmed.
+    pub(crate) taken: AtomicU64,
     /// Different rows that were refused alone since something was accepted.
     pub(crate) refused_in_a_row: AtomicU32,
     /// How often it refuses what it accepts later.
@@ -129,6 +131,7 @@ impl Desk {
             bell,
             begun: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             refused_in_a_row: AtomicU32::new(0),
             rate: Arc::default(),
         })
@@ -136,6 +139,17 @@ impl Desk {
 
     pub(crate) fn last_accepted(&self) -> u64 {
         self.accepted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The rows of this request were delivered: refusals of others can be compared with that.
+    fn accepted(&self, number: u64) {
+        self.rate.accepted();
+        self.accepted.fetch_max(number, Ordering::AcqRel);
+        self.refused_in_a_row.store(0, Ordering::Release);
     }
 
     /// Whether so much was refused since something was accepted that it cannot be the rows.
@@ -207,7 +221,7 @@ struct Dispatcher {
     busy: HashMap<Id, Errand>,
     accept: mpsc::Sender<Unconfirmed>,
     accepted: mpsc::Receiver<Unconfirmed>,
-    unconfirmed: JoinSet<Option<(Parcel, Verdict)>>,
+    unconfirmed: JoinSet<Option<Decided>>,
     /// Accepted and not confirmed, with the verdict instead. They go before rows that were never sent.
     again: VecDeque<(Parcel, Verdict)>,
 }
@@ -267,7 +281,8 @@ impl Dispatcher {
                 }
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
                 Some(body) = self.accepted.recv(), if self.unconfirmed.len() < UNCONFIRMED_BODIES => {
-                    self.unconfirmed.spawn(body.decided(Arc::clone(&self.desk)));
+                    let desk = Arc::clone(&self.desk);
+                    self.unconfirmed.spawn(async move { body.decided(&desk).await });
                 }
                 Some(decided) = self.unconfirmed.join_next() => self.decided(decided),
                 Ok(()) = self.demand.changed() => {}
@@ -300,10 +315,15 @@ impl Dispatcher {
     }
 
     /// A confirmation has come, or will not.
-    fn decided(&mut self, decided: Result<Option<(Parcel, Verdict)>, JoinError>) {
+    fn decided(&mut self, decided: Result<Option<Decided>, JoinError>) {
         match decided {
-            Ok(Some((parcel, Verdict::Delivered))) => self.desk.delivered(parcel),
-            Ok(Some(refused)) => self.again.push_back(refused),
+            Ok(Some(Decided { parcel, verdict: Verdict::Delivered, number })) => {
+                self.desk.accepted(number);
+                self.desk.delivered(parcel);
+            }
+            Ok(Some(Decided { parcel, verdict, number: _ })) => {
+                self.again.push_back((parcel, verdict));
+            }
             Ok(None) => {}
             Err(error) => self.died(&error),
         }

@@ -15,7 +15,6 @@ mod client;
 mod connections;
 mod endpoint;
 mod event;
-mod limit;
 mod probe;
 mod reason;
 mod reply;

@@ -12,6 +12,7 @@
 mod body;
 pub mod file;
 pub mod hec;
+mod limit;
 mod notes;
 mod object;
 mod outcome;

@@ -13,6 +13,7 @@
 //! [`Client::send`] writes it to the receiver.
 
 mod acked;
+mod allowance;
 mod connection;
 mod encoder;
 mod escape;

@@ -2,6 +2,7 @@
 //! what a refusal means is decided in [`search`](super::search).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use crate::deliver::parcel::Parcel;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::retry::Retries;
-use crate::seams::{Cause, Confirmation, Verdict};
+use crate::seams::{Cause, Verdict};
 
 /// Receipt of a sink: it has taken responsibility for these rows. Made in this file only, on hearing
 /// [`Verdict::Delivered`].
@@ -41,8 +42,10 @@ impl Desk {
 
 /// What a sink finally said about a parcel.
 pub(super) enum Answer {
-    /// Every row is settled, or waits for its confirmation.
-    Accepted,
+    /// Every row is settled.
+    Delivered,
+    /// Every row waits for its confirmation.
+    Unconfirmed,
     /// Every row belongs to another consumer by now.
     Gone,
     /// The receiver refuses these rows, or some of them.
@@ -57,15 +60,16 @@ pub(super) enum Answer {
 }
 
 /// Sends a parcel until the sink accepts or refuses it. What is not delivered yet goes to `accept`, where its
-/// confirmation is waited for. `heard` is the verdict with which such a wait ended, if that is why the parcel is
-/// sent again.
+/// confirmation is waited for; that of a suspect is waited for here. `heard` is the verdict with which such a wait
+/// ended, if that is why the parcel is sent again; `number` is that of the request.
 pub(super) async fn decide(
     desk: &Desk,
     accept: &mpsc::Sender<Unconfirmed>,
     parcel: Parcel,
     heard: Option<Verdict>,
+    number: u64,
 ) -> Answer {
-    Attempts::new(desk, accept).until_decided(parcel, heard).await
+    Attempts::new(desk, accept, number).until_decided(parcel, heard).await
 }
 
 /// The attempts at one parcel.
@@ -76,23 +80,16 @@ struct Attempts<'d> {
     holds: Retries,
     failed: u32,
     holding: Option<Holding>,
-    /// The latest request to the sink that was accepted when this parcel was held last.
-    accepted: u64,
+    /// Requests that the sink had taken when this parcel was held last.
+    taken: u64,
+    number: u64,
 }
 
 impl<'d> Attempts<'d> {
-    fn new(desk: &'d Desk, accept: &'d mpsc::Sender<Unconfirmed>) -> Self {
+    fn new(desk: &'d Desk, accept: &'d mpsc::Sender<Unconfirmed>, number: u64) -> Self {
         let retry = &desk.settings.retry;
         let (retries, holds) = (retry.retries(), retry.holds());
-        Self {
-            desk,
-            accept,
-            retries,
-            holds,
-            failed: 0,
-            holding: None,
-            accepted: desk.last_accepted(),
-        }
+        Self { desk, accept, retries, holds, failed: 0, holding: None, taken: desk.taken(), number }
     }
 
     async fn until_decided(mut self, mut parcel: Parcel, mut heard: Option<Verdict>) -> Answer {
@@ -113,7 +110,17 @@ impl<'d> Attempts<'d> {
             match verdict {
                 Verdict::Delivered => return self.delivered(parcel),
                 Verdict::Accepted(confirmation) => {
-                    return self.accepted(parcel, confirmation).await;
+                    let number = self.number;
+                    let unconfirmed = Unconfirmed { parcel, confirmation, number };
+                    if !unconfirmed.parcel.is_suspect() {
+                        return self.accepted(unconfirmed).await;
+                    }
+                    self.desk.sink.confirm();
+                    let Some(decided) = unconfirmed.decided(self.desk).await else {
+                        return Answer::Gone;
+                    };
+                    parcel = decided.parcel;
+                    heard = Some(decided.verdict);
                 }
                 Verdict::Retry { after, cause } => self.retry(&mut parcel, after, &cause).await,
                 Verdict::Hold { cause } => self.hold(&mut parcel, &cause).await,
@@ -169,20 +176,21 @@ impl<'d> Attempts<'d> {
         let desk = self.desk;
         self.succeeded();
         desk.delivered(parcel);
-        Answer::Accepted
+        Answer::Delivered
     }
 
     /// The rows are settled when they are confirmed; meanwhile the next body may be sent.
-    async fn accepted(self, parcel: Parcel, confirmation: Confirmation) -> Answer {
+    async fn accepted(self, unconfirmed: Unconfirmed) -> Answer {
         let accept = self.accept;
         self.succeeded();
         // The dispatcher, which joins us, keeps the other end. If it is gone, the rows stay unsettled.
-        let _ = accept.send(Unconfirmed { parcel, confirmation }).await;
-        Answer::Accepted
+        let _ = accept.send(unconfirmed).await;
+        Answer::Unconfirmed
     }
 
     fn succeeded(self) {
         let Self { desk, failed, holding, .. } = self;
+        desk.taken.fetch_add(1, Ordering::AcqRel);
         if holding.is_some_and(Holding::recovered) {
             info!(sink = %desk.name, "sink takes rows again");
         } else if failed > 0 {
@@ -226,21 +234,21 @@ impl<'d> Attempts<'d> {
         self.wait_for_acceptance(parcel, delay, self.desk.settings.retry.first_hold).await;
     }
 
-    /// Another request was accepted since the last wait: what stopped this one is not all of the receiver.
+    /// Another request was taken since the last wait: what stopped this one is not all of the receiver.
     fn renew_waits(&mut self) {
-        let accepted = self.desk.last_accepted();
-        if std::mem::replace(&mut self.accepted, accepted) != accepted {
+        let taken = self.desk.taken();
+        if std::mem::replace(&mut self.taken, taken) != taken {
             let retry = &self.desk.settings.retry;
             (self.retries, self.holds) = (retry.retries(), retry.holds());
         }
     }
 
-    /// Waits, but not much longer than until another request is accepted.
+    /// Waits, but not much longer than until another request is taken.
     async fn wait_for_acceptance(&self, parcel: &mut Parcel, delay: Duration, look: Duration) {
         let until = Instant::now() + delay;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || parcel.is_empty() || self.desk.last_accepted() != self.accepted {
+            if left.is_zero() || parcel.is_empty() || self.desk.taken() != self.taken {
                 return;
             }
             self.wait(parcel, left.min(look)).await;

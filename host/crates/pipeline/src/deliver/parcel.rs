@@ -13,11 +13,21 @@ pub struct Parcel {
     pieces: Vec<Piece>,
     /// What [`Sink::pack`](crate::Sink::pack) made of the pieces; `None` until it has, and after a change.
     body: Option<Vec<Bytes>>,
+    is_suspect: bool,
 }
 
 impl Parcel {
     pub(crate) const fn new(pieces: Vec<Piece>) -> Self {
-        Self { pieces, body: None }
+        Self { pieces, body: None, is_suspect: false }
+    }
+
+    /// Whether the receiver has refused something that held these rows. Then its answer must be about them alone.
+    pub const fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
+    pub(crate) const fn suspect(&mut self) {
+        self.is_suspect = true;
     }
 
     /// The packed body, in parts to be sent one after the other.

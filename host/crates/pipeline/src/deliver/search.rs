@@ -165,24 +165,28 @@ impl Search<'_> {
     }
 
     async fn ask(&mut self, index: usize) {
-        let Part { parcel, refusal, heard } = self.parts.remove(index);
+        let Part { mut parcel, refusal, heard } = self.parts.remove(index);
+        if refusal.is_some() {
+            parcel.suspect();
+        }
         let (accepted, asked) = (self.desk.last_accepted(), Instant::now());
         let since = refusal.as_ref().map_or_else(|| self.desk.rate.now(), |known| known.since);
         let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        match attempt::decide(self.desk, self.accept, parcel, heard).await {
+        match attempt::decide(self.desk, self.accept, parcel, heard, number).await {
             Answer::Gone => {}
-            Answer::Accepted => {
-                self.desk.rate.accepted();
+            Answer::Unconfirmed => {
+                // Cannot be too many refused, since none was.
+                let _ = self.offer.hear(&Refusals::default());
+            }
+            Answer::Delivered => {
                 let disproved =
                     |known: &&Refusal| known.alone > 0 || known.named || known.as_it_was;
                 if let Some(known) = refusal.as_ref().filter(disproved) {
                     self.desk.rate.disproved(known.alone.max(1));
                 }
-                self.desk.accepted.fetch_max(number, Ordering::AcqRel);
-                self.desk.refused_in_a_row.store(0, Ordering::Release);
+                self.desk.accepted(number);
                 // Now there is something to compare with.
                 self.probe = Probe::No;
-                // Cannot be too many refused, since none was.
                 let _ = self.offer.hear(&Refusals::default());
             }
             Answer::Refused { parcel, rows, cause } if parcel.rows() == 1 => {

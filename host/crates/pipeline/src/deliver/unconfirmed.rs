@@ -3,8 +3,6 @@
 //! They take no request slot and keep no lane busy. Their rows stay open in the ledger, so that no checkpoint
 //! passes them, and their bytes stay charged to the budget, which bounds them.
 
-use std::sync::Arc;
-
 use crate::deliver::Desk;
 use crate::deliver::parcel::Parcel;
 use crate::seams::{Confirmation, Verdict};
@@ -16,14 +14,23 @@ pub(super) const UNCONFIRMED_BODIES: usize = 4_096;
 pub(super) struct Unconfirmed {
     pub(super) parcel: Parcel,
     pub(super) confirmation: Confirmation,
+    /// The number of the request.
+    pub(super) number: u64,
+}
+
+/// What became of one.
+pub(super) struct Decided {
+    pub(super) parcel: Parcel,
+    pub(super) verdict: Verdict,
+    pub(super) number: u64,
 }
 
 impl Unconfirmed {
     /// Waits for the verdict, and lets go of rows whose lease is lost meanwhile. `None` if nothing is left to be
     /// decided.
-    pub(super) async fn decided(self, desk: Arc<Desk>) -> Option<(Parcel, Verdict)> {
-        let Self { mut parcel, confirmation } = self;
-        let waiting = Waiting::new(&desk, &parcel);
+    pub(super) async fn decided(self, desk: &Desk) -> Option<Decided> {
+        let Self { mut parcel, confirmation, number } = self;
+        let _waiting = Waiting::new(desk, &parcel);
         let mut moved = desk.bell.listen();
         let mut proof = confirmation.into_future();
         let verdict = loop {
@@ -39,26 +46,25 @@ impl Unconfirmed {
                 _ = moved.changed() => {}
             }
         };
-        drop(waiting);
-        Some((parcel, verdict))
+        Some(Decided { parcel, verdict, number })
     }
 }
 
 /// Keeps the gauge right, whichever way the wait ends.
-struct Waiting {
-    desk: Arc<Desk>,
+struct Waiting<'d> {
+    desk: &'d Desk,
     rows: f64,
 }
 
-impl Waiting {
-    fn new(desk: &Arc<Desk>, parcel: &Parcel) -> Self {
+impl<'d> Waiting<'d> {
+    fn new(desk: &'d Desk, parcel: &Parcel) -> Self {
         let rows = parcel.rows() as f64;
         desk.meters.unconfirmed.increment(rows);
-        Self { desk: Arc::clone(desk), rows }
+        Self { desk, rows }
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.desk.meters.unconfirmed.decrement(self.rows);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use forwarder_pipeline::{Cause, Confirmation, LeaseState, ShardEnd, Verdict};
 use tokio::sync::oneshot;
 
-use crate::world::{MemorySink, Plot, hold, retry, rows, until};
+use crate::world::{MemorySink, Plot, divide, hold, retry, rows, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -147,4 +147,57 @@ async fn a_lost_lease_lets_go_of_what_was_only_accepted() {
     assert_eq!(shard.store.saves(), []);
     assert!(matches!(shard.end().await, ShardEnd::LeaseLost));
     assert_eq!(world.sink("siem").attempts().len(), 1, "nor is it sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_accepted_and_never_confirmed_is_found_by_what_is() {
+    for ordered in [false, true] {
+        let world = Plot::new().sink_with("siem", |settings| settings.ordered = ordered).start();
+        let confirmed = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&confirmed);
+        // As a receiver does whose kernel takes everything and whose program fails on one message.
+        world.sink("siem").answers(move |rows| {
+            let (rows, read) = (rows.to_vec(), Arc::clone(&read));
+            Verdict::Accepted(Confirmation::new(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if rows.iter().any(|row| row == "77") {
+                    return divide();
+                }
+                read.lock().unwrap().extend(rows);
+                Verdict::Delivered
+            }))
+        });
+        let shard = world.shard(7);
+        for first in [1, 101, 201, 301] {
+            shard.put(rows(first..=first + 99));
+        }
+        shard.until_saved("4").await;
+        let mut others = rows(1..=400);
+        others.retain(|row| row != "77");
+        let mut confirmed = confirmed.lock().unwrap().clone();
+        assert!(!ordered || confirmed == others, "in order");
+        confirmed.sort_by_key(|row| (row.len(), row.clone()));
+        assert_eq!(confirmed, others, "each of them once");
+        assert_eq!(world.dead_letters.rows(), ["77"]);
+        world.is_at_rest().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_accepted_is_nothing_to_compare_a_refusal_with() {
+    let world = Plot::new().sink("siem").start();
+    world.sink("siem").answers(move |_| {
+        Verdict::Accepted(Confirmation::new(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            divide()
+        }))
+    });
+    let shard = world.shard(7);
+    shard.put(rows(1..=100));
+    tokio::time::sleep(3_600 * SECOND).await;
+    assert_eq!(world.dead_letters.rows(), [""; 0]);
+    world.sink("siem").is_well();
+    shard.until_saved("1").await;
+    assert_eq!(world.sink("siem").received_sorted(), rows(1..=100));
+    world.is_at_rest().await;
 }

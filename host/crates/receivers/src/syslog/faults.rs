@@ -22,6 +22,8 @@ struct Shared {
 struct Conditions {
     discards: u64,
     cut: Option<Cut>,
+    poison: Option<Vec<u8>>,
+    most: Option<usize>,
 }
 
 struct Cut {
@@ -98,9 +100,31 @@ impl Faults {
         self.cut(messages, Ending::Reset);
     }
 
+    /// Closes each connection at a message that contains this text, as a parser does that fails on it. What came before is
+    /// recorded.
+    pub fn close_at(&self, text: &str) {
+        self.conditions().poison = Some(text.as_bytes().to_vec());
+    }
+
+    /// Closes each connection once it has brought more than so many bytes; the messages among these are recorded.
+    pub fn close_each_after(&self, bytes: usize) {
+        self.conditions().most = Some(bytes);
+    }
+
     /// Drops one of the messages accepted next without a word; several calls add up.
     pub fn discard_one(&self) {
         self.conditions().discards += 1;
+    }
+
+    pub(crate) fn closes_at(&self, message: &[u8]) -> bool {
+        let conditions = self.conditions();
+        let poison = conditions.poison.as_ref().filter(|text| !text.is_empty());
+        poison.is_some_and(|text| message.windows(text.len()).any(|part| part == text))
+    }
+
+    /// The most bytes on one connection.
+    pub(crate) fn most(&self) -> usize {
+        self.conditions().most.unwrap_or(usize::MAX)
     }
 
     pub(crate) fn keeps_open(&self) -> bool {

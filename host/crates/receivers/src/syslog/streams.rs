@@ -65,7 +65,7 @@ impl Streams {
         let mut deframer = Deframer::new(self.framing, self.max_message_bytes);
         let mut pace = self.intake.faults().pace();
         let mut buffer = vec![0; READ_BYTES.max(2 * self.max_message_bytes)];
-        let mut filled = 0;
+        let (mut filled, mut total) = (0, 0);
         loop {
             let free = buffer.get_mut(filled..).unwrap_or_default();
             let arrived = match read_at_pace(connection, free, &mut pace).await {
@@ -78,6 +78,7 @@ impl Streams {
                 Some(arrived) => arrived,
             };
             filled += arrived;
+            total += arrived;
             let pending = buffer.get(..filled).unwrap_or_default();
             match self.digest(&mut deframer, pending, arrived) {
                 Ok(digested) => {
@@ -85,6 +86,9 @@ impl Streams {
                     filled -= digested;
                 }
                 Err(stop) => return stop,
+            }
+            if total > self.intake.faults().most() {
+                return Stop::Cut(Ending::Close);
             }
         }
     }
@@ -98,8 +102,13 @@ impl Streams {
     ) -> Result<usize, Stop> {
         let mut haul = self.intake.empty_haul();
         let mut digested = 0;
+        let mut is_poisoned = false;
         let flaw = loop {
             match deframer.next(pending.get(digested..).unwrap_or_default()) {
+                Ok(Some((message, _))) if self.intake.faults().closes_at(message) => {
+                    is_poisoned = true;
+                    break None;
+                }
                 Ok(Some((message, length))) => {
                     self.intake.take(message, &mut haul);
                     digested += length;
@@ -110,6 +119,9 @@ impl Streams {
         };
         if let Some(ending) = self.intake.enter(haul, arrived as u64) {
             return Err(Stop::Cut(ending));
+        }
+        if is_poisoned {
+            return Err(Stop::Cut(Ending::Close));
         }
         match flaw {
             Some(flaw) => {

@@ -76,6 +76,21 @@ impl Failure {
         Self { cause: Cause::new(reason, text).with_fate(fate), permanent: false }
     }
 
+    pub(super) const fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    /// Why a body of so many rows is to be divided: connections are lost while it is alone on them.
+    pub(super) fn suspecting(&self, rows: usize) -> Cause {
+        let what = if rows == 1 { "this row" } else { "the same rows" };
+        let text = format!(
+            "{}; again and again with nothing but {what} on the connection: look for a limit of its length or content in \
+             the receiver, or in what is before it",
+            self.cause.fact()
+        );
+        Cause::new(self.cause.reason(), text)
+    }
+
     /// What it means for a body that was not delivered because of it.
     pub(super) fn outcome(&self, after: Option<Duration>) -> Outcome {
         let cause = self.cause.clone();

@@ -1,25 +1,29 @@
 //! The task that owns the connection to one receiver.
 //!
-//! It connects when there is something to send, tries once per body and never more often than its back-off
-//! allows. A body is *accepted* when the receiver's kernel has acknowledged it, and stays in the window until it
-//! is *confirmed*: from time to time the link finishes its side of the connection, and a receiver that then
-//! closes its own in order has read everything. A connection that ends otherwise confirms nothing, and the window
-//! goes out first on the next one. Of a receiver that gives no such proof, age has to do ([`Habit`]).
+//! It connects when there is something to send, and never more often than its back-off allows. A body is *accepted*
+//! when the receiver's kernel has acknowledged it, and stays in the window until it is *confirmed*: from time to time
+//! the link finishes its side of the connection, and a receiver that then closes its own in order has read everything.
+//! A connection that ends otherwise confirms nothing, and the window goes out first on the next one. Of a receiver that
+//! gives no such proof, age has to do ([`Habit`]).
+//!
+//! After a connection was lost less goes out on the next ones ([`Allowance`]), until one body is alone. One that is lost
+//! alone again and again is given back to be divided, so that what the receiver breaks connections at is found.
 
 mod ending;
+mod losing;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::allowance::Allowance;
 use super::connection::{Connection, Dialer, End, Failure};
 use super::habit::Habit;
-use super::reconnect::{Reconnect, STABLE};
-use super::transport::{Close, Confirmation, Inbox, MAX_IN_FLIGHT, Order, Sent, not_confirming};
+use super::reconnect::Reconnect;
+use super::transport::{Close, Inbox, MAX_IN_FLIGHT, Order, Sent, not_confirming};
 use super::window::{Window, WindowLimits};
-use crate::body::Body;
+use crate::limit::BodyLimit;
 use crate::outcome::Outcome;
 
 /// How often to look for acknowledgements: soon at first, seldom while a receiver is far or busy.
@@ -38,6 +42,7 @@ pub(super) struct Link {
     sink: String,
     dialer: Dialer,
     window: Window,
+    allowance: Allowance,
     /// After this long without a confirmation senders hear that the receiver does not read.
     patience: Duration,
     habit: Habit,
@@ -56,16 +61,7 @@ pub(super) struct Link {
     is_probing: bool,
     /// A sender has asked for confirmation.
     is_asked: bool,
-    in_flight: VecDeque<InFlight>,
     next_look: Duration,
-}
-
-/// Written, not yet acknowledged.
-struct InFlight {
-    /// The mark at which it has arrived; see [`Connection::write`].
-    mark: u64,
-    body: Body,
-    sent: oneshot::Sender<Sent>,
 }
 
 struct KeptOpen {
@@ -80,6 +76,7 @@ enum Event {
     Look,
     Upkeep,
     Asked,
+    Writable,
     Order(Option<Order>),
     Close(Option<Close>),
 }
@@ -89,15 +86,18 @@ impl Link {
         sink: String,
         dialer: Dialer,
         window: WindowLimits,
+        longest_pause: Duration,
+        learned: Arc<BodyLimit>,
         patience: Duration,
     ) -> Self {
         Self {
             sink,
             dialer,
             window: Window::new(window),
+            allowance: Allowance::new(window.bytes, learned),
             patience,
             habit: Habit::default(),
-            reconnect: Reconnect::default(),
+            reconnect: Reconnect::new(longest_pause),
             last_failure: None,
             connection: None,
             connected_at: Instant::now(),
@@ -106,7 +106,6 @@ impl Link {
             is_warned: false,
             is_probing: false,
             is_asked: false,
-            in_flight: VecDeque::new(),
             next_look: FIRST_LOOK,
         }
     }
@@ -118,8 +117,14 @@ impl Link {
                 Event::KeptOpenEnded(end) => self.kept_open_ended(end),
                 Event::Look => self.look(),
                 Event::Upkeep => self.upkeep().await,
-                Event::Asked => self.is_asked = !self.is_settled(),
-                Event::Order(Some(Order::Send { body, sent })) => self.send(body, sent).await,
+                Event::Asked => self.is_asked = !self.window.is_empty(),
+                Event::Writable => self.write().await,
+                Event::Order(Some(Order::Send { body, is_alone, sent })) => match self.refusal() {
+                    Some(outcome) => {
+                        let _ = sent.send(Sent::Decided(outcome));
+                    }
+                    None => self.window.push(body, is_alone, sent),
+                },
                 Event::Order(Some(Order::Probe { result })) => {
                     let ready = self.probe().await.map_err(|failure| failure.cause);
                     // The task that asked may have left; then the answer is of no use.
@@ -137,7 +142,7 @@ impl Link {
 
     async fn next_event(&mut self, inbox: &mut Inbox) -> Event {
         let upkeep_at = self.upkeep_at();
-        let is_looking = !self.in_flight.is_empty() || self.is_confirmation_due();
+        let is_looking = self.window.in_flight() > 0 || self.is_confirmation_due();
         let takes_orders = self.takes_orders();
         tokio::select! {
             biased;
@@ -147,25 +152,43 @@ impl Link {
             () = sleep(self.next_look), if is_looking => Event::Look,
             () = sleep_until(upkeep_at.unwrap_or_else(Instant::now)), if upkeep_at.is_some() => Event::Upkeep,
             () = inbox.confirm.notified() => Event::Asked,
+            () = std::future::ready(()), if self.next_fits() => Event::Writable,
             order = inbox.orders.recv(), if takes_orders => Event::Order(order),
         }
     }
 
-    /// Whether nothing is unsettled that was written.
-    fn is_settled(&self) -> bool {
-        self.in_flight.is_empty() && self.window.is_empty()
+    /// Whether a body is to be written now.
+    fn next_fits(&self) -> bool {
+        let most = self.allowance.current(!self.habit.gives_no_proof());
+        self.connection.is_some() && self.finished_at.is_none() && self.window.next(most).is_some()
     }
 
     fn takes_orders(&self) -> bool {
-        if let Some(since) = self.finished_at {
-            // Late enough, senders are refused rather than kept waiting.
-            return since.elapsed() >= self.patience;
+        if self.refusal().is_some() {
+            return true;
+        }
+        if self.finished_at.is_some() || self.window.has_unwritten() {
+            return false;
         }
         let is_held_up = self.is_probing
             || (self.is_learning() && self.window.is_full())
             || (self.is_confirmation_due()
                 && (self.window.is_full() || self.connected_at.elapsed() >= SHORTEST_LIFE));
-        self.in_flight.len() < MAX_IN_FLIGHT && !is_held_up
+        self.window.in_flight() < MAX_IN_FLIGHT && !is_held_up
+    }
+
+    /// Why nothing can be taken on for now, if senders are to hear that rather than wait.
+    fn refusal(&self) -> Option<Outcome> {
+        if let Some(since) = self.finished_at {
+            let cause = || not_confirming(self.dialer.target());
+            let is_late = since.elapsed() >= self.patience;
+            return is_late.then(|| Outcome::Retry { after: None, cause: cause() });
+        }
+        if self.connection.is_some() {
+            return None;
+        }
+        let after = self.reconnect.left(Instant::now())?;
+        Some(self.last_failure.as_ref()?.outcome(Some(after)))
     }
 
     /// Whether a finished connection is to show soon what the receiver does with one.
@@ -202,13 +225,9 @@ impl Link {
             self.gives_no_proof(Habit::kept_silent, "keeps it open");
         }
         match self.finished_at.map(|since| now.duration_since(since)) {
-            _ if self.connection.is_none() => {
-                if let Err(failure) = self.resend().await {
-                    tracing::debug!(sink = self.sink, cause = %failure.cause, "cannot send the unconfirmed logs again yet");
-                }
-            }
+            _ if self.connection.is_none() => self.connect_if_due().await,
             None if self.is_probing => self.finish().await,
-            None if self.habit.gives_no_proof() => self.confirm_by_age(now),
+            None if self.habit.gives_no_proof() => self.age_or_renew(now),
             None => {}
             Some(waited) if self.window.is_empty() && waited >= EMPTY_ENDING => self.leave_open(),
             Some(_) if self.window.is_empty() => {}
@@ -221,31 +240,16 @@ impl Link {
         }
     }
 
-    /// Connects again, if what is unconfirmed is still wanted.
-    async fn resend(&mut self) -> Result<(), Failure> {
+    /// Connects for what is to be sent, if it is still wanted.
+    async fn connect_if_due(&mut self) {
         self.window.drop_unwanted();
-        if !self.window.is_empty() {
-            self.ready().await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, body: Body, sent: oneshot::Sender<Sent>) {
-        if self.finished_at.is_some() {
-            let cause = not_confirming(self.dialer.target());
-            let _ = sent.send(Sent::Decided(Outcome::Retry { after: None, cause }));
+        if self.window.is_empty() || self.reconnect.left(Instant::now()).is_some() {
             return;
         }
-        match self.write(&body).await {
-            Ok(mark) => {
-                self.in_flight.push_back(InFlight { mark, body, sent });
-                self.next_look = FIRST_LOOK;
-                self.look();
-            }
-            Err(failure) => {
-                let after = self.reconnect.left(Instant::now());
-                let _ = sent.send(Sent::Decided(failure.outcome(after)));
-            }
+        match self.connect().await {
+            // At once: of a receiver that ends its side early it shows whether it reads on.
+            Ok(()) => self.write().await,
+            Err(failure) => self.report_waiting(&failure),
         }
     }
 
@@ -254,54 +258,60 @@ impl Link {
         if self.finished_at.is_some() {
             return Ok(());
         }
-        let is_new = self.connection.is_none();
-        self.ready().await?;
-        let is_empty = is_new && self.is_settled();
-        self.is_probing = is_empty && self.window.is_wanted() && self.habit.is_unknown();
+        if self.connection.is_none() {
+            self.connect().await?;
+            let is_learning = self.window.is_wanted() && self.habit.is_unknown();
+            self.is_probing = is_learning && self.window.is_empty();
+        }
         Ok(())
     }
 
-    async fn write(&mut self, body: &Body) -> Result<u64, Failure> {
-        let written = self.ready().await?.write(body).await;
-        written.inspect_err(|failure| self.lost(failure.clone()))
-    }
-
-    /// The connection, made if there is none and it is time to try; what is unconfirmed has been sent on it.
-    async fn ready(&mut self) -> Result<&mut Connection, Failure> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+    /// Writes the next body.
+    async fn write(&mut self) {
+        let most = self.allowance.current(!self.habit.gives_no_proof());
+        let (Some(connection), Some(body)) = (&mut self.connection, self.window.next(most)) else {
+            return;
         };
-        Ok(self.connection.insert(connection))
+        match connection.write(body).await {
+            Ok(mark) => {
+                self.window.wrote(mark);
+                self.next_look = FIRST_LOOK;
+                self.look();
+            }
+            Err(failure) => {
+                // The receiver may have read a part of it.
+                self.window.wrote(u64::MAX);
+                self.lost(failure);
+            }
+        }
     }
 
-    async fn connect(&mut self) -> Result<Connection, Failure> {
+    /// Makes a connection, if it is time to.
+    async fn connect(&mut self) -> Result<(), Failure> {
         if let (Some(_), Some(failure)) = (self.reconnect.left(Instant::now()), &self.last_failure)
         {
             return Err(failure.clone());
         }
-        let connected = self.dial_and_repeat().await;
-        connected.inspect_err(|failure| self.lost(failure.clone()))
-    }
-
-    async fn dial_and_repeat(&mut self) -> Result<Connection, Failure> {
-        let mut connection = self.dialer.dial().await?;
+        let mut connection = match self.dialer.dial().await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                self.not_connected(&failure);
+                return Err(failure);
+            }
+        };
         if self.habit.ends_early() {
             connection.let_end_early();
         }
+        self.connection = Some(connection);
         self.connected_at = Instant::now();
         self.window.drop_unwanted();
-        for body in self.window.bodies() {
-            connection.write(&body).await?;
-        }
-        self.window.renew(Instant::now());
         let (address, rows_repeated) = (self.dialer.target(), self.window.rows());
         if rows_repeated > 0 || self.last_failure.take().is_some() || self.habit.is_unknown() {
             tracing::info!(sink = self.sink, %address, rows_repeated, "connected");
         } else {
             tracing::debug!(sink = self.sink, %address, "connected again after a confirmation");
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// Reports what has been acknowledged since the last look.
@@ -311,22 +321,13 @@ impl Link {
             Ok(acknowledged) => acknowledged,
             Err(failure) => return self.lost(failure),
         };
-        let before = self.in_flight.len();
-        let now = Instant::now();
-        while let Some(done) = self.in_flight.pop_front_if(|first| first.mark <= acknowledged) {
-            let accepted = if self.window.is_wanted() {
-                let (confirm, confirmed) = oneshot::channel();
-                self.window.push(done.body, confirm, now);
-                Sent::Accepted(Confirmation(confirmed))
-            } else {
-                Sent::Decided(Outcome::Delivered)
-            };
-            let _ = done.sent.send(accepted);
+        let progress = self.window.acknowledged(acknowledged, Instant::now()) > 0;
+        if progress && !self.window.is_wanted() {
+            self.allowance.aged();
         }
-        if self.habit.gives_no_proof() {
-            self.window.confirm_by_age(now);
+        if progress && self.habit.gives_no_proof() {
+            self.age(Instant::now());
         }
-        let progress = self.in_flight.len() < before;
         self.next_look = if progress { FIRST_LOOK } else { (self.next_look * 2).min(RARE_LOOK) };
     }
 
@@ -334,31 +335,7 @@ impl Link {
         self.connection = None;
         self.finished_at = None;
         self.is_probing = false;
-    }
-
-    /// The connection is no more, or could not be made. A long-lived one that ends is no failure of the
-    /// receiver's: it may be taken up again at once.
-    fn lost(&mut self, failure: Failure) {
-        let now = Instant::now();
-        let had_connection = self.connection.is_some();
-        self.disconnect();
-        if self.habit.lost() {
-            self.kept_open = None;
-        }
-        if had_connection {
-            let unconfirmed = self.window.rows();
-            tracing::warn!(sink = self.sink, unconfirmed, cause = %failure.cause, "lost the connection to the receiver");
-        }
-        if had_connection && now.duration_since(self.connected_at) >= STABLE {
-            self.reconnect.succeeded();
-        } else {
-            self.reconnect.failed(now);
-        }
-        let after = self.reconnect.left(now);
-        for unsure in self.in_flight.drain(..) {
-            let _ = unsure.sent.send(Sent::Decided(failure.outcome(after)));
-        }
-        self.last_failure = Some(failure);
+        self.window.disconnected();
     }
 }
 

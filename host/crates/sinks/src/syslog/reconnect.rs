@@ -5,27 +5,45 @@ use std::time::Duration;
 use forwarder_backoff::{Backoff, Waits};
 use tokio::time::Instant;
 
-const WAITS: Waits = Waits { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
+const FIRST: Duration = Duration::from_millis(500);
 
 /// A connection that lived this long was a success; its end counts as no failure.
-pub(super) const STABLE: Duration = WAITS.longest;
+pub(super) const STABLE: Duration = Duration::from_secs(30);
 
 /// When the next connection may be tried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reconnect {
+    waits: Waits,
     backoff: Backoff,
     not_before: Option<Instant>,
 }
 
 impl Reconnect {
+    pub(super) fn new(longest: Duration) -> Self {
+        let waits = Waits { first: FIRST, longest };
+        Self { waits, backoff: Backoff::default(), not_before: None }
+    }
+
     /// One more failure.
     pub(super) fn failed(&mut self, now: Instant) {
-        self.not_before = Some(now + self.backoff.after_failure(WAITS));
+        self.not_before = Some(now + self.backoff.after_failure(self.waits));
+    }
+
+    /// A failure after which something else is tried: waits begin with the first again.
+    pub(super) fn soon(&mut self, now: Instant) {
+        self.succeeded();
+        self.not_before = Some(now + Backoff::default().after_failure(self.waits));
+    }
+
+    /// Failures in a row.
+    pub(super) const fn failures(&self) -> u32 {
+        self.backoff.failures()
     }
 
     /// It works again.
     pub(super) fn succeeded(&mut self) {
-        *self = Self::default();
+        self.backoff.succeeded();
+        self.not_before = None;
     }
 
     /// How much longer to wait; `None` when it is time.
@@ -45,7 +63,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_half_a_minute_and_vanish_on_success() {
-        let mut reconnect = Reconnect::default();
+        let mut reconnect = Reconnect::new(Duration::from_secs(30));
         let now = Instant::now();
         assert_eq!(reconnect.left(now), None);
         let mut full = 500;
@@ -55,7 +73,9 @@ mod tests {
             assert!((full / 2..=full).contains(&left), "{left} of {full}");
             full = (full * 2).min(30_000);
         }
-        assert_eq!(reconnect.left(now + STABLE), None);
+        assert_eq!(reconnect.left(now + Duration::from_secs(30)), None);
+        reconnect.soon(now);
+        assert!(reconnect.left(now).unwrap() <= FIRST);
         reconnect.succeeded();
         assert_eq!(reconnect.left(now), None);
     }

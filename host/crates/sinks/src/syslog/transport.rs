@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use super::connection::Dialer;
 use super::link::Link;
 use super::target::Target;
-use super::window::{Proof, WindowLimits};
+use super::window::{Decided, Proof, WindowLimits};
 use crate::body::Body;
+use crate::limit::BodyLimit;
 use crate::outcome::{Cause, Outcome};
 use crate::tls::{TlsError, TlsSettings};
 
@@ -32,6 +33,8 @@ pub struct ClientSettings {
     pub write_timeout: Duration,
     /// When to ask for confirmation.
     pub window: WindowLimits,
+    /// The longest pause before a receiver is tried again that cannot be reached.
+    pub longest_pause: Duration,
 }
 
 /// What became of a body that was handed over.
@@ -47,11 +50,16 @@ pub enum Sent {
 /// The proof that a receiver has read a body, still to come. Meanwhile the client sends the body again on every
 /// new connection; if this is dropped, it no longer does.
 #[derive(Debug)]
-pub struct Confirmation(pub(super) oneshot::Receiver<Proof>);
+pub struct Confirmation(pub(super) oneshot::Receiver<Decided>);
 
 impl Confirmation {
     /// Waits for it. `None` if the client is gone and it will never come.
-    pub async fn proof(self) -> Option<Proof> {
+    ///
+    /// # Errors
+    ///
+    /// Connections are lost again and again while nothing but this body is on them: its parts are to be sent, each
+    /// alone, see [`Client::send_alone`].
+    pub async fn proof(self) -> Option<Result<Proof, Cause>> {
         self.0.await.ok()
     }
 }
@@ -64,6 +72,7 @@ pub struct Client {
     orders: mpsc::Sender<Order>,
     closing: mpsc::Sender<Close>,
     confirm: Arc<Notify>,
+    learned: Arc<BodyLimit>,
     /// Owns the task: dropping the client ends it, and with it the connection.
     _link: JoinSet<()>,
 }
@@ -79,7 +88,7 @@ pub enum Closed {
 
 #[derive(Debug)]
 pub(super) enum Order {
-    Send { body: Body, sent: oneshot::Sender<Sent> },
+    Send { body: Body, is_alone: bool, sent: oneshot::Sender<Sent> },
     Probe { result: oneshot::Sender<Result<(), Cause>> },
 }
 
@@ -104,15 +113,26 @@ impl Client {
     ///
     /// [`TlsError`] when the TLS settings cannot work.
     pub fn start(settings: ClientSettings) -> Result<Self, TlsError> {
-        let ClientSettings { sink, target, tls, connect_timeout, write_timeout, window } = settings;
+        let ClientSettings {
+            sink,
+            target,
+            tls,
+            connect_timeout,
+            write_timeout,
+            window,
+            longest_pause,
+        } = settings;
         let dialer = Dialer::new(target.clone(), tls, connect_timeout, write_timeout)?;
         let (orders, taken) = mpsc::channel(MAX_IN_FLIGHT);
         let (closing, closes) = mpsc::channel(1);
         let confirm = Arc::new(Notify::new());
         let inbox = Inbox { orders: taken, closing: closes, confirm: Arc::clone(&confirm) };
         let mut link = JoinSet::new();
-        link.spawn(Link::new(sink, dialer, window, write_timeout).run(inbox));
-        Ok(Self { target, patience: write_timeout, orders, closing, confirm, _link: link })
+        let learned = Arc::new(BodyLimit::new());
+        let task =
+            Link::new(sink, dialer, window, longest_pause, Arc::clone(&learned), write_timeout);
+        link.spawn(task.run(inbox));
+        Ok(Self { target, patience: write_timeout, orders, closing, confirm, learned, _link: link })
     }
 
     /// Where this client sends to, for messages.
@@ -125,11 +145,27 @@ impl Client {
     ///
     /// Once begun, a write is finished even if this is dropped; then its outcome is not reported.
     pub async fn send(&self, body: &Body) -> Sent {
+        self.order(body, false).await
+    }
+
+    /// The same with nothing else unconfirmed on the connection. If that is lost, it is this body that is to be
+    /// divided.
+    pub async fn send_alone(&self, body: &Body) -> Sent {
+        self.order(body, true).await
+    }
+
+    /// The most that the receiver takes in one body, as far as lost connections have taught; `usize::MAX` if nothing is
+    /// known.
+    pub fn body_limit(&self) -> usize {
+        self.learned.current()
+    }
+
+    async fn order(&self, body: &Body, is_alone: bool) -> Sent {
         if body.rows() == 0 {
             return Sent::Decided(Outcome::Delivered);
         }
         let (sent, heard) = oneshot::channel();
-        let order = Order::Send { body: body.clone(), sent };
+        let order = Order::Send { body: body.clone(), is_alone, sent };
         let closed = || retry(self.closed_already());
         match self.orders.send_timeout(order, self.patience).await {
             Ok(()) => heard.await.unwrap_or_else(|_| closed()),

@@ -1,5 +1,8 @@
-//! Bodies that the receiver's kernel has acknowledged and that nothing proves to be read: they may yet be lost
-//! with the receiver. Each is kept, and sent again on the next connection, until it is confirmed.
+//! The bodies that a link owes to its receiver, oldest first: those that nothing proves to be read, and those that are
+//! still to be written.
+//!
+//! What the receiver's kernel has acknowledged may yet be lost with the receiver. Each body is kept, and written again
+//! on the next connection, until it is confirmed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::transport::{Confirmation, Sent};
 use crate::body::Body;
+use crate::outcome::{Cause, Outcome};
 
 /// When the receiver is asked to confirm what it has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,91 +39,321 @@ pub enum Proof {
     Age,
 }
 
-/// The unconfirmed bodies, oldest first.
+/// What a sender hears that waits for a proof: it, or why the body is to be divided.
+pub(super) type Decided = Result<Proof, Cause>;
+
+/// The bodies of one link.
 #[derive(Debug)]
 pub(super) struct Window {
     limits: WindowLimits,
     held: VecDeque<Held>,
-    bytes: usize,
+    total: Count,
+    /// The first of them, on this connection.
+    written: Count,
+    /// The first of those, which the receiver's kernel has.
+    acknowledged: usize,
+}
+
+/// Bodies, and their bytes on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Count {
+    pub(super) bodies: usize,
+    pub(super) bytes: usize,
+}
+
+impl Count {
+    fn add(&mut self, body: &Body) {
+        self.bodies += 1;
+        self.bytes += body.wire_bytes();
+    }
+
+    fn remove(&mut self, body: &Body) {
+        self.bodies -= 1;
+        self.bytes -= body.wire_bytes();
+    }
 }
 
 #[derive(Debug)]
 struct Held {
-    since: Instant,
     body: Body,
-    confirm: oneshot::Sender<Proof>,
+    /// To be written when no other body is unconfirmed on the connection.
+    is_alone: bool,
+    waits_for: WaitsFor,
+    /// On this connection.
+    progress: Progress,
+    /// Connections that were lost while it was the only body on them.
+    failures: u32,
+}
+
+/// What its sender waits for.
+#[derive(Debug)]
+enum WaitsFor {
+    Acknowledgement(oneshot::Sender<Sent>),
+    Confirmation(oneshot::Sender<Decided>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Progress {
+    Unwritten,
+    /// It has arrived once the connection has reached the mark.
+    Written {
+        mark: u64,
+    },
+    Acknowledged {
+        at: Instant,
+    },
+}
+
+impl Held {
+    const fn is_written(&self) -> bool {
+        !matches!(self.progress, Progress::Unwritten)
+    }
+
+    fn is_unwanted(&self) -> bool {
+        match &self.waits_for {
+            WaitsFor::Acknowledgement(sender) => !self.is_written() && sender.is_closed(),
+            WaitsFor::Confirmation(sender) => sender.is_closed(),
+        }
+    }
+
+    /// The receiver's kernel has it; if it had it before, its sender knows.
+    fn accepted(&mut self) {
+        if matches!(self.waits_for, WaitsFor::Confirmation(_)) {
+            return;
+        }
+        let (confirm, confirmed) = oneshot::channel();
+        let waited = std::mem::replace(&mut self.waits_for, WaitsFor::Confirmation(confirm));
+        if let WaitsFor::Acknowledgement(sender) = waited {
+            let _ = sender.send(Sent::Accepted(Confirmation(confirmed)));
+        }
+    }
+
+    /// Its sender may no longer wait for it.
+    fn decide(self, decided: Decided) {
+        match self.waits_for {
+            WaitsFor::Confirmation(sender) => {
+                let _ = sender.send(decided);
+            }
+            WaitsFor::Acknowledgement(sender) => {
+                let outcome = decided
+                    .map_or_else(|cause| Outcome::Divide { cause }, |_proof| Outcome::Delivered);
+                let _ = sender.send(Sent::Decided(outcome));
+            }
+        }
+    }
 }
 
 impl Window {
     pub(super) fn new(limits: WindowLimits) -> Self {
-        Self { limits, held: VecDeque::new(), bytes: 0 }
+        let (total, written) = (Count::default(), Count::default());
+        Self { limits, held: VecDeque::new(), total, written, acknowledged: 0 }
     }
 
-    /// Whether anything is to be kept at all.
+    /// Whether anything is to be kept that was acknowledged.
     pub(super) fn is_wanted(&self) -> bool {
         self.limits.bytes > 0
     }
 
-    /// Keeps a body that was acknowledged at `now`. `confirm` hears once the body is confirmed.
-    pub(super) fn push(&mut self, body: Body, confirm: oneshot::Sender<Proof>, now: Instant) {
-        self.bytes += body.wire_bytes();
-        self.held.push_back(Held { since: now, body, confirm });
-    }
-
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= self.limits.bytes
-    }
-
-    /// When the oldest body will have reached its age.
-    pub(super) fn expires_at(&self) -> Option<Instant> {
-        self.held.front().map(|oldest| oldest.since + self.limits.age)
-    }
-
-    /// What to send first on a new connection.
-    pub(super) fn bodies(&self) -> Vec<Body> {
-        self.held.iter().map(|held| held.body.clone()).collect()
-    }
-
-    /// Everything was sent again, at `now`.
-    pub(super) fn renew(&mut self, now: Instant) {
-        self.held.iter_mut().for_each(|held| held.since = now);
-    }
-
-    /// Lets go of bodies whose sender no longer waits: their rows are another consumer's, or are read again.
-    pub(super) fn drop_unwanted(&mut self) {
-        self.held.retain(|held| !held.confirm.is_closed());
-        self.bytes = self.held.iter().map(|held| held.body.wire_bytes()).sum();
-    }
-
-    /// The receiver has confirmed that it read everything.
-    pub(super) fn confirm_all(&mut self) {
-        while self.confirm_oldest(Proof::Read) {}
-    }
-
-    /// For receivers that confirm nothing: takes what is older than the age, or exceeds the limit in bytes, for
-    /// read. To be called only while the connection is well.
-    pub(super) fn confirm_by_age(&mut self, now: Instant) {
-        let is_over = |window: &Self| window.bytes > window.limits.bytes && window.held.len() > 1;
-        while is_over(self) || self.expires_at().is_some_and(|at| at <= now) {
-            self.confirm_oldest(Proof::Age);
-        }
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.held.iter().map(|held| held.body.rows()).sum()
+        self.total.bytes >= self.limits.bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    fn confirm_oldest(&mut self, proof: Proof) -> bool {
-        let Some(Held { body, confirm, .. }) = self.held.pop_front() else { return false };
-        self.bytes -= body.wire_bytes();
-        // The sender may no longer wait for it.
-        let _ = confirm.send(proof);
-        true
+    /// Rows of bodies that were accepted before, on this connection or another.
+    pub(super) fn rows(&self) -> usize {
+        let accepted = |held: &&Held| matches!(held.waits_for, WaitsFor::Confirmation(_));
+        self.held.iter().filter(accepted).map(|held| held.body.rows()).sum()
     }
+
+    /// Takes over a body that is to be written.
+    pub(super) fn push(&mut self, body: Body, is_alone: bool, sent: oneshot::Sender<Sent>) {
+        self.total.add(&body);
+        let waits_for = WaitsFor::Acknowledgement(sent);
+        let progress = Progress::Unwritten;
+        self.held.push_back(Held { body, is_alone, waits_for, progress, failures: 0 });
+    }
+
+    /// What is on this connection and not confirmed.
+    pub(super) const fn written(&self) -> Count {
+        self.written
+    }
+
+    /// Bodies on this connection that the receiver's kernel has not acknowledged.
+    pub(super) const fn in_flight(&self) -> usize {
+        self.written.bodies - self.acknowledged
+    }
+
+    /// Whether something is still to be written.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.held.len() > self.written.bodies
+    }
+
+    /// The body to be written next, if it may share the connection with what is unconfirmed there: at most `most` bytes
+    /// together.
+    pub(super) fn next(&self, most: usize) -> Option<&Body> {
+        let next = self.held.get(self.written.bodies)?;
+        let previous = self.written.bodies.checked_sub(1).and_then(|last| self.held.get(last));
+        let fits = || self.written.bytes.saturating_add(next.body.wire_bytes()) <= most;
+        let is_next =
+            previous.is_none_or(|previous| !previous.is_alone && !next.is_alone && fits());
+        is_next.then_some(&next.body)
+    }
+
+    /// The next body was written, or part of it.
+    pub(super) fn wrote(&mut self, mark: u64) {
+        if let Some(next) = self.held.get_mut(self.written.bodies) {
+            next.progress = Progress::Written { mark };
+            self.written.add(&next.body);
+        }
+    }
+
+    /// The receiver's kernel has everything up to this mark. Returns how many bodies that is news of.
+    pub(super) fn acknowledged(&mut self, mark: u64, now: Instant) -> usize {
+        let is_wanted = self.is_wanted();
+        let mut news = 0;
+        while let Some(next) = self.held.get_mut(self.acknowledged) {
+            if !matches!(next.progress, Progress::Written { mark: reached } if reached <= mark) {
+                break;
+            }
+            news += 1;
+            next.progress = Progress::Acknowledged { at: now };
+            self.acknowledged += 1;
+            if is_wanted {
+                next.accepted();
+            } else {
+                // Then none is kept before it.
+                self.confirm_oldest(Proof::Age);
+            }
+        }
+        news
+    }
+
+    /// When the oldest body will have reached its age, if the receiver's kernel has it.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        match self.held.front()?.progress {
+            Progress::Acknowledged { at } => Some(at + self.limits.age),
+            Progress::Written { .. } | Progress::Unwritten => None,
+        }
+    }
+
+    /// Everything acknowledged is as young as if it had been so at `now`.
+    pub(super) fn renew(&mut self, now: Instant) {
+        for held in &mut self.held {
+            if let Progress::Acknowledged { at } = &mut held.progress {
+                *at = now;
+            }
+        }
+    }
+
+    /// There is no connection any more: everything is still to be written.
+    pub(super) fn disconnected(&mut self) {
+        self.held.iter_mut().for_each(|held| held.progress = Progress::Unwritten);
+        (self.written, self.acknowledged) = (Count::default(), 0);
+    }
+
+    /// Lets go of bodies whose sender no longer waits: their rows are another consumer's, or are read again.
+    pub(super) fn drop_unwanted(&mut self) {
+        self.held.retain(|held| !held.is_unwanted());
+        self.count();
+    }
+
+    /// The receiver has confirmed that it read everything that was written. Returns how many bytes that was.
+    pub(super) fn confirm_read(&mut self) -> usize {
+        let Count { bodies, bytes } = self.written;
+        (0..bodies).for_each(|_| self.confirm_oldest(Proof::Read));
+        bytes
+    }
+
+    /// For receivers that confirm nothing: takes what is older than the age, or exceeds the limit in bytes, for
+    /// read. To be called only while the connection is well. Whether it took anything.
+    pub(super) fn confirm_by_age(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(expires_at) = self.expires_at() {
+            let is_over = self.written.bytes > self.limits.bytes && self.written.bodies > 1;
+            if !is_over && expires_at > now {
+                break;
+            }
+            self.confirm_oldest(Proof::Age);
+            any = true;
+        }
+        any
+    }
+
+    /// Gives the bodies back that the receiver's kernel never had.
+    pub(super) fn give_back(&mut self, outcome: &Outcome) {
+        let mut kept = VecDeque::with_capacity(self.held.len());
+        for held in self.held.drain(..) {
+            match held.waits_for {
+                WaitsFor::Acknowledgement(sender) => {
+                    let _ = sender.send(Sent::Decided(outcome.clone()));
+                }
+                WaitsFor::Confirmation(_) => kept.push_back(held),
+            }
+        }
+        self.held = kept;
+        self.count();
+    }
+
+    /// Whether the connection is kept for one body.
+    pub(super) fn is_written_alone(&self) -> bool {
+        self.held.front().is_some_and(|oldest| oldest.is_alone && oldest.is_written())
+    }
+
+    /// The connection was lost while the oldest body was alone on it.
+    pub(super) fn lost_alone(&mut self) -> Option<Lost> {
+        let oldest = self.held.front_mut()?;
+        oldest.failures += 1;
+        let Held { is_alone, failures, .. } = *oldest;
+        let (rows, bytes) = (oldest.body.rows(), oldest.body.wire_bytes());
+        Some(Lost { rows, bytes, is_alone, failures })
+    }
+
+    /// Gives the oldest body back, to be divided.
+    pub(super) fn divide_oldest(&mut self, cause: Cause) {
+        self.decide_oldest(Err(cause));
+    }
+
+    fn confirm_oldest(&mut self, proof: Proof) {
+        self.decide_oldest(Ok(proof));
+    }
+
+    fn decide_oldest(&mut self, decided: Decided) {
+        let Some(oldest) = self.held.pop_front() else { return };
+        self.total.remove(&oldest.body);
+        if oldest.is_written() {
+            self.written.remove(&oldest.body);
+        }
+        if matches!(oldest.progress, Progress::Acknowledged { .. }) {
+            self.acknowledged -= 1;
+        }
+        oldest.decide(decided);
+    }
+
+    fn count(&mut self) {
+        let (mut total, mut written, mut acknowledged) = (Count::default(), Count::default(), 0);
+        for held in &self.held {
+            total.add(&held.body);
+            if held.is_written() {
+                written.add(&held.body);
+            }
+            acknowledged += usize::from(matches!(held.progress, Progress::Acknowledged { .. }));
+        }
+        (self.total, self.written, self.acknowledged) = (total, written, acknowledged);
+    }
+}
+
+/// What is known of a body at which a connection was lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+    /// It was to be alone.
+    pub(super) is_alone: bool,
+    /// How often.
+    pub(super) failures: u32,
 }
 
 #[cfg(test)]
@@ -127,14 +362,25 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn push(window: &mut Window, bytes: usize, at: Instant) -> oneshot::Receiver<Proof> {
-        let (confirm, confirmed) = oneshot::channel();
-        window.push(Body::plain(vec![vec![b'x'; bytes].into()], 1), confirm, at);
-        confirmed
+    /// Written and acknowledged at this time.
+    fn push(window: &mut Window, bytes: usize, at: Instant) -> oneshot::Receiver<Decided> {
+        let mut sent = order(window, bytes, false);
+        window.wrote(0);
+        assert_eq!(window.acknowledged(0, at), 1);
+        match sent.try_recv() {
+            Ok(Sent::Accepted(Confirmation(confirmed))) => confirmed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn order(window: &mut Window, bytes: usize, is_alone: bool) -> oneshot::Receiver<Sent> {
+        let (sent, heard) = oneshot::channel();
+        window.push(Body::plain(vec![vec![b'x'; bytes].into()], 1), is_alone, sent);
+        heard
     }
 
     fn sizes(window: &Window) -> Vec<usize> {
-        window.bodies().iter().map(Body::wire_bytes).collect()
+        window.held.iter().map(|held| held.body.wire_bytes()).collect()
     }
 
     fn window() -> Window {
@@ -150,9 +396,41 @@ mod tests {
         assert_eq!(window.expires_at(), Some(start + 5 * SECOND));
         assert_eq!(sizes(&window), [4, 7]);
         assert!(oldest.try_recv().is_err());
-        window.confirm_all();
-        assert_eq!(oldest.try_recv(), Ok(Proof::Read));
+        assert_eq!(window.confirm_read(), 11);
+        assert_eq!(oldest.try_recv(), Ok(Ok(Proof::Read)));
         assert!(window.is_empty() && !window.is_full());
+    }
+
+    #[test]
+    fn only_what_was_written_on_this_connection_is_confirmed() {
+        let (mut window, start) = (window(), Instant::now());
+        let mut first = push(&mut window, 4, start);
+        let mut second = push(&mut window, 5, start);
+        window.disconnected();
+        assert_eq!((window.expires_at(), window.written()), (None, Count::default()));
+        assert_eq!(window.next(4).map(Body::wire_bytes), Some(4));
+        window.wrote(4);
+        assert!(window.next(8).is_none(), "more than may be there");
+        assert!(!window.confirm_by_age(start + 60 * SECOND), "not acknowledged");
+        assert_eq!((window.acknowledged(4, start), window.confirm_read()), (1, 4));
+        assert_eq!(first.try_recv(), Ok(Ok(Proof::Read)));
+        assert!(second.try_recv().is_err() && !window.confirm_by_age(start + 60 * SECOND));
+        assert_eq!(sizes(&window), [5]);
+    }
+
+    #[test]
+    fn a_body_that_is_to_be_alone_shares_a_connection_with_no_other() {
+        let mut window = window();
+        let _sent = [(1, false), (1, true), (1, false)]
+            .map(|(bytes, is_alone)| order(&mut window, bytes, is_alone));
+        for _ in 0..3 {
+            assert!(window.next(10).is_some());
+            window.wrote(1);
+            assert!(window.next(10).is_none());
+            window.acknowledged(1, Instant::now());
+            window.confirm_read();
+        }
+        assert!(window.is_empty());
     }
 
     #[test]
@@ -161,12 +439,12 @@ mod tests {
         let mut first = push(&mut window, 4, start);
         let mut second = push(&mut window, 5, start + SECOND);
         let _third = push(&mut window, 3, start + 2 * SECOND);
-        window.confirm_by_age(start + 2 * SECOND);
-        assert_eq!((sizes(&window), first.try_recv()), (vec![5, 3], Ok(Proof::Age)));
+        assert!(window.confirm_by_age(start + 2 * SECOND));
+        assert_eq!((sizes(&window), first.try_recv()), (vec![5, 3], Ok(Ok(Proof::Age))));
         window.renew(start + 10 * SECOND);
-        window.confirm_by_age(start + 14 * SECOND);
+        assert!(!window.confirm_by_age(start + 14 * SECOND));
         assert!(second.try_recv().is_err(), "what was sent again is young again");
-        window.confirm_by_age(start + 15 * SECOND);
+        assert!(window.confirm_by_age(start + 15 * SECOND));
         assert!(window.is_empty());
     }
 
@@ -175,7 +453,21 @@ mod tests {
         let (mut window, start) = (window(), Instant::now());
         drop(push(&mut window, 4, start));
         let _kept = push(&mut window, 5, start);
+        drop(order(&mut window, 1, false));
         window.drop_unwanted();
-        assert_eq!((sizes(&window), window.bytes), (vec![5], 5));
+        assert_eq!((sizes(&window), window.total.bytes), (vec![5], 5));
+    }
+
+    #[test]
+    fn what_the_receiver_never_had_is_given_back() {
+        let mut window = window();
+        let mut kept = push(&mut window, 4, Instant::now());
+        let mut given = order(&mut window, 5, false);
+        let cause = Cause::new("connect", "why");
+        window.give_back(&Outcome::Hold { cause: cause.clone() });
+        assert!(matches!(given.try_recv(), Ok(Sent::Decided(Outcome::Hold { .. }))));
+        assert_eq!((sizes(&window), window.total.bytes), (vec![4], 4));
+        window.divide_oldest(cause.clone());
+        assert_eq!(kept.try_recv(), Ok(Err(cause)));
     }
 }

@@ -99,6 +99,7 @@ async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
         connect_timeout: TEN_SECONDS,
         write_timeout: TEN_SECONDS,
         window: WindowLimits { bytes: 0, ..WindowLimits::default() },
+        longest_pause: Duration::from_secs(30),
     })
     .unwrap();
     let record = body(&["record"]);
@@ -267,6 +268,7 @@ async fn a_receiver_without_parameters_in_common_is_not_blamed_on_certificates()
             connect_timeout: TEN_SECONDS,
             write_timeout: TEN_SECONDS,
             window: WindowLimits { bytes: 0, ..WindowLimits::default() },
+            longest_pause: Duration::from_secs(30),
         })
         .unwrap();
         let record = body(&["record"]);

@@ -87,6 +87,7 @@ async fn ca_file_and_client_certificate_are_read_again_when_they_are_refused() {
         connect_timeout: TEN_SECONDS,
         write_timeout: TEN_SECONDS,
         window: WindowLimits { bytes: 0, ..WindowLimits::default() },
+        longest_pause: Duration::from_secs(30),
     })
     .unwrap();
     let splunk = hec::Client::new(hec::ClientSettings {

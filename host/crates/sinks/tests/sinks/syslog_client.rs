@@ -23,6 +23,7 @@ fn settings(receiver: &Receiver, scheme: &str) -> ClientSettings {
         connect_timeout: Duration::from_secs(10),
         write_timeout: Duration::from_secs(10),
         window: WindowLimits::default(),
+        longest_pause: Duration::from_secs(30),
     }
 }
 
@@ -91,9 +92,153 @@ async fn what_a_receiver_took_with_it_when_it_died_is_sent_again_first() {
     drop(unread);
 
     let next = body(&["next"]);
-    let reading = async { read_messages(&mut receiver.accept().await, 2).await };
-    let (messages, _unconfirmed) = join!(reading, deliver(&client, &next));
-    assert_eq!(messages, ["lost", "next"]);
+    let reading = async {
+        // On one connection, or the second once the first is confirmed.
+        let mut all = String::new();
+        while all.len() < "4 lost4 next".len() {
+            all.push_str(&read_all(&receiver).await);
+        }
+        all
+    };
+    let delivering = async {
+        let confirmation = deliver(&client, &next).await;
+        client.confirm();
+        confirmation
+    };
+    let (all, _unconfirmed) = join!(reading, delivering);
+    assert_eq!(all, "4 lost4 next");
+}
+
+/// Accepts connections and reads them, as a receiver does that closes at each message `poison`. Returns what it read,
+/// connection by connection, once it reads `over`.
+async fn read_unless(receiver: &Receiver, poison: &str) -> Vec<Vec<String>> {
+    let mut connections = Vec::new();
+    loop {
+        let mut stream = receiver.accept().await;
+        let mut read = Vec::new();
+        while let Ok(length) = stream.read_u8().await {
+            assert_eq!(stream.read_u8().await.unwrap(), b' ');
+            let mut message = vec![0; usize::from(length - b'0')];
+            stream.read_exact(&mut message).await.unwrap();
+            let message = String::from_utf8(message).unwrap();
+            if message == "over" {
+                return connections;
+            }
+            read.push(message.clone());
+            if message == poison {
+                break;
+            }
+        }
+        connections.push(read);
+    }
+}
+
+#[tokio::test]
+async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_confirmed() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let proof = async |message| match client.send(&body(&[message])).await {
+        Sent::Accepted(confirmation) => confirmation.proof().await.unwrap(),
+        Sent::Decided(Outcome::Divide { cause }) => Err(cause),
+        other @ Sent::Decided(_) => panic!("{other:?}"),
+    };
+    let sending = async {
+        let (a, bad, c, d) = join!(proof("a"), proof("bad"), proof("c"), proof("d"));
+        accepted(client.send(&body(&["over"])).await);
+        [a, bad, c, d]
+    };
+    // Known to close in order, as it is after the first question whether it answers.
+    let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
+    probed.unwrap();
+    let (connections, proofs) = join!(read_unless(&receiver, "bad"), sending);
+    let is_read: Vec<_> = proofs.iter().map(|proof| proof == &Ok(Proof::Read)).collect();
+    assert_eq!(is_read, [true, false, true, true]);
+    let cause = proofs[1].as_ref().unwrap_err();
+    assert_eq!(cause.reason(), "broken_connection");
+    assert!(cause.to_string().contains("nothing but this row on the connection"), "{cause}");
+    // Once perhaps with another after it.
+    let alone = connections.iter().filter(|read| read.as_slice() == ["bad"]).count();
+    assert!((3..=4).contains(&alone), "{connections:?}");
+    assert!(connections.len() < 12, "{connections:?}");
+}
+
+#[tokio::test]
+async fn what_is_sent_alone_shares_a_connection_with_nothing_and_is_given_back_at_once() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
+    probed.unwrap();
+    let (first, bad, last) = (body(&["a"]), body(&["bad"]), body(&["c"]));
+    let sending = async {
+        let (first, bad, last) =
+            join!(client.send(&first), client.send_alone(&bad), client.send(&last));
+        let bad = match bad {
+            Sent::Accepted(confirmation) => confirmation.proof().await.unwrap().map(drop),
+            Sent::Decided(outcome) => Err(outcome.cause().unwrap().clone()),
+        };
+        let proofs = join!(accepted(first).proof(), accepted(last).proof());
+        accepted(client.send(&body(&["over"])).await);
+        (bad, proofs)
+    };
+    let (connections, (bad, proofs)) = join!(read_unless(&receiver, "bad"), sending);
+    assert_eq!(proofs, (Some(Ok(Proof::Read)), Some(Ok(Proof::Read))));
+    assert_eq!(bad.unwrap_err().reason(), "broken_connection");
+    let mut parts = connections;
+    parts.retain(|read| !read.is_empty());
+    assert_eq!(parts, [["a"], ["bad"], ["c"]]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_little_on_each_connection_gets_little_on_each() {
+    let receiver = Receiver::start().await;
+    let client = client(&receiver);
+    let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
+    probed.unwrap();
+    let row = "x".repeat(2_000);
+    let large = body(&vec![row.as_str(); 50]);
+    // Reads no more than so much of any connection.
+    let reading = async {
+        loop {
+            let mut stream = receiver.accept().await;
+            let mut scratch = vec![0; 20_000];
+            let mut total = 0;
+            while let Ok(read @ 1..) = stream.read(&mut scratch).await {
+                total += read;
+                if total > 20_000 {
+                    break;
+                }
+            }
+        }
+    };
+    let sending = async {
+        let mut bodies = vec![large.clone()];
+        let mut delivered = 0;
+        while let Some(next) = bodies.pop() {
+            let divide = match client.send(&next).await {
+                Sent::Accepted(confirmation) => confirmation.proof().await.unwrap().is_err(),
+                Sent::Decided(Outcome::Retry { after, .. }) => {
+                    tokio::time::sleep(after.unwrap_or_default()).await;
+                    bodies.push(next);
+                    continue;
+                }
+                Sent::Decided(outcome) => matches!(outcome, Outcome::Divide { .. }),
+            };
+            if divide {
+                let half = next.rows() / 2;
+                bodies.push(body(&vec![row.as_str(); next.rows() - half]));
+                bodies.push(body(&vec![row.as_str(); half]));
+            } else {
+                delivered += next.rows();
+            }
+        }
+        delivered
+    };
+    let delivered = tokio::select! {
+        delivered = sending => delivered,
+        never = reading => never,
+    };
+    assert_eq!(delivered, 50);
+    assert!((4_096..=20_000).contains(&client.body_limit()), "{}", client.body_limit());
 }
 
 #[tokio::test]
@@ -203,7 +348,10 @@ async fn a_close_waits_for_the_receivers_goodbye() {
     };
     let sending = async {
         let confirmation = deliver(&client, &record).await.unwrap();
-        (client.close(Duration::from_secs(10)).await, confirmation.proof().await.is_some())
+        (
+            client.close(Duration::from_secs(10)).await,
+            matches!(confirmation.proof().await, Some(Ok(_))),
+        )
     };
     let (all, closed) = join!(reading, sending);
     assert_eq!((all.as_slice(), closed), (b"6 record".as_slice(), (Closed::Cleanly, true)));
@@ -258,7 +406,7 @@ async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() 
             if asks {
                 client.confirm();
             }
-            confirmation.proof().await.is_some()
+            matches!(confirmation.proof().await, Some(Ok(_)))
         };
         let (all, is_given) = join!(reading, sending);
         assert_eq!((all.as_str(), is_given), ("6 record", true));
@@ -275,9 +423,9 @@ async fn a_full_window_is_confirmed_before_more_is_written() {
     let sending = async {
         let confirmation = accepted(client.send(&first).await);
         let next = accepted(client.send(&second).await);
-        assert!(confirmation.proof().await.is_some());
+        assert!(matches!(confirmation.proof().await, Some(Ok(_))));
         client.close(Duration::from_secs(10)).await;
-        assert!(next.proof().await.is_some());
+        assert!(matches!(next.proof().await, Some(Ok(_))));
     };
     let (all, ()) = join!(reading, sending);
     assert_eq!(all, ["10 0123456789", "4 next"]);
@@ -309,7 +457,7 @@ async fn a_receiver_that_freezes_for_longer_than_the_age_and_dies_loses_nothing(
 
     let reading = async { read_all(&receiver).await };
     let (all, proof) = join!(reading, confirmation);
-    assert_eq!((all.as_str(), proof), ("4 lost", Some(Proof::Read)));
+    assert_eq!((all.as_str(), proof), ("4 lost", Some(Ok(Proof::Read))));
 }
 
 #[tokio::test]
@@ -328,7 +476,8 @@ async fn a_receiver_that_breaks_every_connection_off_gets_a_bounded_number_of_re
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         }
     };
-    let sending = async { accepted(client.send(&record).await).proof().await.is_some() };
+    let sending =
+        async { matches!(accepted(client.send(&record).await).proof().await, Some(Ok(_))) };
     let is_given = tokio::select! {
         never = breaking_off => never,
         is_given = sending => is_given,
@@ -354,10 +503,13 @@ async fn a_receiver_that_never_closes_gets_one_repetition_and_is_known_from_then
         (read_messages(&mut stream, 1).await, stream)
     };
     let ((messages, mut stream), proof) = join!(reading, accepted(sent).proof());
-    assert_eq!((messages, proof), (vec!["first".to_owned()], Some(Proof::Age)));
+    assert_eq!((messages, proof), (vec!["first".to_owned()], Some(Ok(Proof::Age))));
     let (messages, confirmation) = join!(read_messages(&mut stream, 1), deliver(&client, &second));
     assert_eq!(messages, ["second"]);
-    assert!(confirmation.unwrap().proof().await.is_some(), "by age, on the same connection");
+    assert!(
+        matches!(confirmation.unwrap().proof().await, Some(Ok(_))),
+        "by age, on the same connection"
+    );
 }
 
 #[tokio::test]
@@ -372,7 +524,7 @@ async fn a_receiver_that_no_longer_closes_stalls_nothing_without_end_and_is_beli
         confirmation.proof().await
     };
     let (all, proof) = join!(read_all(&receiver), sending);
-    assert_eq!((all.as_str(), proof), ("5 first", Some(Proof::Read)));
+    assert_eq!((all.as_str(), proof), ("5 first", Some(Ok(Proof::Read))));
 
     let (mut kept_open, sent) = join!(receiver.accept(), client.send(&bodies[1]));
     assert_eq!(read_messages(&mut kept_open, 1).await, ["second"]);
@@ -384,7 +536,7 @@ async fn a_receiver_that_no_longer_closes_stalls_nothing_without_end_and_is_beli
         (read_messages(&mut stream, 1).await, stream)
     };
     let ((messages, mut next), proof) = join!(reading, accepted(sent).proof());
-    assert_eq!((messages, proof), (vec!["second".to_owned()], Some(Proof::Age)));
+    assert_eq!((messages, proof), (vec!["second".to_owned()], Some(Ok(Proof::Age))));
     let waited = asked.elapsed().as_secs();
     assert!(
         (300..330).contains(&waited),
@@ -403,7 +555,7 @@ async fn a_receiver_that_no_longer_closes_stalls_nothing_without_end_and_is_beli
         next.read_to_string(&mut rest).await.unwrap();
         drop(next);
     };
-    assert_eq!(join!(confirmation.proof(), closing).0, Some(Proof::Read));
+    assert_eq!(join!(confirmation.proof(), closing).0, Some(Ok(Proof::Read)));
 }
 
 #[tokio::test]
@@ -416,7 +568,11 @@ async fn an_end_that_a_receiver_sends_before_ours_proves_nothing() {
     client.confirm();
     let reading = async { read_all(&receiver).await };
     let (all, proof) = join!(reading, accepted(sent).proof());
-    assert_eq!((all.as_str(), proof), ("4 lost", Some(Proof::Read)), "sent again, and then read");
+    assert_eq!(
+        (all.as_str(), proof),
+        ("4 lost", Some(Ok(Proof::Read))),
+        "sent again, and then read"
+    );
     drop(unread);
 }
 
@@ -442,7 +598,7 @@ async fn a_receiver_that_ends_its_side_at_once_and_reads_on_gets_a_bounded_numbe
         never = ending_early => never,
         proof = sending => proof,
     };
-    assert_eq!(proof, Some(Proof::Age));
+    assert_eq!(proof, Some(Ok(Proof::Age)));
     assert_eq!(connections, 5, "the probe, three that count, and the one that is kept");
 }
 
@@ -460,7 +616,7 @@ async fn who_no_longer_waits_for_a_confirmation_is_not_repeated_for() {
         // Once it is connected again.
         let _ = client.probe().await;
         client.close(Duration::from_secs(10)).await;
-        confirmation.proof().await.is_some()
+        matches!(confirmation.proof().await, Some(Ok(_)))
     };
     assert_eq!(join!(reading, confirming), ("4 ours".to_owned(), true));
 }
@@ -495,7 +651,7 @@ async fn over_tls(
             Sent::Decided(outcome) => outcome,
             Sent::Accepted(confirmation) => {
                 client.close(Duration::from_secs(10)).await;
-                assert!(confirmation.proof().await.is_some());
+                assert!(matches!(confirmation.proof().await, Some(Ok(_))));
                 Outcome::Delivered
             }
         }

@@ -13,17 +13,28 @@ impl Link {
     /// Whether the connection is to be finished, so that the receiver confirms what it has read.
     pub(super) fn is_confirmation_due(&self) -> bool {
         let is_old = || self.window.expires_at().is_some_and(|at| at <= Instant::now());
+        let is_all = || {
+            let is_more_to_come = !self.window.has_unwritten()
+                && !self.allowance.is_searching()
+                && !self.window.is_written_alone();
+            !is_more_to_come && !self.next_fits()
+        };
         self.connection.is_some()
             && self.finished_at.is_none()
+            && self.window.is_wanted()
             && !self.habit.gives_no_proof()
             && !self.is_learning()
-            && !self.window.is_empty()
-            && (self.is_asked || self.window.is_full() || is_old())
+            && self.window.written().bodies > 0
+            && (self.is_asked || self.window.is_full() || is_old() || is_all())
     }
 
     pub(super) async fn finish_if_due(&mut self) {
         let is_too_young = self.connected_at.elapsed() < SHORTEST_LIFE;
-        if is_too_young || !self.is_confirmation_due() || !self.in_flight.is_empty() {
+        if is_too_young
+            || self.next_fits()
+            || self.window.in_flight() > 0
+            || !self.is_confirmation_due()
+        {
             return;
         }
         self.window.drop_unwanted();
@@ -42,9 +53,15 @@ impl Link {
     }
 
     /// Of a receiver that confirms nothing, its kernel's acknowledgement and the age have to do.
-    pub(super) fn confirm_by_age(&mut self, now: Instant) {
+    pub(super) fn age(&mut self, now: Instant) {
+        if self.window.confirm_by_age(now) {
+            self.allowance.aged();
+        }
+    }
+
+    pub(super) fn age_or_renew(&mut self, now: Instant) {
         match self.connection.as_ref().map(Connection::is_acknowledged) {
-            Some(Ok(true)) => self.window.confirm_by_age(now),
+            Some(Ok(true)) => self.age(now),
             // Its age counts only while the receiver's kernel takes what it is sent.
             Some(Ok(false)) => self.window.renew(now),
             Some(Err(failure)) => self.lost(failure),
@@ -55,19 +72,26 @@ impl Link {
     /// The connection has ended.
     pub(super) fn ended(&mut self, end: End) {
         let was_finished = self.finished_at.is_some();
-        match end {
-            End::Orderly => self.confirmed(),
+        let (failure, is_habit, counted, does): (_, _, fn(&mut Habit) -> bool, _) = match end {
+            End::Orderly => return self.confirmed(),
             End::Early { took_all, failure } => {
-                self.lost(failure);
-                if took_all {
-                    self.gives_no_proof(Habit::ended_early, "ends its own side before that");
-                }
+                (failure, took_all, Habit::ended_early, "ends its own side before that")
             }
-            End::Broken(failure) => {
-                self.lost(failure);
-                if was_finished {
-                    self.gives_no_proof(Habit::broke_off, "breaks it off");
-                }
+            End::Broken(failure) => (failure, was_finished, Habit::broke_off, "breaks it off"),
+        };
+        if !is_habit {
+            self.lost(failure);
+        } else if self.habit.is_unknown() {
+            self.ended_with(failure, false);
+            self.gives_no_proof(counted, does);
+        } else {
+            // One that is known to close in order does this because of what was on the connection; unless that can be
+            // no reason.
+            let is_more_likely_a_habit =
+                self.window.written().bodies <= 1 && !self.window.is_written_alone();
+            self.lost(failure);
+            if is_more_likely_a_habit {
+                self.gives_no_proof(counted, does);
             }
         }
     }
@@ -76,8 +100,11 @@ impl Link {
     fn confirmed(&mut self) {
         tracing::debug!(sink = self.sink, rows = self.window.rows(), "the receiver has confirmed");
         self.closes();
-        self.window.confirm_all();
-        self.is_asked = false;
+        let bytes = self.window.confirm_read();
+        if bytes > 0 {
+            self.allowance.read(bytes);
+        }
+        self.is_asked &= !self.window.is_empty();
         self.reconnect.succeeded();
         self.disconnect();
     }
@@ -126,30 +153,9 @@ impl Link {
     }
 
     pub(super) async fn close(&mut self, limit: Duration) -> Closed {
-        let farewell = async {
-            while !self.in_flight.is_empty() && self.connection.is_some() {
-                sleep(self.next_look).await;
-                self.look();
-            }
-            self.window.drop_unwanted();
-            if self.connection.is_none() && !self.window.is_empty() {
-                // One last attempt for what may have been lost with the last connection; no time for a pause.
-                self.reconnect.succeeded();
-                let _ = self.ready().await;
-            }
-            while self.finished_at.is_none() && self.connection.is_some() {
-                self.finish().await;
-                tokio::select! {
-                    end = ended(self.connection.as_mut()) => self.ended(end),
-                    () = sleep(FIRST_LOOK) => {}
-                }
-            }
-            // Of a receiver that gives no proof there is nothing to wait for.
-            if self.connection.is_some() && !self.habit.gives_no_proof() {
-                let end = ended(self.connection.as_mut()).await;
-                self.ended(end);
-            }
-        };
+        // One attempt at once for what may have been lost with the last connection.
+        self.reconnect.succeeded();
+        let farewell = async { while self.say_farewell().await {} };
         let _ = timeout(limit, farewell).await;
         let is_owed = self.window.is_wanted() && !self.habit.gives_no_proof();
         if is_owed && (self.connection.is_some() || !self.window.is_empty()) {
@@ -157,6 +163,37 @@ impl Link {
         } else {
             Closed::Cleanly
         }
+    }
+
+    /// The next step towards a confirmation of everything. False when nothing is left to be done, or can be.
+    async fn say_farewell(&mut self) -> bool {
+        self.window.drop_unwanted();
+        if self.connection.is_none() {
+            if self.window.is_empty() {
+                return false;
+            }
+            sleep(self.reconnect.left(Instant::now()).unwrap_or_default()).await;
+            return self.connect().await.is_ok();
+        }
+        if self.finished_at.is_some() {
+            // Of a receiver that gives no proof there is nothing to wait for.
+            if self.habit.gives_no_proof() {
+                return false;
+            }
+            let end = ended(self.connection.as_mut()).await;
+            self.ended(end);
+        } else if self.next_fits() {
+            self.write().await;
+        } else {
+            self.look();
+            self.finish().await;
+            tokio::select! {
+                end = ended(self.connection.as_mut()), if self.connection.is_some() => self.ended(end),
+                () = sleep(FIRST_LOOK), if self.finished_at.is_none() => {}
+                () = std::future::ready(()), if self.finished_at.is_some() => {}
+            }
+        }
+        true
     }
 
     pub(super) fn warn_of_silence(&self, waited: Duration) {

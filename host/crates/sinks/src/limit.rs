@@ -45,7 +45,7 @@ const REMEMBERED: usize = 256;
 
 /// What a failure without an answer says about the size of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Suspicion {
+pub(crate) enum Suspicion {
     /// Nothing.
     None,
     /// It is larger than what is suspected already.
@@ -55,7 +55,7 @@ pub(super) enum Suspicion {
 }
 
 #[derive(Debug)]
-pub(super) struct BodyLimit(Mutex<State>);
+pub(crate) struct BodyLimit(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -81,7 +81,7 @@ struct State {
 }
 
 impl BodyLimit {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::new(State {
             limit: usize::MAX,
             before_raise: None,
@@ -98,17 +98,17 @@ impl BodyLimit {
     }
 
     /// In bytes before compression; `usize::MAX` if nothing is known.
-    pub(super) fn current(&self) -> usize {
+    pub(crate) fn current(&self) -> usize {
         self.state().limit
     }
 
     /// A body of several rows was called too large. Returns the new limit if this has changed it.
-    pub(super) fn too_large(&self, bytes: usize) -> Option<usize> {
+    pub(crate) fn too_large(&self, bytes: usize) -> Option<usize> {
         self.state().too_large(bytes)
     }
 
     /// A body of several rows failed without an answer.
-    pub(super) fn failed(&self, bytes: usize) -> Suspicion {
+    pub(crate) fn failed(&self, bytes: usize) -> Suspicion {
         let mut state = self.state();
         if bytes > state.limit {
             return Suspicion::Known;
@@ -124,12 +124,12 @@ impl BodyLimit {
     }
 
     /// A single row failed without an answer. Whether it has done so often enough to be suspected itself.
-    pub(super) fn failed_alone(&self, bytes: usize) -> bool {
+    pub(crate) fn failed_alone(&self, bytes: usize) -> bool {
         self.state().has_failed_often(bytes)
     }
 
     /// A body was accepted.
-    pub(super) fn accepted(&self, bytes: usize) {
+    pub(crate) fn accepted(&self, bytes: usize) {
         let mut state = self.state();
         state.failures.remove(&bytes);
         state.accepted(bytes);
