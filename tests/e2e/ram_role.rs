@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use forwarder_emulator::sign_check::SignatureCheck;
 use forwarder_sls::AccessKey;
-use forwarder_tests::{Logs, World, receivers};
+use forwarder_tests::{Logs, PATIENCE, World, receivers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// A metadata service in hardened mode: it gives the key of one role to a client that shows the token.
+/// A metadata service in hardened mode: it gives the key of one role to a client that shows the token. It is out of
+/// order while the key is empty.
 struct Metadata {
     url: String,
     key: Arc<Mutex<&'static str>>,
@@ -49,6 +50,8 @@ async fn answer(mut connection: TcpStream, key: &Mutex<&'static str>) {
         ("200 OK", TOKEN.to_owned())
     } else if !head.contains(&format!("x-aliyun-ecs-metadata-token: {token}\r\n")) {
         ("403 Forbidden", String::new())
+    } else if key.lock().unwrap().is_empty() {
+        ("503 Service Unavailable", String::new())
     } else if head.starts_with("get /latest/meta-data/ram/security-credentials/siem-role ") {
         let key = *key.lock().unwrap();
         let document = format!(
@@ -101,4 +104,21 @@ async fn a_role_that_the_instance_does_not_play_is_named() {
     assert_eq!(ended.code, Some(6), "{}", ended.log);
     assert!(ended.log.contains("no access key of the RAM role `another-role`"), "{}", ended.log);
     assert!(ended.log.contains("attach the role to the instance"), "{}", ended.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metadata_service_that_is_out_of_order_stops_no_other_source_and_is_waited_for() {
+    let metadata = Metadata::start("").await;
+    let world = World::new(1).await;
+    let other = [("name", "second"), ("consumer_group", "other")];
+    let settings = world.settings().another_source(&other);
+    let settings = settings.ram_role("siem-role", &metadata.url);
+    let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+    let mut forwarder = world.start(&config, &[]);
+    world.put(&Logs(0..1_000), 100);
+    world.received(1_000, &forwarder).await;
+    forwarder.says("no access key of the RAM role `siem-role`").await;
+    *metadata.key.lock().unwrap() = "one";
+    world.hec.wait_for(2_000, PATIENCE).await.unwrap();
+    assert_eq!(forwarder.terminate().await, Some(0));
 }

@@ -159,6 +159,55 @@ async fn what_others_have_put_in_place_of_a_file_is_neither_followed_nor_filled(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_place_of_a_key_is_refused_and_not_waited_for() {
+    let world = World::new(1).await;
+    let pipe = world.folder().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().await.unwrap().success());
+    let (file, pipe) = (format!("file:{}", pipe.display()), pipe.display());
+    let (url, ca) = (world.hec.url(), format!("tls = {{ ca_file = \"{pipe}\" }}"));
+    let settings = || world.settings();
+    for settings in [
+        settings().hec_with_token("splunk", &url, &file, ""),
+        settings().hec("splunk", "https://127.0.0.1:1", &ca),
+        settings().syslog("siem", "tls://127.0.0.1:1", &ca),
+        settings()
+            .source("endpoint", "https://127.0.0.1:1")
+            .source("ca_file", &pipe.to_string())
+            .hec("splunk", &url, ""),
+        settings().credential("access_key_secret", &file).hec("splunk", &url, ""),
+        settings().key_file(&world.folder().join("pipe")).hec("splunk", &url, ""),
+    ] {
+        let ended = world.start(&settings.write("forwarder.toml"), &[]).end().await;
+        assert_eq!(ended.code, Some(3), "{}", ended.log);
+        assert!(
+            ended.log.contains("it is a pipe or a device, but must be a file"),
+            "{}",
+            ended.log
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_becomes_a_pipe_for_a_while_costs_nothing() {
+    let world = World::new(1).await;
+    let (path, pipe) = (world.folder().join("token"), world.folder().join("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().await.unwrap().success());
+    std::fs::write(&path, "wrong").unwrap();
+    let token = format!("file:{}", path.display());
+    let settings = world.settings().hec_with_token("splunk", &world.hec.url(), &token, "");
+    let mut forwarder = world.start(&settings.write("forwarder.toml"), &[]);
+    world.put(&Logs(0..100), 10);
+    forwarder.says("sink paused: needs operator action").await;
+    std::fs::rename(&pipe, &path).unwrap();
+    forwarder.says("it is a pipe or a device, but must be a file").await;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, forwarder_tests::TOKEN).unwrap();
+    world.received(100, &forwarder).await;
+    world.settled().await;
+    assert_eq!(forwarder.terminate().await, Some(0));
+}
+
 fn settings_with_wrong_token(world: &World) -> forwarder_tests::Settings {
     let settings = world.settings().log("level", "trace").credential("access_key_secret", "${KEY}");
     settings.hec_with_token("splunk", &world.hec.url(), WRONG_TOKEN, "")

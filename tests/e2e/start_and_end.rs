@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use forwarder_emulator::Api;
 use forwarder_emulator::faults::Fault;
 use forwarder_emulator::state::consumer_group::{GroupOptions, SaveCheckpoint};
+use forwarder_emulator::state::shard::StartAt;
 use forwarder_sls::Cursor;
-use forwarder_tests::{Forwarder, GROUP, LOGSTORE, Logs, PROJECT, Settings, World, until};
+use forwarder_tests::{
+    Forwarder, GROUP, LOGSTORE, Logs, PROJECT, Settings, World, receivers, until,
+};
 
 /// More often than any test asks.
 const ALWAYS: u32 = 1_000_000;
@@ -207,6 +210,43 @@ async fn a_position_beyond_the_end_of_a_shard_is_not_the_end_of_a_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_lies_where_no_position_can_be_is_asked_for_again() {
+    let positions = [0, 1, 1 << 62, u64::MAX].map(|at| Cursor::at(at).as_str().to_owned());
+    for cursor in positions.into_iter().chain(["!!!".to_owned()]) {
+        let world = World::new(1).await;
+        world.sls.clock().set_back(Duration::from_secs(20));
+        world.put(&Logs(0..100), 10);
+        world.sls.clock().advance(Duration::from_secs(20));
+        let end = world.sls.clock().now().seconds() - 10;
+        // With a checkpoint to begin at, the end is the first position that is asked for.
+        begin_at_oldest(&world);
+        let damaged = Fault::SetBody(format!(r#"{{"cursor":"{cursor}"}}"#));
+        world.sls.faults().inject(Api::GetCursor, damaged, 1);
+        let settings = world.settings().source("end", &end.to_string());
+        let config = settings.hec("splunk", &world.hec.url(), "").write("forwarder.toml");
+        let mut forwarder = world.start(&config, &[]);
+        assert_eq!(forwarder.ended().await, Some(0), "{}", forwarder.log());
+        assert_eq!(world.assert_received(&Logs(0..100)), 0, "{cursor}: {}", forwarder.log());
+        assert!(!forwarder.log().contains("needs operator action"), "{}", forwarder.log());
+    }
+}
+
+/// Saves a checkpoint of the only shard as a consumer does that has read nothing.
+fn begin_at_oldest(world: &World) {
+    let now = world.sls.clock().now();
+    let options = GroupOptions { timeout: Duration::from_secs(6), order: false };
+    world
+        .sls
+        .change(PROJECT, LOGSTORE, |it| {
+            let oldest = it.shard(0)?.cursor_for(StartAt::Begin).to_string();
+            it.create_group(GROUP, options)?;
+            let save = SaveCheckpoint { shard: 0, cursor: &oldest, consumer: None, force: true };
+            it.save_checkpoint(GROUP, save, now)
+        })
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_beyond_the_end_is_of_an_older_logstore_and_skips_nothing() {
     for on_invalid_cursor in ["begin", "end"] {
         let world = World::new(1).await;
@@ -330,4 +370,32 @@ async fn two_processes_with_an_end_are_over_when_both_are_done() {
     }
     assert!(received.elapsed() < Duration::from_secs(12), "{:?}", received.elapsed());
     world.assert_received(&Logs(0..10_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_for_what_other_consumers_hold_and_takes_it_over() {
+    let world = World::new(2).await;
+    world.sls.clock().set_back(Duration::from_secs(60));
+    world.put(&Logs(0..1_000), 100);
+    world.sls.clock().advance(Duration::from_secs(30));
+    let end = world.sls.clock().now().seconds().to_string();
+    world.sls.clock().advance(Duration::from_secs(30));
+    // It holds every shard and delivers nothing.
+    let nowhere = receivers::hec().start().await.unwrap();
+    nowhere.faults().answer_for(u32::MAX, 503, "busy");
+    let config = world.settings().hec("splunk", &nowhere.url(), "").write("stuck.toml");
+    let stuck = world.start(&config, &[]);
+    until("it holds both shards", async || {
+        let held = world.sls.assignment(PROJECT, LOGSTORE, GROUP);
+        held.is_ok_and(|held| held.values().any(|shards| shards.len() == 2))
+    })
+    .await;
+    // Of three consumers at two shards one holds none.
+    let settings = world.settings().source("end", &end).hec("splunk", &world.hec.url(), "");
+    let config = settings.write("forwarder.toml");
+    let mut run = world.start(&config, &[]);
+    run.says("these shards are not consumed up to `end`").await;
+    stuck.kill().await;
+    assert_eq!(run.ended().await, Some(0), "{}", run.log());
+    assert_eq!(world.assert_received(&Logs(0..1_000)), 0);
 }

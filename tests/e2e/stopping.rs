@@ -6,19 +6,6 @@ use forwarder_emulator::Limits;
 use forwarder_tests::{Logs, PATIENCE, World, receivers};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_a_certificate_on_a_file_system_that_hangs() {
-    let world = World::new(1).await;
-    let pipe = world.folder().join("ca.pem");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    let tls = format!("tls = {{ ca_file = \"{}\" }}", pipe.display());
-    let settings = world.settings().hec("splunk", "https://127.0.0.1:1", &tls);
-    let mut forwarder = world.start(&settings.write("forwarder.toml"), &[]);
-    forwarder.says("set-up takes long: a file of a key or certificate").await;
-    assert_eq!(forwarder.terminate().await, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_with_batches_in_flight_finishes_them_and_the_next_start_repeats_nothing() {
     // Small blocks and a small budget: most of the logs are still to be pulled when the stops come.
     let limits = Limits { max_pull_bytes: 200_000, ..Limits::default() };

@@ -13,10 +13,11 @@ use crate::shell;
 /// Our crates and which of ours each may depend on, outside its tests. A crate that is not listed may not exist.
 const ARROWS: &[(&str, &[&str])] = &[
     ("forwarder-backoff", &[]),
+    ("forwarder-keyfile", &[]),
     ("forwarder-record", &[]),
-    ("forwarder-sls", &["forwarder-backoff"]),
+    ("forwarder-sls", &["forwarder-backoff", "forwarder-keyfile"]),
     ("forwarder-plugin", &["forwarder-record"]),
-    ("forwarder-sinks", &["forwarder-backoff", "forwarder-record"]),
+    ("forwarder-sinks", &["forwarder-backoff", "forwarder-keyfile", "forwarder-record"]),
     ("forwarder-pipeline", &["forwarder-backoff", "forwarder-record"]),
     ("forwarder-emulator", &["forwarder-record", "forwarder-sls"]),
     ("forwarder-receivers", &[]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "forwarder",
         &[
             "forwarder-backoff",
+            "forwarder-keyfile",
             "forwarder-record",
             "forwarder-sls",
             "forwarder-plugin",

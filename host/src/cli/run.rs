@@ -127,8 +127,8 @@ async fn set_up(
                 return Ok(None);
             }
             () = &mut slow, if !slow.is_elapsed() => tracing::warn!(
-                "set-up takes long: a file of a key or certificate, or the metadata service, does not answer; nothing \
-                 is read yet and no data is lost"
+                "set-up takes long: the file system of a key or certificate does not answer; nothing is read yet and no \
+                 data is lost"
             ),
         }
     }

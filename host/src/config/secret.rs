@@ -5,7 +5,6 @@
 //! place in the program that reads the real one.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Answers what an environment variable holds.
@@ -54,9 +53,13 @@ impl fmt::Debug for Secret {
 pub fn resolve(text: &str, env: &Lookup<'_>) -> Result<Secret, String> {
     let file = text.strip_prefix("file:");
     let value = match file {
-        Some(path) => fs::read_to_string(path)
-            .map(|content| content.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|cause| format!("cannot read `{path}`: {cause}"))?,
+        Some(path) => {
+            let wrong = |cause: &dyn fmt::Display| format!("cannot read `{path}`: {cause}");
+            let content =
+                forwarder_keyfile::read(Path::new(path)).map_err(|cause| wrong(&cause))?;
+            let content = String::from_utf8(content).map_err(|_| wrong(&"it is not UTF-8"))?;
+            content.trim_end_matches(['\r', '\n']).to_owned()
+        }
         None => expand(text, env)?,
     };
     // Header values and signatures are built from it, and a line break would end a header.
@@ -114,7 +117,7 @@ mod tests {
     #[test]
     fn a_secret_comes_from_the_environment_a_file_or_the_text_itself() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "from-file\n").unwrap();
+        std::fs::write(file.path(), "from-file\n").unwrap();
         let reference = format!("file:{}", file.path().display());
         for (text, value) in
             [("${TOKEN}", "s3cret"), ("literal", "literal"), (reference.as_str(), "from-file")]

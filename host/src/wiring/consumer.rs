@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, error_span};
 
 use super::line_limit::LineLimit;
-use super::source::{self, ShardCheckpoints, ShardSource};
-use crate::config::source::SourceConfig;
+use super::source::{self, NoKey, ShardCheckpoints, ShardSource};
+use crate::config::source::{Credentials, SourceConfig};
 use crate::exit::{Exit, Failure};
 use crate::first_use::FirstUse;
 use crate::problem::Problem;
@@ -78,7 +78,8 @@ impl Sources {
 /// A source that has not joined yet.
 pub struct Consumer {
     config: Arc<SourceConfig>,
-    client: Client,
+    /// `None` until a metadata service has given a key, which is waited for as SLS is.
+    client: Option<Client>,
     group: GroupConfig,
     budget: Budget,
 }
@@ -94,7 +95,8 @@ impl Consumer {
         budget: Budget,
         state_dir: &Path,
     ) -> Result<Self, Failure> {
-        let client = source::client(&config).await?;
+        let is_role = matches!(config.credentials, Credentials::Role { .. });
+        let client = if is_role { None } else { Some(source::client(&config).await?) };
         let mut group = source::group(&config, consumer)?;
         let SourceConfig { project, logstore, consumer_group, .. } = &config;
         let first_use = FirstUse::of(state_dir, project, logstore, consumer_group);
@@ -118,11 +120,10 @@ impl Consumer {
     ///
     /// # Errors
     /// SLS refuses us in a way that time does not fix, and no other source is left.
-    pub async fn join(self, sources: &Sources) -> Result<Member, Failure> {
-        let name = self.config.name.as_str();
+    pub async fn join(mut self, sources: &Sources) -> Result<Member, Failure> {
         let (mut refusal, mut backoff) = (None, Backoff::default());
         loop {
-            match ConsumerGroup::join(self.client.clone(), self.group.clone()).await {
+            match self.attempt().await {
                 Ok(group) => {
                     let (consumer, group_name) = (group.consumer(), &self.group.group);
                     tracing::info!(group = %group_name, %consumer, "joined");
@@ -131,17 +132,18 @@ impl Consumer {
                     }
                     return Ok(Member { consumer: self, group });
                 }
-                Err(cause) if cause.is_retryable() => {
-                    tracing::warn!(error = %Chain(&cause), again_in = ?TRY_AGAIN, "cannot join yet");
+                Err(NotJoined::Yet(error)) => {
+                    tracing::warn!(error, again_in = ?TRY_AGAIN, "cannot join yet; no data lost");
                     sleep(TRY_AGAIN).await;
                 }
-                Err(cause) => {
-                    let is_news = refusal.replace(refused(name, &cause)).is_none();
+                Err(NotJoined::Refused { error, failure }) => {
+                    let is_news = refusal.replace(failure).is_none();
                     let others_remain = if is_news { sources.gone() } else { sources.any_remain() };
                     if others_remain {
                         let again_in = backoff.after_failure(REFUSED_AGAIN);
                         tracing::error!(
-                            error = %Chain(&cause), ?again_in,
+                            error,
+                            ?again_in,
                             "SLS refuses this source: nothing was read and no data is lost; fix the cause, no restart \
                              is needed; other sources continue"
                         );
@@ -153,6 +155,48 @@ impl Consumer {
                 return Err(refusal);
             }
         }
+    }
+
+    async fn attempt(&mut self) -> Result<ConsumerGroup, NotJoined> {
+        let client = match &self.client {
+            Some(client) => client,
+            None => {
+                let client = source::client_of_role(&self.config).await;
+                self.client.insert(client.map_err(NotJoined::without_key)?)
+            }
+        };
+        let joined = ConsumerGroup::join(client.clone(), self.group.clone()).await;
+        joined.map_err(|cause| NotJoined::group(&self.config.name, &cause))
+    }
+}
+
+/// Why a group was not joined.
+enum NotJoined {
+    /// The same may succeed later.
+    Yet(String),
+    /// It will not until something is changed.
+    Refused { error: String, failure: Failure },
+}
+
+impl NotJoined {
+    fn without_key(cause: NoKey) -> Self {
+        match cause {
+            NoKey::Unanswered(error) => Self::Yet(error),
+            NoKey::Refused(failure) => {
+                let mut messages = failure.problems.iter().map(Problem::message);
+                Self::Refused { error: messages.next().unwrap_or_default().to_owned(), failure }
+            }
+        }
+    }
+
+    fn group(source: &str, cause: &JoinError) -> Self {
+        let error = Chain(cause).to_string();
+        if cause.is_retryable() {
+            return Self::Yet(error);
+        }
+        let problem = Problem::new(format!("source `{source}`: {error}"));
+        let problem = problem.help("nothing was read and nothing was lost");
+        Self::Refused { error, failure: Failure::new(Exit::Source, problem) }
     }
 }
 
@@ -181,11 +225,6 @@ impl FirstUseRecord for FirstUse {
             );
         }
     }
-}
-
-fn refused(source: &str, cause: &JoinError) -> Failure {
-    let message = format!("source `{source}`: {}", Chain(cause));
-    Failure::new(Exit::Source, Problem::new(message).help("nothing was read and nothing was lost"))
 }
 
 /// A member of a consumer group.

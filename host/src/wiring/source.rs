@@ -31,14 +31,38 @@ use crate::problem::Problem;
 /// # Errors
 /// A name, the key file or the certificates cannot be used, or the metadata service gives no key.
 pub async fn client(config: &SourceConfig) -> Result<Client, Failure> {
-    build_client(config).await.map_err(|cause| {
-        let message = format!("source `{}` cannot be set up: {}", config.name, Chain(&*cause));
-        let exit = match cause.downcast_ref() {
-            Some(CredentialsError::NoRole { .. }) => Exit::Source,
-            _ => Exit::Config,
-        };
-        Failure::new(exit, Problem::new(message))
-    })
+    build_client(config).await.map_err(|cause| not_set_up(config, &cause))
+}
+
+fn not_set_up(config: &SourceConfig, cause: &BoxError) -> Failure {
+    let message = format!("source `{}` cannot be set up: {}", config.name, Chain(&**cause));
+    let exit = match cause.downcast_ref() {
+        Some(CredentialsError::NoRole { .. } | CredentialsError::Unanswered { .. }) => Exit::Source,
+        _ => Exit::Config,
+    };
+    Failure::new(exit, Problem::new(message).help("nothing was read and nothing was lost"))
+}
+
+/// Why there is no client for a source whose key is that of a RAM role.
+pub enum NoKey {
+    /// The metadata service does not answer.
+    Unanswered(String),
+    /// It has no key for us, or the client cannot be made.
+    Refused(Failure),
+}
+
+/// The same for such a source: the metadata service may not answer yet.
+///
+/// # Errors
+/// As [`client`].
+pub async fn client_of_role(config: &SourceConfig) -> Result<Client, NoKey> {
+    match build_client(config).await {
+        Ok(client) => Ok(client),
+        Err(cause) if cause.downcast_ref().is_some_and(CredentialsError::is_passing) => {
+            Err(NoKey::Unanswered(Chain(&*cause).to_string()))
+        }
+        Err(cause) => Err(NoKey::Refused(not_set_up(config, &cause))),
+    }
 }
 
 async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {

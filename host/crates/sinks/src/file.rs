@@ -123,7 +123,7 @@ impl Shared {
             Durability::Buffered => Ok(()),
         });
         if written.is_err() {
-            // Half a body would be sent again as a whole, after half a line. What cannot be taken back (a pipe)
+            // Half a body would be sent again as a whole, after half a line. What cannot be taken back (a terminal)
             // is at least not written to again.
             if let Err(error) = file.set_len(before) {
                 tracing::warn!(path = %self.path.display(), %error, "cannot take back a partial write");
@@ -140,11 +140,28 @@ fn open_for_append(path: &Path) -> io::Result<File> {
     // Audit logs are not for everyone on the machine.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    refuse_pipe(&file)?;
+    Ok(file)
 }
 
-/// Takes the file for ourselves, for as long as it is open. What is no file (a pipe, a terminal) has no lines that
-/// a second writer could take back.
+/// What is in a pipe is lost with its reader, or with us if it has none, though it was written.
+#[cfg(unix)]
+fn refuse_pipe(file: &File) -> io::Result<()> {
+    let kind = file.metadata()?.file_type();
+    if std::os::unix::fs::FileTypeExt::is_fifo(&kind) {
+        return Err(io::Error::new(ErrorKind::NotSeekable, "it is a pipe, which keeps nothing"));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_pipe(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Takes the file for ourselves, for as long as it is open. What is no file (a terminal) has no lines that a second
+/// writer could take back.
 fn lock(file: &File, path: &Path) -> io::Result<()> {
     if !file.metadata()?.is_file() {
         return Ok(());
@@ -160,7 +177,7 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the lines survive a loss of power. A pipe or a terminal has no disk: there they are delivered once written.
+/// Makes the lines survive a loss of power. A terminal has no disk: there they are delivered once written.
 fn sync_lines(file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
 }
@@ -318,6 +335,7 @@ fn refused(place: &str, error: &io::Error) -> Outcome {
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
             ("no_such_place", "the folder must exist and the path must name a file")
         }
+        ErrorKind::NotSeekable => ("is_pipe", "name a file, or use a `stdout` sink"),
         ErrorKind::BrokenPipe => {
             (READER_LEFT, "its reader has closed it; restart the reader and this program")
         }
@@ -358,18 +376,20 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn lines_in_a_pipe_are_delivered_though_there_is_no_disk() {
-        use std::io::BufRead as _;
-
+    async fn a_pipe_keeps_nothing_and_is_refused_also_when_it_takes_the_place_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe");
-        let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
-        let ends = File::options().read(true).write(true).open(&path).unwrap();
+        let path = folder.path().join("out.jsonl");
         let sink = FileSink::new(&path, Durability::Synced);
         assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
-        let line = io::BufReader::new(ends).lines().next().unwrap().unwrap();
-        assert_eq!(line, "1");
+        std::fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let refused = sink.send(&body("2\n")).await;
+        let cause = refused.cause().unwrap();
+        assert_eq!((refused.label(), cause.reason()), ("hold", "is_pipe"));
+        assert_eq!(sink.probe().await.unwrap_err().reason(), "is_pipe");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(sink.send(&body("2\n")).await, Outcome::Delivered);
     }
 
     #[tokio::test]

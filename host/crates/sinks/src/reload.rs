@@ -8,8 +8,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Read};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,21 +24,8 @@ const INTERVAL_REFUSED: Duration = Duration::from_secs(1);
 /// How long a request waits for the files; a network file system may hang.
 const READ_TIME: Duration = Duration::from_secs(5);
 
-/// The largest file; bundles of all public authorities have a quarter of a megabyte.
-const MAX_FILE: u64 = 4 << 20;
-
 /// A digest of what was read, by which two readings are compared.
 pub(crate) type Print = [u8; 32];
-
-/// Reads a file of at most [`MAX_FILE`] bytes.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    let read = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut contents)?;
-    if read as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
-    }
-    Ok(contents)
-}
 
 /// Where a value comes from.
 pub(crate) trait Origin: Send + Sync + 'static {
@@ -177,8 +162,8 @@ impl<O: Origin> fmt::Debug for Reloaded<O> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::path::PathBuf;
+    use std::sync::mpsc;
 
     use super::*;
 
@@ -199,7 +184,8 @@ mod tests {
         }
 
         fn read(&self) -> Result<(String, Print), NotANumber> {
-            let text = String::from_utf8(read_file(&self.0).map_err(|_| NotANumber)?).unwrap();
+            let text = String::from_utf8(forwarder_keyfile::read(&self.0).map_err(|_| NotANumber)?);
+            let text = text.map_err(|_| NotANumber)?;
             let mut print = [0; 32];
             print[..text.len()].copy_from_slice(text.as_bytes());
             Ok((text, print))
@@ -240,35 +226,48 @@ mod tests {
         assert_eq!(read_now().await, 3);
     }
 
-    #[cfg(unix)]
+    /// A file on a file system that answers when the test says so.
+    struct Slow(Mutex<mpsc::Receiver<u32>>);
+
+    impl Origin for Slow {
+        type Value = u32;
+        type Parts = u32;
+        type Error = NotANumber;
+
+        fn is_fixed(&self) -> bool {
+            false
+        }
+
+        fn read(&self) -> Result<(u32, Print), NotANumber> {
+            let number = self.0.lock().unwrap().recv().map_err(|_| NotANumber)?;
+            Ok((number, [number.try_into().map_err(|_| NotANumber)?; 32]))
+        }
+
+        fn make(&self, number: u32) -> Result<u32, NotANumber> {
+            Ok(number)
+        }
+
+        fn name(&self) -> &str {
+            "test"
+        }
+    }
+
     #[tokio::test]
     async fn a_file_that_hangs_is_read_by_one_thread_and_counts_again_when_it_answers() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("number");
-        std::fs::write(&path, "1").unwrap();
-        let number = Reloaded::new(Number(path.clone())).unwrap();
+        let (answer, answers) = mpsc::channel();
+        answer.send(1).unwrap();
+        let number = Reloaded::new(Slow(Mutex::new(answers))).unwrap();
         let read_now = async || *number.read_if_older(Duration::ZERO).await;
 
-        // A pipe without a writer: opening it does not return.
-        std::fs::remove_file(&path).unwrap();
-        let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
         let hung = read_now();
         tokio::pin!(hung);
         let soon = Duration::from_millis(10);
         assert!(timeout(soon, &mut hung).await.is_err(), "the first one waits for the file");
         assert_eq!(timeout(READ_TIME / 2, read_now()).await, Ok(1), "others do not");
 
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"2").unwrap();
+        answer.send(2).unwrap();
         assert_eq!(hung.await, 2);
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "3").unwrap();
+        answer.send(3).unwrap();
         assert_eq!(read_now().await, 3);
-    }
-
-    #[test]
-    fn an_endless_file_is_not_read() {
-        let error = read_file(Path::new("/dev/zero")).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 }

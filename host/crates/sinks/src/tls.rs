@@ -76,7 +76,7 @@ pub enum MinVersion {
 #[non_exhaustive]
 pub enum TlsError {
     /// A PEM file is missing, unreadable or not PEM.
-    #[error("cannot read {what} from `{}`; give a readable PEM file", path.display())]
+    #[error("cannot read {what} from `{}`: {source}; give a readable PEM file", path.display())]
     Unreadable {
         /// What the file should hold.
         what: &'static str,

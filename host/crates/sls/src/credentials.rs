@@ -3,13 +3,19 @@
 //! Every attempt of every request takes one snapshot, so that id, secret and token always belong
 //! together and a retry picks up a rotated key. Nothing here prints a secret.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use std::{fmt, io};
 
 use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::ram_role::RamRole;
+
+/// How long a request waits for a newer key; a network file system may hang.
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// An access key id with its secret, and the token of a temporary one (STS).
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +75,13 @@ impl fmt::Debug for AccessKey {
     }
 }
 
+impl CredentialsError {
+    /// Whether the same attempt may succeed later without a change.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unanswered { .. } | Self::Late)
+    }
+}
+
 /// Why a key file could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,7 +93,7 @@ pub enum CredentialsError {
         path: PathBuf,
         /// Why it failed.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file that should hold one part of a key is empty or not UTF-8.
     #[error("`{}` holds no part of an access key", path.display())]
@@ -105,6 +118,20 @@ pub enum CredentialsError {
         /// What the metadata service answered, and what to do.
         why: String,
     },
+    /// The instance's metadata service does not answer.
+    #[error(
+        "no access key of the RAM role `{role}`: {why}; check that this machine is an ECS instance and that its metadata \
+         service is on"
+    )]
+    Unanswered {
+        /// Which role.
+        role: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The file system, or the metadata service, takes too long.
+    #[error("the access key cannot be read within {} s; check the file system that it is on", READ_TIME.as_secs())]
+    Late,
 }
 
 /// The key in force, shared by everyone who signs. Cloning shares; it does not copy the key.
@@ -116,6 +143,8 @@ pub struct Credentials {
 struct Shared {
     key: RwLock<Arc<AccessKey>>,
     origin: Origin,
+    /// One at a time looks for a newer key, so that a file system that hangs holds one thread.
+    turn: Arc<Semaphore>,
 }
 
 /// Where a newer key would be found.
@@ -135,13 +164,12 @@ pub enum Part {
 }
 
 impl Part {
-    async fn read(&self) -> Result<String, CredentialsError> {
+    fn read(&self) -> Result<String, CredentialsError> {
         let path = match self {
             Self::Fixed(value) => return Ok(value.clone()),
             Self::File(path) => path,
         };
-        let bytes = tokio::fs::read(path)
-            .await
+        let bytes = forwarder_keyfile::read(path)
             .map_err(|source| CredentialsError::Unreadable { path: path.clone(), source })?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         match text.trim_end_matches(['\r', '\n']) {
@@ -152,13 +180,13 @@ impl Part {
 }
 
 impl Origin {
-    async fn read(&self) -> Result<Option<AccessKey>, CredentialsError> {
-        Ok(Some(match self {
-            Self::Nowhere => return Ok(None),
-            Self::Json(path) => read(path).await?,
-            Self::Parts { id, secret, token } => of_parts(id, secret, token.as_ref()).await?,
-            Self::Role(role) => role.key().await?,
-        }))
+    /// The key in the files. `None` if it is in none. Blocks.
+    fn read(&self) -> Result<Option<AccessKey>, CredentialsError> {
+        Ok(match self {
+            Self::Nowhere | Self::Role(_) => None,
+            Self::Json(path) => Some(read(path)?),
+            Self::Parts { id, secret, token } => Some(of_parts(id, secret, token.as_ref())?),
+        })
     }
 }
 
@@ -188,8 +216,7 @@ impl Credentials {
     /// The file is missing, unreadable, or holds no key.
     pub async fn from_file(path: impl Into<PathBuf>) -> Result<Self, CredentialsError> {
         let path = path.into();
-        let key = read(&path).await?;
-        Ok(Self::new(key, Origin::Json(path)))
+        blocking(move || Ok(Self::new(read(&path)?, Origin::Json(path)))).await
     }
 
     /// A key whose parts may be kept in files. They are read again whenever the service refuses the key.
@@ -202,8 +229,11 @@ impl Credentials {
         secret: Part,
         token: Option<Part>,
     ) -> Result<Self, CredentialsError> {
-        let key = of_parts(&id, &secret, token.as_ref()).await?;
-        Ok(Self::new(key, Origin::Parts { id, secret, token }))
+        blocking(move || {
+            let key = of_parts(&id, &secret, token.as_ref())?;
+            Ok(Self::new(key, Origin::Parts { id, secret, token }))
+        })
+        .await
     }
 
     /// The temporary key of a RAM role. The metadata service is asked again whenever the key is refused, as it is
@@ -218,7 +248,8 @@ impl Credentials {
     }
 
     fn new(key: AccessKey, origin: Origin) -> Self {
-        Self { shared: Arc::new(Shared { key: RwLock::new(Arc::new(key)), origin }) }
+        let (key, turn) = (RwLock::new(Arc::new(key)), Arc::new(Semaphore::new(1)));
+        Self { shared: Arc::new(Shared { key, origin, turn }) }
     }
 
     /// Puts a new key in force for everyone who shares this handle.
@@ -235,14 +266,32 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// The key file exists no more or holds no key; the old key stays in force.
+    /// The key file exists no more, holds no key, or is not read in time; the old key stays in force.
     pub async fn renew(&self, refused: &AccessKey) -> Result<bool, CredentialsError> {
-        if let Some(key) = self.shared.origin.read().await?
-            && key != *self.current()
-        {
-            self.replace(key);
-        }
+        let looking = timeout(READ_TIME, self.clone().look(refused.clone()));
+        looking.await.map_err(|_elapsed| CredentialsError::Late)??;
         Ok(*self.current() != *refused)
+    }
+
+    async fn look(self, refused: AccessKey) -> Result<(), CredentialsError> {
+        // Never closed.
+        let Ok(turn) = Arc::clone(&self.shared.turn).acquire_owned().await else { return Ok(()) };
+        if *self.current() != refused {
+            return Ok(());
+        }
+        if let Origin::Role(role) = &self.shared.origin {
+            self.replace(role.key().await?);
+            return Ok(());
+        }
+        // Continues after the wait for it has ended: what is read late counts too.
+        blocking(move || {
+            let _turn = turn;
+            if let Some(key) = self.shared.origin.read()? {
+                self.replace(key);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -252,21 +301,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-async fn of_parts(
-    id: &Part,
-    secret: &Part,
-    token: Option<&Part>,
-) -> Result<AccessKey, CredentialsError> {
-    let key = AccessKey::new(id.read().await?, secret.read().await?);
+/// Does this on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CredentialsError> + Send + 'static,
+) -> Result<T, CredentialsError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(CredentialsError::Late))
+}
+
+fn of_parts(id: &Part, secret: &Part, token: Option<&Part>) -> Result<AccessKey, CredentialsError> {
+    let key = AccessKey::new(id.read()?, secret.read()?);
     Ok(match token {
-        Some(token) => key.with_token(token.read().await?),
+        Some(token) => key.with_token(token.read()?),
         None => key,
     })
 }
 
-async fn read(path: &Path) -> Result<AccessKey, CredentialsError> {
-    let text = tokio::fs::read(path)
-        .await
+fn read(path: &Path) -> Result<AccessKey, CredentialsError> {
+    let text = forwarder_keyfile::read(path)
         .map_err(|source| CredentialsError::Unreadable { path: path.into(), source })?;
     AccessKey::from_json(&text).ok_or_else(|| CredentialsError::Malformed { path: path.into() })
 }
@@ -297,7 +348,8 @@ mod tests {
         assert!(credentials.renew(&old).await.unwrap());
         assert_eq!(credentials.current().secret(), "2");
         std::fs::write(&path, "").unwrap();
-        assert!(credentials.renew(&old).await.is_err());
+        assert!(credentials.renew(&old).await.unwrap(), "there is another one than that");
+        assert!(credentials.renew(&credentials.current()).await.is_err());
         assert_eq!(credentials.current().secret(), "2");
     }
 
@@ -316,7 +368,7 @@ mod tests {
         assert_eq!(credentials.current().token(), Some("t"));
 
         std::fs::write(&file, "not json: 2").unwrap();
-        let error = credentials.renew(&old).await.unwrap_err().to_string();
+        let error = credentials.renew(&credentials.current()).await.unwrap_err().to_string();
         assert!(error.contains("AccessKeySecret") && !error.contains("not json"), "{error}");
     }
 }

@@ -72,6 +72,7 @@ use crate::names::{ConsumerName, GroupName, LogstoreName};
 use board::Board;
 pub use board::LeaseState;
 pub use checkpoint::{Checkpoints, SaveError};
+use consumed::Consumed;
 use heartbeat::Heartbeat;
 pub use join::JoinError;
 pub use lease::Lease;
@@ -217,8 +218,11 @@ pub struct ConsumerGroup {
     /// For a run with an end: the board's count of changes when we last looked, and since when nothing
     /// has happened that speaks against being done.
     quiet: (u64, Instant),
-    /// For a run with an end: when to ask the service whether every shard is consumed.
+    /// For a run with an end: when to ask the service whether every shard is consumed, and what it said.
     ask_at: Instant,
+    consumed: Consumed,
+    /// How often it named shards that are not.
+    waits: u32,
 }
 
 impl ConsumerGroup {
@@ -251,13 +255,15 @@ impl ConsumerGroup {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         tasks.spawn(heartbeat.run(stop.clone()).in_current_span());
         let quiet = (membership.board.changes(), Instant::now());
-        Ok(Self { membership, tasks, stop, ask_at: quiet.1, quiet })
+        let (ask_at, consumed) = (quiet.1, Consumed::Unknown);
+        Ok(Self { membership, tasks, stop, quiet, ask_at, consumed, waits: 0 })
     }
 
     /// Waits for the next shard that is granted to us. `None` when a run with an end is done: every shard
-    /// that we hold is [finished](Lease::finish), and the service says that the others are consumed as well;
-    /// where it does not, because other consumers are still at it or we may not ask, as soon as we were granted
-    /// no other for one timeout. Without membership there is no end: a consumer that holds nothing then has finished
+    /// that we hold is [finished](Lease::finish), and the service says that the others are consumed as well. Where
+    /// other consumers have not consumed theirs, that is waited for, since they may leave them to us; where the service
+    /// does not say, as when we may not ask, it is done as soon as we were granted no other for one timeout. Without
+    /// membership there is no end: a consumer that holds nothing then has finished
     /// nothing.
     ///
     /// Abandoning the wait loses nothing.
@@ -282,23 +288,40 @@ impl ConsumerGroup {
             }
             let may_end = config.end.is_some() && finished && member;
             let over = self.quiet.1 + self.membership.timing().timeout;
-            if may_end && over <= Instant::now() {
-                tracing::info!("no other shard was granted for the group's timeout");
+            let is_unknown = self.consumed == Consumed::Unknown;
+            if may_end && is_unknown && over <= Instant::now() {
+                tracing::warn!(
+                    "no other shard was granted for the group's timeout, and SLS does not say whether other consumers \
+                     have consumed theirs up to `end`: the run is taken to be over; no data lost, what they have not \
+                     consumed is read by the next run"
+                );
                 return Ok(None);
             }
             let ask_at = self.ask_at;
             tokio::select! {
                 () = board.granted.notified() => {}
                 _ = standing.changed() => {}
-                () = sleep_until(over), if may_end => {}
+                () = sleep_until(over), if may_end && is_unknown => {}
                 consumed = async {
                     sleep_until(ask_at).await;
-                    consumed::all(&self.membership).await
+                    consumed::ask_service(&self.membership).await
                 }, if may_end => {
-                    if consumed {
-                        return Ok(None);
-                    }
                     self.ask_at = Instant::now() + self.membership.timing().interval;
+                    match &consumed {
+                        Consumed::All => return Ok(None),
+                        Consumed::NotYet(shards) if !shards.is_empty() => {
+                            self.waits = self.waits.saturating_add(1);
+                            if self.waits.is_power_of_two() {
+                                tracing::info!(
+                                    ?shards,
+                                    "these shards are not consumed up to `end`: other consumers of the group hold them, \
+                                     or held them until now; waiting for them"
+                                );
+                            }
+                        }
+                        Consumed::NotYet(_) | Consumed::Unknown => {}
+                    }
+                    self.consumed = consumed;
                 }
                 ended = self.tasks.join_next() => {
                     let cause = ended.and_then(Result::err).map(|cause| cause.to_string());

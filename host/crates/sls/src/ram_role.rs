@@ -57,37 +57,46 @@ impl RamRole {
 
     /// Asks for the key in force.
     pub(crate) async fn key(&self) -> Result<AccessKey, CredentialsError> {
-        self.ask().await.map_err(|why| CredentialsError::NoRole { role: self.role.clone(), why })
+        self.ask().await.map_err(|refusal| {
+            let role = self.role.clone();
+            match refusal {
+                Refusal::NoRole(why) => CredentialsError::NoRole { role, why },
+                Refusal::Unanswered(why) => CredentialsError::Unanswered { role, why },
+            }
+        })
     }
 
-    async fn ask(&self) -> Result<AccessKey, String> {
+    async fn ask(&self) -> Result<AccessKey, Refusal> {
         let address =
             format!("{}/latest/meta-data/ram/security-credentials/{}", self.metadata, self.role);
         let mut request = self.http.get(&address);
         if let Some(token) = self.token().await? {
             request = request.header("X-aliyun-ecs-metadata-token", token);
         }
-        let answer = request.send().await.map_err(|error| Chain(&error).to_string())?;
+        let answer = request.send().await.map_err(unanswered)?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => {
-                return Err(format!(
+                return Err(Refusal::NoRole(format!(
                     "`{address}` knows no such role; attach the role to the instance"
-                ));
+                )));
             }
-            status => return Err(format!("`{address}` answered {status}")),
+            status if status.is_server_error() => {
+                return Err(Refusal::Unanswered(format!("`{address}` answered {status}")));
+            }
+            status => return Err(Refusal::NoRole(format!("`{address}` answered {status}"))),
         }
         AccessKey::from_json(&body(answer).await?)
-            .ok_or_else(|| format!("`{address}` answered without a key"))
+            .ok_or_else(|| Refusal::Unanswered(format!("`{address}` answered without a key")))
     }
 
     /// A token of the hardened mode, if the service has that mode.
-    async fn token(&self) -> Result<Option<String>, String> {
+    async fn token(&self) -> Result<Option<String>, Refusal> {
         let request = self
             .http
             .request(Method::PUT, format!("{}/latest/api/token", self.metadata))
             .header("X-aliyun-ecs-metadata-token-ttl-seconds", TOKEN_SECONDS);
-        let answer = request.send().await.map_err(|error| Chain(&error).to_string())?;
+        let answer = request.send().await.map_err(unanswered)?;
         if answer.status() != StatusCode::OK {
             return Ok(None);
         }
@@ -98,12 +107,25 @@ impl RamRole {
     }
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
+/// Why there is no key.
+enum Refusal {
+    /// The service has none for us.
+    NoRole(String),
+    /// It does not answer, or not soundly.
+    Unanswered(String),
+}
+
+fn unanswered(error: reqwest::Error) -> Refusal {
+    Refusal::Unanswered(Chain(&error).to_string())
+}
+
+async fn body(mut answer: Response) -> Result<Vec<u8>, Refusal> {
     let mut whole = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|error| Chain(&error).to_string())? {
+    while let Some(part) = answer.chunk().await.map_err(unanswered)? {
         whole.extend_from_slice(&part);
         if whole.len() > MAX_ANSWER {
-            return Err(format!("the metadata service answered more than {MAX_ANSWER} bytes"));
+            let text = format!("the metadata service answered more than {MAX_ANSWER} bytes");
+            return Err(Refusal::Unanswered(text));
         }
     }
     Ok(whole)

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::client::{BadClient, ClientSettings};
 use super::connections::{Connections, Dial};
 use super::endpoint::Token;
-use crate::reload::{self, Origin, Print};
+use crate::reload::{Origin, Print};
 use crate::tls::{self, TlsFiles, TlsSettings};
 
 /// Where a token is kept.
@@ -32,7 +32,7 @@ impl TokenSource {
             Self::Fixed(token) => return Ok(token.clone()),
             Self::File(path) => path,
         };
-        let contents = reload::read_file(path)
+        let contents = forwarder_keyfile::read(path)
             .map_err(|source| BadClient::TokenFile { path: path.clone(), source })?;
         let text = String::from_utf8_lossy(&contents);
         Token::new(text.trim_end_matches(['\r', '\n']))

@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 
 use super::{Identity, TlsError, TlsSettings, Verify};
-use crate::reload::{self, Print};
+use crate::reload::Print;
 
 /// Certificates and a key as they were at one moment.
 pub(crate) struct TlsFiles {
@@ -67,7 +67,8 @@ fn identity(
 }
 
 fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = reload::read_file(path).map_err(|source| unreadable(what, path, source.into()))?;
+    let pem =
+        forwarder_keyfile::read(path).map_err(|source| unreadable(what, path, source.into()))?;
     let found = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| not_pem(what, path, &source))?;
@@ -79,7 +80,8 @@ fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'s
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let what = "an unencrypted private key";
-    let pem = reload::read_file(path).map_err(|source| unreadable(what, path, source.into()))?;
+    let pem =
+        forwarder_keyfile::read(path).map_err(|source| unreadable(what, path, source.into()))?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::Empty { what, path: path.to_owned() },
         source => not_pem(what, path, &source),

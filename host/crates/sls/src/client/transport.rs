@@ -1,5 +1,6 @@
 //! The HTTP client underneath: HTTP/1.1 over rustls, no redirects, bounded waits.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl Transport {
     pub(super) fn connections(&self) -> Result<Connections, ConfigError> {
         let pem = match &self.ca_file {
             None => Vec::new(),
-            Some(path) => std::fs::read(path)
+            Some(path) => forwarder_keyfile::read(path)
                 .map_err(|source| ConfigError::CaFile { path: path.clone(), source })?,
         };
         let http = self.build(&pem)?;
@@ -120,7 +121,9 @@ impl Connections {
     /// attempt on, and what cannot be used changes nothing. Callers wait between attempts.
     pub(super) async fn renew(&self, transport: &Transport) {
         let Some(path) = &transport.ca_file else { return };
-        let renewed = match tokio::fs::read(path).await {
+        let file = path.clone();
+        let reading = tokio::task::spawn_blocking(move || forwarder_keyfile::read(&file));
+        let renewed = match reading.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped))) {
             Ok(pem) if pem == self.state.read().unwrap_or_else(PoisonError::into_inner).pem => {
                 return;
             }

@@ -257,7 +257,7 @@ impl Puller {
     async fn settle_end(&mut self) -> Result<(), Error> {
         let End::Time(unix) = self.end else { return Ok(()) };
         if self.desk.membership.single.earliest_time() > unix {
-            self.end = End::At(self.cursor(CursorFrom::Time(unix)).await?);
+            self.end = End::At(self.position_of(unix).await?);
         }
         Ok(())
     }
