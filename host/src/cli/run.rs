@@ -265,7 +265,7 @@ async fn member(
 ) -> Result<(), Failure> {
     tokio::select! {
         ready = chain.ready_for(consumer.source()) => {
-            ready.inspect_err(|refused| report_refused(consumer.source(), refused))?;
+            ready.inspect_err(report_refused)?;
         }
         () = stop.cancelled() => return Ok(()),
     }
@@ -278,11 +278,10 @@ async fn member(
     member.work(runner, stop).await
 }
 
-fn report_refused(source: &str, refused: &Failure) {
+fn report_refused(refused: &Failure) {
     for problem in &refused.problems {
         let cause = problem.message();
         tracing::error!(
-            source,
             "source does not start: {cause}; nothing was pulled and no data is lost; fix the plugin or its \
              `[[transform]]` and restart; other sources continue"
         );
