@@ -3,11 +3,9 @@
 //! Every call is a method of [`Client`]. Bodies and answers are those of the API
 //! reference; field names are the service's where they travel and ours where they do not.
 
-mod create;
 mod group;
 mod list;
 mod pull_logs;
-mod put_logs;
 mod shards;
 
 use bytes::Bytes;
@@ -18,12 +16,10 @@ use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::{CallTo, Error};
 
-pub use create::NewLogstore;
 pub use group::{Checkpoint, Group};
 use list::List;
 pub(crate) use pull_logs::Movement;
 pub use pull_logs::{Filter, MAX_COUNT, PullHead, PullRequest, PullResponse};
-pub use put_logs::PutTarget;
 pub use shards::{CursorFrom, Shard, ShardStatus};
 
 /// Most bytes of a JSON answer.

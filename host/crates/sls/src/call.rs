@@ -25,8 +25,6 @@ pub(crate) struct Call {
     pub(crate) params: Vec<(&'static str, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// Whether doing it twice does no harm.
-    pub(crate) repeatable: bool,
 }
 
 impl Call {
@@ -37,7 +35,7 @@ impl Call {
         path: String,
     ) -> Self {
         let (params, headers, body) = (Vec::new(), common_headers(0), Bytes::new());
-        Self { name, action, method, path, params, headers, body, repeatable: true }
+        Self { name, action, method, path, params, headers, body }
     }
 
     pub(crate) fn param(mut self, key: &'static str, value: impl Into<String>) -> Self {
@@ -50,21 +48,12 @@ impl Call {
         self
     }
 
-    pub(crate) fn json(self, body: &serde_json::Value) -> Self {
+    pub(crate) fn json(mut self, body: &serde_json::Value) -> Self {
         let body = body.to_string();
-        let size = body.len();
-        self.body(body.into(), size, "application/json")
-    }
-
-    pub(crate) fn body(mut self, body: Bytes, raw_size: usize, content_type: &'static str) -> Self {
-        self.headers.extend(common_headers(raw_size));
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.body = body;
+        self.headers.extend(common_headers(body.len()));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.body = body.into();
         self
-    }
-
-    pub(crate) fn never_twice(self) -> Self {
-        Self { repeatable: false, ..self }
     }
 }
 

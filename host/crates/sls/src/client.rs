@@ -197,7 +197,7 @@ impl Client {
         Backoff::new(self.shared.backoff_factor)
     }
 
-    /// Sends a call and reads its whole body, at most `limit` bytes, trying again where that is safe: also
+    /// Sends a call and reads its whole body, at most `limit` bytes, trying again where that may help: also
     /// where `read` finds that the body is not what it should be.
     pub(crate) async fn fetch<T>(
         &self,
@@ -212,8 +212,7 @@ impl Client {
                 Err(error) => error,
             };
             let may_pass = error.is_retryable() || error.is_damaged();
-            let again = if call.repeatable { may_pass } else { error.had_no_effect() };
-            if !again || backoff.failures() + 1 >= self.attempts {
+            if !may_pass || backoff.failures() + 1 >= self.attempts {
                 return Err(error);
             }
             let wait = backoff.after_failure(error.pace());

@@ -87,12 +87,6 @@ impl Endpoint {
         Ok(Self { https, host: host.into(), port: url.port(), addressing, loopback })
     }
 
-    /// The same endpoint with another way of naming the project.
-    #[must_use]
-    pub fn with_addressing(self, addressing: Addressing) -> Self {
-        Self { addressing, ..self }
-    }
-
     /// How the project is named.
     pub fn addressing(&self) -> Addressing {
         self.addressing
@@ -243,12 +237,5 @@ mod tests {
             assert_eq!(parsed(text).region(), Some("cn-beijing"), "{text}");
         }
         assert_eq!(parsed("sls.example.org").region(), None);
-    }
-
-    #[test]
-    fn the_way_of_addressing_can_be_chosen() {
-        let endpoint = parsed("https://sls.test").with_addressing(Addressing::PathLess);
-        assert_eq!(endpoint.base_url(&project()), "https://sls.test");
-        assert_eq!(endpoint.host_header(&project()), "p1.sls.test");
     }
 }

@@ -187,8 +187,7 @@ impl Error {
         matches!(self, Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. })
     }
 
-    /// Whether the request surely had no effect, so that even one that must not happen twice can be
-    /// sent again.
+    /// Whether the request surely had no effect.
     pub fn had_no_effect(&self) -> bool {
         match self {
             Self::Refused(refusal) => {

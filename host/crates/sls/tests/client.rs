@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use forwarder_sls::api::{CursorFrom, Filter, PullRequest, PutTarget, ShardStatus};
+use forwarder_sls::api::{CursorFrom, Filter, PullRequest, ShardStatus};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::wire::{BlockError, Compression};
 use forwarder_sls::{
@@ -189,24 +189,6 @@ async fn safe_calls_are_repeated_and_signed_again() {
 }
 
 #[tokio::test]
-async fn a_write_is_repeated_only_when_it_surely_had_no_effect() {
-    let sls = Sls::start(&[0]).await;
-    let put = async || {
-        sls.client().put_logs(&logstore(), PutTarget::Balanced, b"group", Compression::Lz4).await
-    };
-    sls.fault("PutLogs", Fault::Refuse(403, "ShardWriteQuotaExceed"));
-    put().await.unwrap();
-    let seen = sls.seen("PutLogs");
-    assert_eq!(seen.len(), 2);
-    assert_eq!(seen[0].headers["x-log-bodyrawsize"], "5");
-    assert_eq!(seen[0].headers["x-log-compresstype"], "lz4");
-
-    sls.fault("PutLogs", Fault::Refuse(500, "InternalServerError"));
-    assert!(put().await.is_err());
-    assert_eq!(sls.seen("PutLogs").len(), 3);
-}
-
-#[tokio::test]
 async fn what_will_not_change_is_not_repeated() {
     let sls = Sls::start(&[0]).await;
     sls.fault("ListShards", Fault::Refuse(404, "LogStoreNotExist"));
@@ -297,16 +279,6 @@ async fn a_redirect_is_not_followed() {
     sls.fault("ListShards", Fault::Html(302));
     let error = sls.client().list_shards(&logstore()).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().status, 302);
-}
-
-#[tokio::test]
-async fn an_existing_project_or_logstore_says_so() {
-    let sls = Sls::start(&[0]).await;
-    let client = sls.client();
-    client.create_project("test").await.unwrap();
-    sls.fault("CreateLogstore", Fault::Refuse(400, "LogStoreAlreadyExist"));
-    let new = forwarder_sls::api::NewLogstore { name: logstore(), ttl_days: 1, shards: 2 };
-    assert!(client.create_logstore(&new).await.unwrap_err().already_exists());
 }
 
 #[tokio::test]

@@ -88,26 +88,6 @@ impl Client {
         self.fetch_list::<_, MAX_LISTED>(&call).await
     }
 
-    /// Splits a shard at `key` (32 hexadecimal digits strictly inside its range). Returns the old shard,
-    /// read-only by now, and the two new ones. Not repeated unless the first attempt surely had no effect.
-    ///
-    /// # Errors
-    ///
-    /// Refused with `ParameterInvalid` for a shard or key that cannot be split.
-    pub async fn split_shard(
-        &self,
-        logstore: &LogstoreName,
-        shard: u32,
-        key: &str,
-    ) -> Result<Vec<Shard>, Error> {
-        let path = format!("/logstores/{logstore}/shards/{shard}");
-        let call = Call::new("SplitShard", "log:SplitShard", Method::POST, path)
-            .param("action", "split")
-            .param("key", key)
-            .never_twice();
-        self.fetch_list::<_, MAX_LISTED>(&call).await
-    }
-
     /// A position in a shard. Safe to repeat.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::fmt;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $status:literal $text:literal $(| $other:literal)*;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal $(| $other:literal)*;)*) => {
         /// The `errorCode` of a refusal. Two spellings of some codes occur in the wild; both are the
         /// same code here.
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,90 +31,81 @@ macro_rules! codes {
                     Self::Other(text) => text,
                 }
             }
-
-            /// The HTTP status the service usually sends with this code. For servers; clients must
-            /// judge by the code, because the status is not always documented.
-            pub fn usual_status(&self) -> u16 {
-                match self {
-                    $(Self::$name => $status,)*
-                    Self::Other(_) => 500,
-                }
-            }
         }
     };
 }
 
 codes! {
     /// The project does not exist in this region.
-    ProjectNotExist = 404 "ProjectNotExist" | "ProjectNotExists";
+    ProjectNotExist = "ProjectNotExist" | "ProjectNotExists";
     /// The project exists already.
-    ProjectAlreadyExist = 400 "ProjectAlreadyExist";
+    ProjectAlreadyExist = "ProjectAlreadyExist";
     /// The logstore does not exist in the project.
-    LogStoreNotExist = 404 "LogStoreNotExist" | "LogstoreNotExist";
+    LogStoreNotExist = "LogStoreNotExist" | "LogstoreNotExist";
     /// The logstore exists already.
-    LogStoreAlreadyExist = 400 "LogStoreAlreadyExist" | "LogstoreAlreadyExist";
+    LogStoreAlreadyExist = "LogStoreAlreadyExist" | "LogstoreAlreadyExist";
     /// The logstore has no shard yet.
-    LogStoreWithoutShard = 400 "LogStoreWithoutShard";
+    LogStoreWithoutShard = "LogStoreWithoutShard";
     /// The shard is gone.
-    ShardNotExist = 404 "ShardNotExist" | "ShardNotExsit";
+    ShardNotExist = "ShardNotExist" | "ShardNotExsit";
     /// The cursor lies outside of what is stored; also the code of an expired one.
-    InvalidCursor = 400 "InvalidCursor" | "SLSInvalidCursor";
+    InvalidCursor = "InvalidCursor" | "SLSInvalidCursor";
     /// A checkpoint that is not base64.
-    InvalidShardCheckPoint = 400 "InvalidShardCheckPoint";
+    InvalidShardCheckPoint = "InvalidShardCheckPoint";
     /// The group exists already.
-    ConsumerGroupAlreadyExist = 400 "ConsumerGroupAlreadyExist";
+    ConsumerGroupAlreadyExist = "ConsumerGroupAlreadyExist";
     /// The group was never made, or was deleted.
-    ConsumerGroupNotExist = 404 "ConsumerGroupNotExist";
+    ConsumerGroupNotExist = "ConsumerGroupNotExist";
     /// A heartbeat that reports shards came from a consumer that has expired.
-    NotExistConsumerWithBody = 400 "NotExistConsumerWithBody";
+    NotExistConsumerWithBody = "NotExistConsumerWithBody";
     /// The consumer has expired.
-    ConsumerNotExist = 404 "ConsumerNotExist" | "ConsumerNotExsit";
+    ConsumerNotExist = "ConsumerNotExist" | "ConsumerNotExsit";
     /// The shard belongs to another consumer by now.
-    ConsumerNotMatch = 400 "ConsumerNotMatch";
+    ConsumerNotMatch = "ConsumerNotMatch";
     /// A parameter the service does not take.
-    ParameterInvalid = 400 "ParameterInvalid" | "InvalidParameter";
+    ParameterInvalid = "ParameterInvalid" | "InvalidParameter";
     /// A JSON body the service does not take.
-    JsonInfoInvalid = 400 "JsonInfoInvalid";
+    JsonInfoInvalid = "JsonInfoInvalid";
     /// Logs the service does not take.
-    PostBodyInvalid = 400 "PostBodyInvalid";
+    PostBodyInvalid = "PostBodyInvalid";
     /// More logs than one request may carry.
-    PostBodyTooLarge = 400 "PostBodyTooLarge";
+    PostBodyTooLarge = "PostBodyTooLarge";
     /// A body that does not unpack.
-    PostBodyUncompressError = 400 "PostBodyUncompressError";
+    PostBodyUncompressError = "PostBodyUncompressError";
     /// Text that is not UTF-8.
-    InvalidEncoding = 400 "InvalidEncoding";
+    InvalidEncoding = "InvalidEncoding";
     /// A log's time is outside of what is accepted.
-    InvalidTimestamp = 400 "InvalidTimestamp";
+    InvalidTimestamp = "InvalidTimestamp";
     /// Our clock and the service's differ by more than 15 minutes.
-    RequestTimeTooSkewed = 400 "RequestTimeTooSkewed" | "RequestTimeExpired" | "InvalidRequestTime";
+    RequestTimeTooSkewed = "RequestTimeTooSkewed" | "RequestTimeExpired" | "InvalidRequestTime";
     /// The signature is not what the service computes.
-    SignatureNotMatch = 401 "SignatureNotMatch";
+    SignatureNotMatch = "SignatureNotMatch";
     /// The key is known but may not do this, or is not valid here.
-    Unauthorized = 401 "Unauthorized";
+    Unauthorized = "Unauthorized";
     /// The key is unknown or disabled.
-    InvalidAccessKeyId = 401 "InvalidAccessKeyId" | "InvalidAccessKeyId.NotFound";
+    InvalidAccessKeyId = "InvalidAccessKeyId" | "InvalidAccessKeyId.NotFound";
     /// The temporary key has expired.
-    SecurityTokenExpired = 401 "SecurityTokenExpired" | "SecurityToken.Expired";
+    SecurityTokenExpired = "SecurityTokenExpired" | "SecurityToken.Expired";
     /// The account may not use the project.
-    ProjectForbidden = 403 "ProjectForbidden";
+    ProjectForbidden = "ProjectForbidden";
     /// The project reads too much.
-    ReadQuotaExceed = 403 "ReadQuotaExceed";
+    ReadQuotaExceed = "ReadQuotaExceed";
     /// The shard is read too much.
-    ShardReadQuotaExceed = 403 "ShardReadQuotaExceed";
+    ShardReadQuotaExceed = "ShardReadQuotaExceed";
     /// The project writes too much.
-    WriteQuotaExceed = 403 "WriteQuotaExceed";
+    WriteQuotaExceed = "WriteQuotaExceed";
     /// The shard is written too much.
-    ShardWriteQuotaExceed = 403 "ShardWriteQuotaExceed";
+    ShardWriteQuotaExceed = "ShardWriteQuotaExceed";
     /// The logstore has as many consumer groups as it may have. The spelling is not documented.
-    ConsumerGroupQuotaExceed = 403 "ConsumerGroupQuotaExceed";
+    ConsumerGroupQuotaExceed = "ConsumerGroupQuotaExceed";
     /// The method or path means nothing; usually a bad name.
-    InvalidMethod = 405 "InvalidMethod";
+    InvalidMethod = "InvalidMethod";
     /// The service failed.
-    InternalServerError = 500 "InternalServerError";
+    InternalServerError = "InternalServerError";
     /// The service is overloaded.
-    ServerBusy = 503 "ServerBusy";
+    ServerBusy = "ServerBusy";
     /// The service gave up waiting.
-    RequestTimeout = 500 "RequestTimeout";
+    RequestTimeout = "RequestTimeout";
 }
 
 impl ErrorCode {

@@ -102,7 +102,7 @@ impl<'a> Pulled<'a> {
     }
 
     /// Receives the block as it travelled; only now does the position move. Unpacking is for another
-    /// thread; if that fails, [`Puller::rewind`].
+    /// thread; if that fails, the shard is read again from its checkpoint by another puller.
     ///
     /// # Errors
     ///

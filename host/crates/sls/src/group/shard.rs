@@ -67,7 +67,7 @@ enum End {
     /// At a position.
     At(Cursor),
     /// Reached and reported.
-    Reported(Cursor),
+    Reported,
 }
 
 enum Step {
@@ -131,15 +131,6 @@ impl Puller {
         })
     }
 
-    /// Goes back to a position that was pulled before, to read from there again after a moment.
-    pub fn rewind(&mut self, cursor: Cursor) {
-        self.position = Some(cursor);
-        self.not_before = Instant::now() + self.backoff.after_failure(Pace::Gentle);
-        if let End::Reported(end) = &self.end {
-            self.end = End::At(end.clone());
-        }
-    }
-
     /// The block at the position where this begins came to more than a block may, `times` times in a row. Less is
     /// asked for, the third time a single log group.
     pub fn ask_for_less(&mut self, times: u32) {
@@ -178,10 +169,10 @@ impl Puller {
                     continue;
                 }
                 End::At(end) if position.reaches(end) => {
-                    self.end = End::Reported(end.clone());
+                    self.end = End::Reported;
                     return Ok(Step::ReachedEnd(position));
                 }
-                End::Reported(_) => std::future::pending().await,
+                End::Reported => std::future::pending().await,
                 _ => {}
             }
             let answer = match self.request(&position).await {

@@ -417,7 +417,14 @@ impl World {
     }
 
     fn refuse_as(&self, code: &ErrorCode) -> Response<Body> {
-        self.refuse(code.usual_status(), code.as_str(), "as it is")
+        let status = match code {
+            ErrorCode::ConsumerGroupNotExist
+            | ErrorCode::ConsumerNotExist
+            | ErrorCode::ShardNotExist => 404,
+            ErrorCode::SignatureNotMatch => 401,
+            _ => 400,
+        };
+        self.refuse(status, code.as_str(), "as it is")
     }
 
     fn refuse(&self, status: u16, code: &str, message: &str) -> Response<Body> {
