@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forwarder::config::address::Transport;
 use forwarder::config::sink::SinkKind;
 use forwarder::config::source::{Credentials, Query, Signature};
 use forwarder::config::start::Start;
@@ -104,7 +103,7 @@ fn the_samples_environment_is_a_source() {
     let config = checked.config.unwrap();
     let source = &config.sources[0];
     assert_eq!(source.name, "actiontrail");
-    assert_eq!(source.endpoint.url(), "https://cn-beijing.log.aliyuncs.com");
+    assert_eq!(source.endpoint.to_string(), "https://cn-beijing.log.aliyuncs.com");
     let Credentials::Key { secret, .. } = &source.credentials else { panic!("no key") };
     assert_eq!(secret.expose(), SECRET);
     assert_eq!(source.signature, Signature::V4 { region: "cn-beijing".to_owned() });
@@ -114,7 +113,7 @@ fn the_samples_environment_is_a_source() {
     assert_eq!((hec.endpoint.origin().as_str(), hec.gzip), ("https://10.1.2.3:8088", false));
     assert_eq!(hec.timeout, Duration::from_secs(5));
     let SinkKind::Syslog(syslog) = &config.sinks[1].kind else { panic!("not syslog") };
-    assert_eq!(syslog.address.authority(), "siem.example.org:6514");
+    assert_eq!(syslog.target.to_string(), "tls://siem.example.org:6514");
     assert_eq!(config.routes[0].to, [0, 1, 2, 3, 4]);
     assert_eq!(config.transforms[0].name, "audit");
     insta::assert_snapshot!("environment_notices", printed(&checked.notices));
@@ -368,13 +367,13 @@ fn splunk_cases() -> Vec<Case> {
 }
 
 fn syslog_cases() -> Vec<Case> {
-    use forwarder_sinks::syslog::Payload;
+    use forwarder_sinks::syslog::{Payload, Security};
     let c = |option, written, outcome| case("Syslog", option, written, outcome);
     vec![
         c(
             "host",
             "host = \"siem\"\nport = 6514\nprotocol = \"tls\"",
-            Means(|c| syslog_of(c).address.authority() == "siem:6514"),
+            Means(|c| syslog_of(c).target.to_string() == "tls://siem:6514"),
         ),
         c(
             "port",
@@ -390,8 +389,7 @@ fn syslog_cases() -> Vec<Case> {
             "protocol",
             "host = \"127.0.0.1\"\nprotocol = \"tcp\"",
             Means(|c| {
-                syslog_of(c).address.transport == Transport::Plain
-                    && syslog_of(c).address.port == Some(514)
+                syslog_of(c).target.security == Security::Plain && syslog_of(c).target.port == 514
             }),
         ),
         c("protocol", "host = \"siem\"\nprotocol = \"udp\"", RefusedNaming("tls://HOST:PORT")),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use forwarder_sls::{Endpoint, Scheme};
 use jiff::Timestamp;
 
-use super::address::{self, Address, HTTP};
+use super::address::{self, Address, HTTP, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Found, Section};
 use super::secret::Secret;
@@ -17,7 +18,7 @@ pub struct SourceConfig {
     /// What it is called in routes, metrics and logs; the logstore unless named.
     pub name: String,
     /// Where SLS is, without the project.
-    pub endpoint: Address,
+    pub endpoint: Endpoint,
     /// The project.
     pub project: String,
     /// The logstore.
@@ -62,7 +63,7 @@ pub struct SourceConfig {
 impl SourceConfig {
     /// Whether both would keep their checkpoints in the same place, whatever they are called.
     pub(super) fn shares_checkpoints(&self, other: &Self) -> bool {
-        self.endpoint.authority() == other.endpoint.authority()
+        self.endpoint == other.endpoint
             && self.project == other.project
             && self.logstore == other.logstore
             && self.consumer_group == other.consumer_group
@@ -135,7 +136,14 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Source
     let allow_plaintext = s.flag("allow_plaintext", cx).is_some_and(value);
     let endpoint = s
         .required("endpoint", cx)
-        .and_then(|found| address::check("endpoint", &found, HTTP, allow_plaintext, cx));
+        .and_then(|found| address::check("endpoint", &found, HTTP, allow_plaintext, cx))
+        .map(|Address { transport, host, port }| {
+            let scheme = match transport {
+                Transport::Tls => Scheme::Https,
+                Transport::Plain => Scheme::Http,
+            };
+            Endpoint::new(scheme, &host, port)
+        });
     let project = named(s, "project", NAME, cx);
     let logstore = named(s, "logstore", LOGSTORE, cx);
     let consumer_group = named(s, "consumer_group", NAME, cx);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use forwarder_sinks::syslog::rfc5424::FromLog;
 use forwarder_sinks::syslog::{
-    Facility, Framing, OversizePolicy, Payload, Priority, Separator, Severity, WindowLimits,
+    Facility, Framing, OversizePolicy, Payload, Priority, Security, Separator, Severity, Target,
+    WindowLimits,
 };
 use forwarder_sinks::{FieldPath, Template, TlsSettings};
 
@@ -22,7 +23,7 @@ const MAX_MESSAGE: usize = 8096;
 #[derive(Debug, Clone)]
 pub struct SyslogConfig {
     /// The receiver.
-    pub address: Address,
+    pub target: Target,
     /// How messages are separated.
     pub framing: Framing,
     /// How a log becomes the text of a message.
@@ -57,7 +58,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<SyslogConfig> {
     legacy::rename(Script::Syslog, section, cx);
     let allow_plaintext = section.flag("allow_plaintext", cx).is_some_and(|found| found.value);
-    let address = address(section, allow_plaintext, cx);
+    let target = target(section, allow_plaintext, cx);
     section.choice("format", &[("rfc5424", ())], cx);
     let framings = [("octet_counting", Framing::OctetCounting), ("lf", Framing::LineFeed)];
     let framing = section.choice("framing", &framings, cx);
@@ -82,7 +83,7 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
     Some(SyslogConfig {
-        address: address?,
+        target: target?,
         framing: framing.map_or(Framing::OctetCounting, |found| found.value),
         payload,
         priority: Priority { facility, severity },
@@ -110,10 +111,10 @@ fn resend(section: &mut Section, cx: &mut Context<'_>) -> WindowLimits {
 }
 
 /// Reads `address`, or the sample's `host`, `port` and `protocol`.
-fn address(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -> Option<Address> {
+fn target(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -> Option<Target> {
     let in_parts = section.has("host") && !section.has("address");
     if in_parts {
-        return address_from_parts(section, allow_plaintext, cx);
+        return target_from_parts(section, allow_plaintext, cx);
     }
     for part in ["host", "port", "protocol"] {
         let message = format!("`{part}` is part of `address` here");
@@ -124,14 +125,14 @@ fn address(section: &mut Section, allow_plaintext: bool, cx: &mut Context<'_>) -
         cx.error(&found.at, UDP, UDP_HELP);
         return None;
     }
-    Some(with_port(address::check("address", &found, SYSLOG, allow_plaintext, cx)?, None))
+    address::check("address", &found, SYSLOG, allow_plaintext, cx).map(target_at)
 }
 
-fn address_from_parts(
+fn target_from_parts(
     section: &mut Section,
     allow_plaintext: bool,
     cx: &mut Context<'_>,
-) -> Option<Address> {
+) -> Option<Target> {
     let host = section.text("host", cx)?;
     let port = section.whole("port", 1..=65_535, cx).map(|found| found.value);
     let protocols = [("tcp", Some(Transport::Plain)), ("tls", Some(Transport::Tls)), ("udp", None)];
@@ -149,8 +150,9 @@ fn address_from_parts(
     match address::parse(&host.value, SYSLOG) {
         Ok(parsed) if parsed.port.is_none() && !host.value.contains("://") => {
             let port = port.and_then(|port| u16::try_from(port).ok());
-            let address = with_port(Address { transport, ..parsed }, port);
+            let address = Address { transport, port, ..parsed };
             address::allowed("protocol", address, &host.at, allow_plaintext, SYSLOG, cx)
+                .map(target_at)
         }
         _ => {
             let help =
@@ -164,13 +166,12 @@ fn address_from_parts(
 const UDP: &str = "syslog over UDP is not offered: no one would notice what it loses";
 const UDP_HELP: &str = "use `address = \"tls://HOST:PORT\"` or \"tcp://HOST:PORT\"";
 
-/// The port as written, as given apart, or the one that is usual: 6514 (RFC 5425), 514 by custom.
-fn with_port(address: Address, apart: Option<u16>) -> Address {
-    let usual = match address.transport {
-        Transport::Tls => 6514,
-        Transport::Plain => 514,
+fn target_at(Address { transport, host, port }: Address) -> Target {
+    let security = match transport {
+        Transport::Tls => Security::Tls,
+        Transport::Plain => Security::Plain,
     };
-    Address { port: address.port.or(apart).or(Some(usual)), ..address }
+    Target::new(security, host, port)
 }
 
 /// JSON unless a separator or `payload` asks for pairs.

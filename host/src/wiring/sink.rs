@@ -12,12 +12,11 @@ use forwarder_pipeline::{
 };
 use forwarder_record::{Batch, Encoded, RowIx};
 use forwarder_sinks::file::{self, Durability, FileSink, StdoutSink};
-use forwarder_sinks::syslog::{self, HeaderFormat, Security, Target, rfc5424};
+use forwarder_sinks::syslog::{self, HeaderFormat, rfc5424};
 use forwarder_sinks::{Body, Cause, Notes, Outcome, Template, hec};
 use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
 
-use crate::config::address::Transport;
 use crate::config::hec::HecConfig;
 use crate::config::sink::{DeliveryConfig, SinkConfig, SinkKind};
 use crate::config::syslog::SyslogConfig;
@@ -251,14 +250,9 @@ fn syslog_protocol(
         oversize: config.oversize,
         bom: false,
     })?;
-    let (security, usual_port) = match config.address.transport {
-        Transport::Tls => (Security::Tls, 6514),
-        Transport::Plain => (Security::Plain, 514),
-    };
-    let port = config.address.port.unwrap_or(usual_port);
     let client = syslog::Client::start(syslog::ClientSettings {
         sink: sink.to_owned(),
-        target: Target { host: config.address.host.clone(), port, security },
+        target: config.target.clone(),
         tls: config.tls.clone(),
         connect_timeout: CONNECT_TIMEOUT.min(config.timeout),
         write_timeout: config.timeout,

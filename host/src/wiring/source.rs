@@ -12,8 +12,8 @@ use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::{
-    CallTo, Chain, Client, ClientConfig, Credentials, CredentialsError, Cursor, Endpoint, Error,
-    GroupConfig, METADATA, Part, RamRole,
+    CallTo, Chain, Client, ClientConfig, Credentials, CredentialsError, Cursor, Error, GroupConfig,
+    METADATA, Part, RamRole,
 };
 use futures_util::future::BoxFuture;
 
@@ -66,8 +66,6 @@ pub async fn client_of_role(config: &SourceConfig) -> Result<Client, NoKey> {
 }
 
 async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
-    // Whether plain text is allowed was decided by the check of the configuration.
-    let endpoint = Endpoint::parse(&config.endpoint.url(), true)?;
     let credentials = match &config.credentials {
         CredentialsConfig::File(path) => Credentials::from_file(path).await?,
         CredentialsConfig::Role { role, metadata } => {
@@ -78,6 +76,7 @@ async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
             Credentials::from_parts(part(id), part(secret), token.as_ref().map(part)).await?
         }
     };
+    let endpoint = config.endpoint.clone();
     let mut settings = ClientConfig::new(endpoint, config.project.parse()?, credentials);
     settings.signature = match &config.signature {
         SignatureConfig::V1 => Signature::V1,

@@ -33,6 +33,6 @@ pub use encoder::{BadSettings, Encoder, EncoderSettings, HeaderFormat, OversizeP
 pub use framing::Framing;
 pub use payload::{BadSeparator, Payload, Separator};
 pub use priority::{Facility, Priority, Severity, UnknownName};
-pub use target::{BadAddress, Security, Target};
+pub use target::{Security, Target};
 pub use transport::{Client, ClientSettings, Closed, Confirmation, Sent};
 pub use window::{Proof, WindowLimits};

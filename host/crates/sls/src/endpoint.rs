@@ -8,8 +8,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use reqwest::Url;
-
 use crate::names::ProjectName;
 
 /// How requests find their project.
@@ -22,69 +20,49 @@ pub enum Addressing {
     PathLess,
 }
 
-/// A checked service address: scheme, host, port, and nothing else.
+/// A service address: scheme, host, port, and nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    https: bool,
+    scheme: Scheme,
     host: String,
     port: Option<u16>,
     addressing: Addressing,
     loopback: bool,
 }
 
-/// Why a text is not an endpoint for us.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EndpointError {
-    /// Not `host`, `host:port`, `https://host` or `http://host`.
-    #[error("`{0}` is not an endpoint; write it like `https://cn-hangzhou.log.aliyuncs.com`")]
-    Malformed(String),
-    /// A scheme we do not speak.
-    #[error("`{0}` is not a scheme of the service; use https (or http with `allow_plaintext`)")]
-    Scheme(String),
-    /// Credentials, a path or a query in the endpoint.
-    #[error(
-        "the endpoint `{0}` must end after host and port: name the project and logstore separately"
-    )]
-    Trailing(String),
-    /// Plain text to somewhere else.
-    #[error(
-        "`{0}` would send logs unencrypted over the network; write `https://`, or set \
-         `allow_plaintext = true` if that is what you want"
-    )]
-    Plaintext(String),
+/// How the bytes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Over TLS.
+    Https,
+    /// As they are.
+    Http,
+}
+
+impl Scheme {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+
+    const fn usual_port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+        }
+    }
 }
 
 impl Endpoint {
-    /// Reads an endpoint as people write it. Without a scheme it means https; `http://` is free to the
-    /// loopback interface and needs `allow_plaintext` elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// See [`EndpointError`]; every message says what to write instead.
-    pub fn parse(text: &str, allow_plaintext: bool) -> Result<Self, EndpointError> {
-        let text = text.trim();
-        let url = match text.split_once("://") {
-            Some(("http" | "https", _)) => Url::parse(text),
-            Some((scheme, _)) => return Err(EndpointError::Scheme(scheme.into())),
-            None => Url::parse(&format!("https://{text}")),
-        }
-        .map_err(|_| EndpointError::Malformed(redacted(text)))?;
-        let bare = matches!(url.path(), "" | "/")
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        if !bare {
-            return Err(EndpointError::Trailing(redacted(text)));
-        }
-        let host = url.host_str().ok_or_else(|| EndpointError::Malformed(redacted(text)))?;
-        let (addressing, loopback) = classify(host);
-        let https = url.scheme() == "https";
-        if !https && !loopback && !allow_plaintext {
-            return Err(EndpointError::Plaintext(text.into()));
-        }
-        Ok(Self { https, host: host.into(), port: url.port(), addressing, loopback })
+    /// The endpoint at a host, which is a name or an address without brackets. No port is the scheme's usual one.
+    pub fn new(scheme: Scheme, host: &str, port: Option<u16>) -> Self {
+        let host = host.to_ascii_lowercase();
+        let (addressing, loopback) = classify(&host);
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let port = port.filter(|&port| port != scheme.usual_port());
+        Self { scheme, host, port, addressing, loopback }
     }
 
     /// How the project is named.
@@ -94,7 +72,7 @@ impl Endpoint {
 
     /// Whether the transport is encrypted.
     pub fn is_https(&self) -> bool {
-        self.https
+        self.scheme == Scheme::Https
     }
 
     /// Whether the address never leaves this machine.
@@ -123,7 +101,7 @@ impl Endpoint {
 
     /// Scheme, host and port to connect to for a project, without a trailing slash.
     pub fn base_url(&self, project: &ProjectName) -> String {
-        let scheme = if self.https { "https" } else { "http" };
+        let scheme = self.scheme.name();
         let host = match self.addressing {
             Addressing::VirtualHost => self.host_header(project),
             Addressing::PathLess => self.host.clone(),
@@ -137,7 +115,7 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.host)?;
+        write!(f, "{}://{}", self.scheme.name(), self.host)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
@@ -149,8 +127,7 @@ impl fmt::Debug for Endpoint {
 }
 
 fn classify(host: &str) -> (Addressing, bool) {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    if let Ok(address) = host.parse::<IpAddr>() {
         let address = address.to_canonical();
         // The system connects to itself when asked for the unspecified address.
         return (Addressing::PathLess, address.is_loopback() || address.is_unspecified());
@@ -162,14 +139,6 @@ fn classify(host: &str) -> (Addressing, bool) {
     (Addressing::VirtualHost, name == "localhost" || name.ends_with(".localhost"))
 }
 
-/// An endpoint with `user:password@` may hold a secret; errors are printed.
-fn redacted(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => text.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,64 +147,47 @@ mod tests {
         "p1".parse().unwrap()
     }
 
-    fn parsed(text: &str) -> Endpoint {
-        Endpoint::parse(text, false).unwrap()
-    }
-
     #[test]
     fn the_project_is_a_label_of_a_name_and_a_header_of_an_address() {
-        let table = [
+        use Scheme::{Http, Https};
+        let service = "cn-hangzhou.log.aliyuncs.com";
+        for (endpoint, url, host) in [
             (
-                "cn-hangzhou.log.aliyuncs.com",
+                Endpoint::new(Https, service, None),
                 "https://p1.cn-hangzhou.log.aliyuncs.com",
                 "p1.cn-hangzhou.log.aliyuncs.com",
             ),
-            ("https://x.test:8443", "https://p1.x.test:8443", "p1.x.test"),
-            ("https://x.test:443/", "https://p1.x.test", "p1.x.test"),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "p1.127.0.0.1"),
-            ("127.0.0.1", "https://127.0.0.1", "p1.127.0.0.1"),
-            ("http://localhost:8080", "http://localhost:8080", "p1.localhost"),
-            ("http://[::1]:8080", "http://[::1]:8080", "p1.[::1]"),
-            ("https://192.0.2.20", "https://192.0.2.20", "p1.192.0.2.20"),
-        ];
-        for (text, url, host) in table {
-            assert_eq!(parsed(text).base_url(&project()), url, "{text}");
-            assert_eq!(parsed(text).host_header(&project()), host, "{text}");
+            (Endpoint::new(Https, "X.test", Some(8443)), "https://p1.x.test:8443", "p1.x.test"),
+            (Endpoint::new(Https, "x.test", Some(443)), "https://p1.x.test", "p1.x.test"),
+            (Endpoint::new(Http, "127.0.0.1", Some(80)), "http://127.0.0.1", "p1.127.0.0.1"),
+            (Endpoint::new(Http, "127.0.0.1", Some(8080)), "http://127.0.0.1:8080", "p1.127.0.0.1"),
+            (Endpoint::new(Http, "localhost", Some(8080)), "http://localhost:8080", "p1.localhost"),
+            (Endpoint::new(Http, "::1", Some(8080)), "http://[::1]:8080", "p1.[::1]"),
+            (Endpoint::new(Https, "192.0.2.20", None), "https://192.0.2.20", "p1.192.0.2.20"),
+        ] {
+            assert_eq!(endpoint.base_url(&project()), url);
+            assert_eq!(endpoint.host_header(&project()), host);
         }
     }
 
     #[test]
-    fn plain_text_is_free_to_loopback_and_a_decision_elsewhere() {
-        let error = Endpoint::parse("http://cn-hangzhou.log.aliyuncs.com", false).unwrap_err();
-        assert!(error.to_string().contains("allow_plaintext"), "{error}");
-        assert!(Endpoint::parse("http://cn-hangzhou.log.aliyuncs.com", true).is_ok());
-        assert!(Endpoint::parse("http://192.0.2.20", false).is_err());
-        for here in
-            ["127.8.9.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "sls.localhost"]
-        {
-            assert!(parsed(&format!("http://{here}")).is_loopback(), "{here}");
+    fn an_address_of_this_machine_is_known_as_one() {
+        let is_here = |host: &str| Endpoint::new(Scheme::Http, host, None).is_loopback();
+        for here in ["127.8.9.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "sls.localhost"] {
+            assert!(is_here(here), "{here}");
         }
-        assert!(!parsed("https://[::ffff:192.0.2.20]").is_loopback());
-        assert!(!parsed("https://localhost.example.org").is_loopback());
-    }
-
-    #[test]
-    fn what_is_no_endpoint_is_explained() {
-        assert!(matches!(Endpoint::parse("", false), Err(EndpointError::Malformed(_))));
-        assert!(matches!(Endpoint::parse("ftp://x", false), Err(EndpointError::Scheme(_))));
-        for text in ["https://x.test/logstores", "https://x.test?a=b", "https://k:s3cret@x.test"] {
-            let error = Endpoint::parse(text, false).unwrap_err();
-            assert!(matches!(error, EndpointError::Trailing(_)), "{text}");
-            assert!(!error.to_string().contains("s3cret"), "{error}");
+        for there in ["::ffff:192.0.2.20", "localhost.example.org"] {
+            assert!(!is_here(there), "{there}");
         }
     }
 
     #[test]
     fn the_region_is_read_from_the_services_own_names() {
-        for text in ["cn-beijing.log.aliyuncs.com", "https://cn-beijing-intranet.log.aliyuncs.com"]
-        {
-            assert_eq!(parsed(text).region(), Some("cn-beijing"), "{text}");
+        let region =
+            |host: &str| Endpoint::new(Scheme::Https, host, None).region().map(str::to_owned);
+        for host in ["cn-beijing.log.aliyuncs.com", "cn-beijing-intranet.log.aliyuncs.com"] {
+            assert_eq!(region(host).as_deref(), Some("cn-beijing"), "{host}");
         }
-        assert_eq!(parsed("sls.example.org").region(), None);
+        assert_eq!(region("sls.example.org"), None);
     }
 }

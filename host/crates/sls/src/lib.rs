@@ -34,7 +34,7 @@ pub mod wire;
 pub use client::{Client, ClientConfig, Clock, Proxy};
 pub use credentials::{AccessKey, Credentials, CredentialsError, Part};
 pub use cursor::{Cursor, CursorError};
-pub use endpoint::{Addressing, Endpoint, EndpointError};
+pub use endpoint::{Addressing, Endpoint, Scheme};
 pub use error::{CallTo, Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
 pub use group::{ConsumerGroup, GroupConfig, JoinError, Lease, LeaseState};
 pub use names::{ConsumerName, GroupName, LogstoreName, NameError, ProjectName};

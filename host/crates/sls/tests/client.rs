@@ -10,7 +10,8 @@ use forwarder_sls::api::{CursorFrom, Filter, PullRequest, ShardStatus};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::wire::{BlockError, Compression};
 use forwarder_sls::{
-    AccessKey, Chain, Client, ConfigError, Credentials, Cursor, Error, ErrorCode, LogstoreName,
+    AccessKey, Chain, Client, ConfigError, Credentials, Cursor, Endpoint, Error, ErrorCode,
+    LogstoreName, Scheme,
 };
 use support::{Fault, SECRET, Sls};
 
@@ -285,12 +286,12 @@ async fn a_redirect_is_not_followed() {
 async fn a_client_that_cannot_work_is_refused_before_anything_is_sent() {
     let sls = Sls::start(&[0]).await;
     let mut config = sls.config();
-    config.endpoint = forwarder_sls::Endpoint::parse("proj.cn-x.log.aliyuncs.com", false).unwrap();
+    config.endpoint = Endpoint::new(Scheme::Https, "proj.cn-x.log.aliyuncs.com", None);
     let error = Client::new(config.clone()).unwrap_err();
     assert!(matches!(error, ConfigError::ProjectInEndpoint { .. }));
     assert!(error.to_string().contains("`https://cn-x.log.aliyuncs.com`"), "{error}");
 
-    config.endpoint = forwarder_sls::Endpoint::parse("sls.example.org", false).unwrap();
+    config.endpoint = Endpoint::new(Scheme::Https, "sls.example.org", None);
     config.ca_file = Some("/nowhere/ca.pem".into());
     assert!(matches!(Client::new(config.clone()), Err(ConfigError::CaFile { .. })));
     let file = tempfile::NamedTempFile::new().unwrap();

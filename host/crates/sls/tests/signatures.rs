@@ -7,7 +7,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use forwarder_sls::sign::{self, Authorization, Parts, Signature, v1, v4};
-use forwarder_sls::{AccessKey, Endpoint, ProjectName};
+use forwarder_sls::{AccessKey, Endpoint, ProjectName, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::Url;
 use serde::Deserialize;
@@ -181,7 +181,9 @@ fn addresses_are_those_of_the_official_client() {
             Some(_) => case.input.endpoint.clone(),
             None => format!("http://{}", case.input.endpoint),
         };
-        let endpoint = Endpoint::parse(&text, true).unwrap();
+        let url = Url::parse(&text).unwrap();
+        let scheme = if url.scheme() == "https" { Scheme::Https } else { Scheme::Http };
+        let endpoint = Endpoint::new(scheme, url.host_str().unwrap(), url.port());
         let query: Vec<String> = case
             .params()
             .into_iter()

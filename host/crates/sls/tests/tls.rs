@@ -4,7 +4,7 @@
 
 mod support;
 
-use forwarder_sls::{Chain, Client, Endpoint, Error};
+use forwarder_sls::{Chain, Client, Endpoint, Error, Scheme};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use support::Sls;
 
@@ -30,7 +30,8 @@ async fn a_private_authority_is_trusted_only_when_it_is_named() {
     let (sls, ca) = private_service().await;
     let store = "store".parse().unwrap();
     let mut config = sls.config();
-    config.endpoint = Endpoint::parse(&sls.address.to_string(), false).unwrap();
+    config.endpoint =
+        Endpoint::new(Scheme::Https, &sls.address.ip().to_string(), Some(sls.address.port()));
     config.ca_file = Some(ca.path().into());
     Client::new(config.clone()).unwrap().list_shards(&store).await.unwrap();
     assert_eq!(sls.seen("ListShards")[0].headers["host"], "proj.127.0.0.1");
@@ -52,7 +53,8 @@ async fn a_ca_file_that_changes_is_read_again_when_it_no_longer_fits() {
     let right = std::fs::read(&ca).unwrap();
     std::fs::copy(&other, &ca).unwrap();
     let mut config = sls.config();
-    config.endpoint = Endpoint::parse(&sls.address.to_string(), false).unwrap();
+    config.endpoint =
+        Endpoint::new(Scheme::Https, &sls.address.ip().to_string(), Some(sls.address.port()));
     config.ca_file = Some(ca.path().into());
     config.attempts = 1;
     let client = Client::new(config).unwrap();

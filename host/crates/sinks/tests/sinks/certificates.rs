@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_sinks::hec::{self, Endpoint, Token};
-use forwarder_sinks::syslog::{self, Target, WindowLimits};
+use forwarder_sinks::syslog::{self, Security, WindowLimits};
 use forwarder_sinks::{Body, MinVersion, Outcome, TlsSettings, Verify};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::crypto::ring;
@@ -94,7 +94,7 @@ async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
     let receiver = Receiver::start().await;
     let client = syslog::Client::start(syslog::ClientSettings {
         sink: "siem".to_owned(),
-        target: Target::parse(&format!("tls://{}", receiver.address())).unwrap(),
+        target: receiver.target(Security::Tls),
         tls,
         connect_timeout: TEN_SECONDS,
         write_timeout: TEN_SECONDS,
@@ -263,7 +263,7 @@ async fn a_receiver_without_parameters_in_common_is_not_blamed_on_certificates()
         };
         let client = syslog::Client::start(syslog::ClientSettings {
             sink: "siem".to_owned(),
-            target: Target::parse(&format!("tls://{}", receiver.address())).unwrap(),
+            target: receiver.target(Security::Tls),
             tls: TlsSettings { min_version: MinVersion::Tls12, ..trust(Verify::Nothing) },
             connect_timeout: TEN_SECONDS,
             write_timeout: TEN_SECONDS,

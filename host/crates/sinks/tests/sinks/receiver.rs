@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use forwarder_sinks::syslog::Sent;
+use forwarder_sinks::syslog::{Security, Sent, Target};
 use forwarder_sinks::{Body, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,11 @@ impl Receiver {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
+    }
+
+    pub(crate) fn target(&self, security: Security) -> Target {
+        let address = self.address();
+        Target::new(security, address.ip().to_string(), Some(address.port()))
     }
 
     pub(crate) async fn accept(&self) -> TcpStream {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forwarder_sinks::hec::{self, Endpoint, TokenSource};
-use forwarder_sinks::syslog::{self, Target, WindowLimits};
+use forwarder_sinks::syslog::{self, Security, WindowLimits};
 use forwarder_sinks::{Body, Identity, Outcome, TlsSettings, Verify};
 use rcgen::ExtendedKeyUsagePurpose;
 use tokio::join;
@@ -82,7 +82,7 @@ async fn ca_file_and_client_certificate_are_read_again_when_they_are_refused() {
     let (receiver, collector) = (Receiver::start().await, Collector::start().await);
     let siem = syslog::Client::start(syslog::ClientSettings {
         sink: "siem".to_owned(),
-        target: Target::parse(&format!("tls://{}", receiver.address())).unwrap(),
+        target: receiver.target(Security::Tls),
         tls: tls.clone(),
         connect_timeout: TEN_SECONDS,
         write_timeout: TEN_SECONDS,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forwarder_sinks::syslog::{
-    Client, ClientSettings, Closed, Confirmation, Proof, Sent, Target, WindowLimits,
+    Client, ClientSettings, Closed, Confirmation, Proof, Security, Sent, WindowLimits,
 };
 use forwarder_sinks::{Body, Cause, Identity, MinVersion, Outcome, TlsSettings, Verify};
 use rcgen::ExtendedKeyUsagePurpose;
@@ -15,10 +15,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::authority::Authority;
 use crate::receiver::{Receiver, body, decided, read_messages};
 
-fn settings(receiver: &Receiver, scheme: &str) -> ClientSettings {
+fn settings(receiver: &Receiver, security: Security) -> ClientSettings {
     ClientSettings {
         sink: "siem".to_owned(),
-        target: Target::parse(&format!("{scheme}://{}", receiver.address())).unwrap(),
+        target: receiver.target(security),
         tls: TlsSettings::default(),
         connect_timeout: Duration::from_secs(10),
         write_timeout: Duration::from_secs(10),
@@ -28,7 +28,7 @@ fn settings(receiver: &Receiver, scheme: &str) -> ClientSettings {
 }
 
 fn client(receiver: &Receiver) -> Client {
-    Client::start(settings(receiver, "tcp")).unwrap()
+    Client::start(settings(receiver, Security::Plain)).unwrap()
 }
 
 /// Sends as the pipeline would: again, whenever the sink says when. Until the receiver's kernel has it.
@@ -257,7 +257,7 @@ async fn an_orderly_goodbye_is_noticed_before_the_next_write() {
     let receiver = Receiver::start().await;
     let settings = ClientSettings {
         window: WindowLimits { bytes: 0, ..WindowLimits::default() },
-        ..settings(&receiver, "tcp")
+        ..settings(&receiver, Security::Plain)
     };
     let client = Client::start(settings).unwrap();
     let first = body(&["first"]);
@@ -303,8 +303,10 @@ async fn a_receiver_that_is_down_is_tried_no_more_often_than_the_back_off_allows
 #[tokio::test]
 async fn a_receiver_that_stops_reading_is_given_up() {
     let receiver = Receiver::start_narrow();
-    let settings =
-        ClientSettings { write_timeout: Duration::from_millis(100), ..settings(&receiver, "tcp") };
+    let settings = ClientSettings {
+        write_timeout: Duration::from_millis(100),
+        ..settings(&receiver, Security::Plain)
+    };
     let client = Client::start(settings).unwrap();
     let large = body(&[&"x".repeat(32 << 20)]);
     let (_unread, sent) = join!(receiver.accept(), client.send(&large));
@@ -396,7 +398,8 @@ async fn a_close_repeats_what_may_be_lost_to_a_receiver_that_is_back() {
 async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() {
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(200), ..WindowLimits::default() };
-    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    let client =
+        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
     // Once because of the age, then because a task asks.
     for asks in [false, true] {
         let record = body(&["record"]);
@@ -417,7 +420,8 @@ async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() 
 async fn a_full_window_is_confirmed_before_more_is_written() {
     let receiver = Receiver::start().await;
     let window = WindowLimits { bytes: 10, ..WindowLimits::default() };
-    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    let client =
+        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
     let (first, second) = (body(&["0123456789"]), body(&["next"]));
     let reading = async { [read_all(&receiver).await, read_all(&receiver).await] };
     let sending = async {
@@ -439,7 +443,7 @@ async fn a_receiver_that_freezes_for_longer_than_the_age_and_dies_loses_nothing(
     let settings = ClientSettings {
         window,
         write_timeout: Duration::from_millis(100),
-        ..settings(&receiver, "tcp")
+        ..settings(&receiver, Security::Plain)
     };
     let client = Client::start(settings).unwrap();
     let (lost, next) = (body(&["lost"]), body(&["next"]));
@@ -464,7 +468,8 @@ async fn a_receiver_that_freezes_for_longer_than_the_age_and_dies_loses_nothing(
 async fn a_receiver_that_breaks_every_connection_off_gets_a_bounded_number_of_repetitions() {
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(20), ..WindowLimits::default() };
-    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    let client =
+        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
     let record = body(&["record"]);
     let mut connections = 0;
     let breaking_off = async {
@@ -580,7 +585,8 @@ async fn an_end_that_a_receiver_sends_before_ours_proves_nothing() {
 async fn a_receiver_that_ends_its_side_at_once_and_reads_on_gets_a_bounded_number_of_repetitions() {
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
-    let client = Client::start(ClientSettings { window, ..settings(&receiver, "tcp") }).unwrap();
+    let client =
+        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
     client.probe().await.unwrap();
     let record = body(&["record"]);
     let mut connections = 0;
@@ -634,7 +640,7 @@ async fn over_tls(
     let receiver = Receiver::start().await;
     let server_name = server_name.map(|name| name.to_owned().try_into().unwrap());
     let tls = TlsSettings { server_name, ..tls };
-    let settings = ClientSettings { tls, ..settings(&receiver, "tls") };
+    let settings = ClientSettings { tls, ..settings(&receiver, Security::Tls) };
     let client = Client::start(settings).unwrap();
     let record = body(&["record"]);
     let acceptor = TlsAcceptor::from(server);

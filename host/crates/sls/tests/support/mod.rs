@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwarder_sls::sign::Signature;
-use forwarder_sls::{AccessKey, Client, ClientConfig, Credentials, Endpoint};
+use forwarder_sls::{AccessKey, Client, ClientConfig, Credentials, Endpoint, Scheme};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -105,7 +105,8 @@ impl Sls {
     }
 
     pub fn config(&self) -> ClientConfig {
-        let endpoint = Endpoint::parse(&format!("http://{}", self.address), false).unwrap();
+        let endpoint =
+            Endpoint::new(Scheme::Http, &self.address.ip().to_string(), Some(self.address.port()));
         let key = Credentials::fixed(AccessKey::new(KEY_ID, SECRET));
         let mut config = ClientConfig::new(endpoint, "proj".parse().unwrap(), key);
         config.signature = Signature::V4 { region: REGION.into() };
