@@ -152,9 +152,10 @@ impl WiredSink {
     fn promise(&self) -> &'static str {
         match &self.protocol {
             Protocol::Hec(..) => "Splunk has answered with code 0",
-            Protocol::Syslog(..) => {
+            Protocol::Syslog(_, client) if client.waits_for_proof() => {
                 "the receiver has read it, as its orderly end of a connection shows"
             }
+            Protocol::Syslog(..) => "the receiver's kernel has acknowledged it",
             Protocol::File(..) => "it is on the disk",
             Protocol::Stdout(..) => "it is in the pipe",
         }

@@ -38,23 +38,29 @@ impl Allowance {
         self.search.is_some()
     }
 
-    /// A connection was lost with so many bytes on it. Returns what may be on the next ones, if they are fewer from now
-    /// on.
+    /// A connection was lost with so many bytes on it. Returns what the receiver is known to take, if that is less than
+    /// before.
     pub(super) fn lost(&mut self, bytes: usize) -> Option<usize> {
         let before = self.search.unwrap_or(usize::MAX);
         self.search = Some((bytes / 2).min(before));
-        self.learned.too_large(bytes)
+        let known = self.learned.current();
+        self.learned.too_large(bytes).filter(|&limit| limit < known)
     }
 
     /// The receiver has read so many bytes on a connection.
     pub(super) fn read(&mut self, bytes: usize) {
-        self.search =
-            self.search.map(|most| most.saturating_mul(2)).filter(|&most| most < self.most);
+        self.survived();
         self.learned.accepted(bytes);
     }
 
-    /// Something has reached its age.
-    pub(super) const fn aged(&mut self) {
+    /// The connection was not lost.
+    pub(super) fn survived(&mut self) {
+        self.search =
+            self.search.map(|most| most.saturating_mul(2)).filter(|&most| most < self.most);
+    }
+
+    /// Nothing is left of what the search was about.
+    pub(super) const fn found(&mut self) {
         self.search = None;
     }
 }

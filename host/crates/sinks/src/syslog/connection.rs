@@ -69,7 +69,7 @@ impl Failure {
             (
                 "broken_connection",
                 "if this repeats, see the receiver's log",
-                "nothing was lost, will connect again and repeat what it may not have read",
+                "will connect again; what is unconfirmed is not lost, it is sent again",
             )
         };
         let text = format!("{doing} {target}: {}; {help}", chain(error));

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Connections in a row that may end without a proof before the receiver counts as one that gives none.
+/// Connections in a row that may end without a proof before the receiver counts as one that gives none. One that has
+/// given one before is held to that: it breaks because of what it was sent, or is restarted again and again.
 const WITHOUT_PROOF: u32 = 3;
-
-/// The same for a receiver that has given one before: it may be restarted again and again.
-const WITHOUT_PROOF_ANY_MORE: u32 = 10;
 
 /// A finished connection that is kept open for this long is taken for one that is never closed.
 const SILENT: Duration = Duration::from_secs(60);
@@ -52,14 +50,14 @@ impl Habit {
     /// It broke a finished connection off. True if that shows that it gives no proof.
     pub(super) fn broke_off(&mut self) -> bool {
         self.broken += 1;
-        self.broken >= self.patience() && self.judge()
+        self.broken >= WITHOUT_PROOF && self.is_unknown() && self.judge()
     }
 
     /// It ended a connection before we did, though it took what was sent. True if that shows that it gives no proof:
     /// it ends its side without having read to the end of ours.
     pub(super) fn ended_early(&mut self) -> bool {
         self.early += 1;
-        self.early >= self.patience() && self.judge()
+        self.early >= WITHOUT_PROOF && self.is_unknown() && self.judge()
     }
 
     /// It kept a finished connection open for longer than [`Habit::silence`].
@@ -96,10 +94,6 @@ impl Habit {
         is_over
     }
 
-    fn patience(&self) -> u32 {
-        if self.known == Known::Closes { WITHOUT_PROOF_ANY_MORE } else { WITHOUT_PROOF }
-    }
-
     fn judge(&mut self) -> bool {
         let is_news = !self.gives_no_proof();
         if is_news {
@@ -121,8 +115,9 @@ mod tests {
 
         assert!(habit.closed() && !habit.closed(), "news only once");
         assert_eq!(habit.silence(), SILENT_NOW);
-        assert!((1..WITHOUT_PROOF_ANY_MORE).all(|_| !habit.ended_early()));
-        assert!(habit.ended_early() && habit.ends_early());
+        assert!((0..100).all(|_| !habit.ended_early() && !habit.broke_off()));
+        assert!(!habit.gives_no_proof() && !habit.ends_early());
+        assert!(habit.kept_silent(), "but not for so long as it keeps connections open");
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,6 +34,9 @@ const RARE_LOOK: Duration = Duration::from_millis(20);
 /// one that we close occupies a local port for a minute.
 const SHORTEST_LIFE: Duration = Duration::from_millis(100);
 
+/// How long a receiver takes at the most to break a connection, while it is searched what it breaks them at.
+const LATEST_BREAK: Duration = Duration::from_secs(2);
+
 /// How long a finished connection that carried nothing is waited for before the next one is made.
 const EMPTY_ENDING: Duration = Duration::from_secs(2);
 
@@ -59,9 +62,15 @@ pub(super) struct Link {
     is_warned: bool,
     /// The connection is there to learn how the receiver ends one.
     is_probing: bool,
+    /// One was asked for, and could not be made yet.
+    owes_probe: bool,
     /// A sender has asked for confirmation.
     is_asked: bool,
     next_look: Duration,
+    /// When something was written or acknowledged last.
+    last_progress: Instant,
+    /// How long after that connections were lost.
+    break_delay: Duration,
 }
 
 struct KeptOpen {
@@ -105,8 +114,11 @@ impl Link {
             kept_open: None,
             is_warned: false,
             is_probing: false,
+            owes_probe: false,
             is_asked: false,
             next_look: FIRST_LOOK,
+            last_progress: Instant::now(),
+            break_delay: Duration::ZERO,
         }
     }
 
@@ -142,7 +154,8 @@ impl Link {
 
     async fn next_event(&mut self, inbox: &mut Inbox) -> Event {
         let upkeep_at = self.upkeep_at();
-        let is_looking = self.window.in_flight() > 0 || self.is_confirmation_due();
+        let is_looking =
+            self.window.in_flight() > 0 || self.is_confirmation_due() || self.is_clearing();
         let takes_orders = self.takes_orders();
         tokio::select! {
             biased;
@@ -160,7 +173,14 @@ impl Link {
     /// Whether a body is to be written now.
     fn next_fits(&self) -> bool {
         let most = self.allowance.current(!self.habit.gives_no_proof());
-        self.connection.is_some() && self.finished_at.is_none() && self.window.next(most).is_some()
+        let is_open = self.connection.is_some() && self.finished_at.is_none() && !self.is_probing;
+        is_open && self.window.next(most).is_some()
+    }
+
+    /// Whether it is waited for that a receiver that confirms nothing has had something for a while.
+    fn is_clearing(&self) -> bool {
+        let is_waited_for = self.window.has_unwritten() || self.allowance.is_searching();
+        self.habit.gives_no_proof() && is_waited_for && self.window.suspects().bodies > 0
     }
 
     fn takes_orders(&self) -> bool {
@@ -204,8 +224,8 @@ impl Link {
             let at = || self.reconnect.not_before().unwrap_or_else(Instant::now);
             (!self.window.is_empty()).then(at)
         } else if let Some(since) = self.finished_at {
-            let is_empty = self.window.is_empty();
-            let limit = since + if is_empty { EMPTY_ENDING } else { self.habit.silence() };
+            let limit =
+                since + if self.carries_nothing() { EMPTY_ENDING } else { self.habit.silence() };
             let patience = Some(since + self.patience).filter(|at| *at > Instant::now());
             patience.into_iter().chain([limit]).min()
         } else if self.is_probing {
@@ -229,8 +249,8 @@ impl Link {
             None if self.is_probing => self.finish().await,
             None if self.habit.gives_no_proof() => self.age_or_renew(now),
             None => {}
-            Some(waited) if self.window.is_empty() && waited >= EMPTY_ENDING => self.leave_open(),
-            Some(_) if self.window.is_empty() => {}
+            Some(waited) if self.carries_nothing() && waited >= EMPTY_ENDING => self.leave_open(),
+            Some(_) if self.carries_nothing() => {}
             Some(waited) if waited >= silence => {
                 self.gives_no_proof(Habit::kept_silent, "keeps it open");
                 self.leave_open();
@@ -240,6 +260,10 @@ impl Link {
         }
     }
 
+    fn carries_nothing(&self) -> bool {
+        self.window.written().bodies == 0
+    }
+
     /// Connects for what is to be sent, if it is still wanted.
     async fn connect_if_due(&mut self) {
         self.window.drop_unwanted();
@@ -247,6 +271,8 @@ impl Link {
             return;
         }
         match self.connect().await {
+            // A receiver that breaks connections because of what it is sent must not be taken for one that breaks all.
+            Ok(()) if self.owes_probe => self.begin_probe(),
             // At once: of a receiver that ends its side early it shows whether it reads on.
             Ok(()) => self.write().await,
             Err(failure) => self.report_waiting(&failure),
@@ -259,11 +285,16 @@ impl Link {
             return Ok(());
         }
         if self.connection.is_none() {
+            self.owes_probe = true;
             self.connect().await?;
-            let is_learning = self.window.is_wanted() && self.habit.is_unknown();
-            self.is_probing = is_learning && self.window.is_empty();
+            self.begin_probe();
         }
         Ok(())
+    }
+
+    fn begin_probe(&mut self) {
+        self.owes_probe = false;
+        self.is_probing = self.window.is_wanted() && self.habit.is_unknown();
     }
 
     /// Writes the next body.
@@ -275,6 +306,7 @@ impl Link {
         match connection.write(body).await {
             Ok(mark) => {
                 self.window.wrote(mark);
+                self.last_progress = Instant::now();
                 self.next_look = FIRST_LOOK;
                 self.look();
             }
@@ -322,11 +354,21 @@ impl Link {
             Err(failure) => return self.lost(failure),
         };
         let progress = self.window.acknowledged(acknowledged, Instant::now()) > 0;
-        if progress && !self.window.is_wanted() {
-            self.allowance.aged();
+        if progress {
+            self.last_progress = Instant::now();
         }
-        if progress && self.habit.gives_no_proof() {
-            self.age(Instant::now());
+        if progress && !self.window.is_wanted() {
+            self.reconnect.succeeded();
+            if self.window.is_empty() {
+                self.allowance.found();
+            }
+        }
+        if self.habit.gives_no_proof() {
+            let now = Instant::now();
+            if progress {
+                self.age(now);
+            }
+            self.clear(now);
         }
         self.next_look = if progress { FIRST_LOOK } else { (self.next_look * 2).min(RARE_LOOK) };
     }

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(500);
 
+/// The wait after a failure after which something else is tried.
+const SOON: Duration = Duration::from_millis(100);
+
 /// A connection that lived this long was a success; its end counts as no failure.
 pub(super) const STABLE: Duration = Duration::from_secs(30);
 
@@ -32,7 +35,8 @@ impl Reconnect {
     /// A failure after which something else is tried: waits begin with the first again.
     pub(super) fn soon(&mut self, now: Instant) {
         self.succeeded();
-        self.not_before = Some(now + Backoff::default().after_failure(self.waits));
+        let waits = Waits { first: SOON, ..self.waits };
+        self.not_before = Some(now + Backoff::default().after_failure(waits));
     }
 
     /// Failures in a row.
@@ -75,7 +79,7 @@ mod tests {
         }
         assert_eq!(reconnect.left(now + Duration::from_secs(30)), None);
         reconnect.soon(now);
-        assert!(reconnect.left(now).unwrap() <= FIRST);
+        assert!(reconnect.left(now).unwrap() <= SOON);
         reconnect.succeeded();
         assert_eq!(reconnect.left(now), None);
     }

@@ -73,6 +73,7 @@ pub struct Client {
     closing: mpsc::Sender<Close>,
     confirm: Arc<Notify>,
     learned: Arc<BodyLimit>,
+    waits_for_proof: bool,
     /// Owns the task: dropping the client ends it, and with it the connection.
     _link: JoinSet<()>,
 }
@@ -128,11 +129,13 @@ impl Client {
         let confirm = Arc::new(Notify::new());
         let inbox = Inbox { orders: taken, closing: closes, confirm: Arc::clone(&confirm) };
         let mut link = JoinSet::new();
-        let learned = Arc::new(BodyLimit::new());
+        let (learned, waits_for_proof) = (Arc::new(BodyLimit::new()), window.bytes > 0);
         let task =
             Link::new(sink, dialer, window, longest_pause, Arc::clone(&learned), write_timeout);
         link.spawn(task.run(inbox));
-        Ok(Self { target, patience: write_timeout, orders, closing, confirm, learned, _link: link })
+        let patience = write_timeout;
+        let _link = link;
+        Ok(Self { target, patience, orders, closing, confirm, learned, waits_for_proof, _link })
     }
 
     /// Where this client sends to, for messages.
@@ -152,6 +155,11 @@ impl Client {
     /// divided.
     pub async fn send_alone(&self, body: &Body) -> Sent {
         self.order(body, true).await
+    }
+
+    /// Whether a body counts as delivered once it is proven to be read; otherwise as soon as the receiver's kernel has it.
+    pub fn waits_for_proof(&self) -> bool {
+        self.waits_for_proof
     }
 
     /// The most that the receiver takes in one body, as far as lost connections have taught; `usize::MAX` if nothing is

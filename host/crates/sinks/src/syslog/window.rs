@@ -52,6 +52,8 @@ pub(super) struct Window {
     written: Count,
     /// The first of those, which the receiver's kernel has.
     acknowledged: usize,
+    /// The first of those, which the receiver has had for so long that it will not break the connection at them.
+    cleared: Count,
 }
 
 /// Bodies, and their bytes on the wire.
@@ -145,8 +147,9 @@ impl Held {
 
 impl Window {
     pub(super) fn new(limits: WindowLimits) -> Self {
-        let (total, written) = (Count::default(), Count::default());
-        Self { limits, held: VecDeque::new(), total, written, acknowledged: 0 }
+        let none = Count::default();
+        let held = VecDeque::new();
+        Self { limits, held, total: none, written: none, acknowledged: 0, cleared: none }
     }
 
     /// Whether anything is to be kept that was acknowledged.
@@ -181,6 +184,24 @@ impl Window {
         self.written
     }
 
+    /// What is on this connection and may be what it is lost at.
+    pub(super) const fn suspects(&self) -> Count {
+        Count {
+            bodies: self.written.bodies - self.cleared.bodies,
+            bytes: self.written.bytes - self.cleared.bytes,
+        }
+    }
+
+    /// Clears what was acknowledged so long ago. For receivers that confirm nothing; the others confirm instead.
+    pub(super) fn clear(&mut self, now: Instant, quiet: Duration) {
+        while let Some(Held { progress: Progress::Acknowledged { at }, body, .. }) =
+            self.held.get(self.cleared.bodies)
+            && *at + quiet <= now
+        {
+            self.cleared.add(body);
+        }
+    }
+
     /// Bodies on this connection that the receiver's kernel has not acknowledged.
     pub(super) const fn in_flight(&self) -> usize {
         self.written.bodies - self.acknowledged
@@ -191,15 +212,14 @@ impl Window {
         self.held.len() > self.written.bodies
     }
 
-    /// The body to be written next, if it may share the connection with what is unconfirmed there: at most `most` bytes
+    /// The body to be written next, if it may share the connection with the suspects there: at most `most` bytes
     /// together.
     pub(super) fn next(&self, most: usize) -> Option<&Body> {
         let next = self.held.get(self.written.bodies)?;
-        let previous = self.written.bodies.checked_sub(1).and_then(|last| self.held.get(last));
-        let fits = || self.written.bytes.saturating_add(next.body.wire_bytes()) <= most;
-        let is_next =
-            previous.is_none_or(|previous| !previous.is_alone && !next.is_alone && fits());
-        is_next.then_some(&next.body)
+        let suspects = self.suspects();
+        let fits = || suspects.bytes.saturating_add(next.body.wire_bytes()) <= most;
+        let may_share = || !self.is_written_alone() && !next.is_alone && fits();
+        (suspects.bodies == 0 || may_share()).then_some(&next.body)
     }
 
     /// The next body was written, or part of it.
@@ -251,7 +271,7 @@ impl Window {
     /// There is no connection any more: everything is still to be written.
     pub(super) fn disconnected(&mut self) {
         self.held.iter_mut().for_each(|held| held.progress = Progress::Unwritten);
-        (self.written, self.acknowledged) = (Count::default(), 0);
+        (self.written, self.acknowledged, self.cleared) = (Count::default(), 0, Count::default());
     }
 
     /// Lets go of bodies whose sender no longer waits: their rows are another consumer's, or are read again.
@@ -299,28 +319,33 @@ impl Window {
 
     /// Whether the connection is kept for one body.
     pub(super) fn is_written_alone(&self) -> bool {
-        self.held.front().is_some_and(|oldest| oldest.is_alone && oldest.is_written())
+        let first = self.held.get(self.cleared.bodies);
+        first.is_some_and(|first| first.is_alone && first.is_written())
     }
 
-    /// The connection was lost while the oldest body was alone on it.
-    pub(super) fn lost_alone(&mut self) -> Option<Lost> {
-        let oldest = self.held.front_mut()?;
-        oldest.failures += 1;
-        let Held { is_alone, failures, .. } = *oldest;
-        let (rows, bytes) = (oldest.body.rows(), oldest.body.wire_bytes());
+    /// The only suspect, if there is one alone; to be asked for before the loss of the connection is noted.
+    pub(super) fn only_suspect(&self) -> Option<usize> {
+        (self.suspects().bodies == 1).then_some(self.cleared.bodies)
+    }
+
+    /// The connection was lost at this body.
+    pub(super) fn lost_at(&mut self, at: usize) -> Option<Lost> {
+        let held = self.held.get_mut(at)?;
+        held.failures += 1;
+        let Held { is_alone, failures, .. } = *held;
+        let (rows, bytes) = (held.body.rows(), held.body.wire_bytes());
         Some(Lost { rows, bytes, is_alone, failures })
     }
 
-    /// Gives the oldest body back, to be divided.
-    pub(super) fn divide_oldest(&mut self, cause: Cause) {
-        self.decide_oldest(Err(cause));
+    /// Gives this body back, to be divided. Not while there is a connection.
+    pub(super) fn divide(&mut self, at: usize, cause: Cause) {
+        if let Some(held) = self.held.remove(at) {
+            self.count();
+            held.decide(Err(cause));
+        }
     }
 
     fn confirm_oldest(&mut self, proof: Proof) {
-        self.decide_oldest(Ok(proof));
-    }
-
-    fn decide_oldest(&mut self, decided: Decided) {
         let Some(oldest) = self.held.pop_front() else { return };
         self.total.remove(&oldest.body);
         if oldest.is_written() {
@@ -329,7 +354,10 @@ impl Window {
         if matches!(oldest.progress, Progress::Acknowledged { .. }) {
             self.acknowledged -= 1;
         }
-        oldest.decide(decided);
+        if self.cleared.bodies > 0 {
+            self.cleared.remove(&oldest.body);
+        }
+        oldest.decide(Ok(proof));
     }
 
     fn count(&mut self) {
@@ -342,6 +370,8 @@ impl Window {
             acknowledged += usize::from(matches!(held.progress, Progress::Acknowledged { .. }));
         }
         (self.total, self.written, self.acknowledged) = (total, written, acknowledged);
+        // Cleared again at the next look, if they were.
+        self.cleared = Count::default();
     }
 }
 
@@ -434,6 +464,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_receiver_has_had_for_a_while_is_not_what_it_breaks_connections_at() {
+        let (mut window, start) = (window(), Instant::now());
+        let _old = push(&mut window, 4, start);
+        let _sent = order(&mut window, 5, true);
+        assert!(window.next(100).is_none(), "not while the first is a suspect");
+        window.clear(start + SECOND, SECOND);
+        assert_eq!(window.next(100).map(Body::wire_bytes), Some(5));
+        window.wrote(1);
+        assert_eq!(window.only_suspect(), Some(1));
+        window.disconnected();
+        assert_eq!(window.suspects(), Count::default());
+        assert_eq!(window.lost_at(1).map(|lost| (lost.bytes, lost.failures)), Some((5, 1)));
+    }
+
+    #[test]
     fn without_confirmations_the_oldest_make_room_and_age_out() {
         let (mut window, start) = (window(), Instant::now());
         let mut first = push(&mut window, 4, start);
@@ -467,7 +512,8 @@ mod tests {
         window.give_back(&Outcome::Hold { cause: cause.clone() });
         assert!(matches!(given.try_recv(), Ok(Sent::Decided(Outcome::Hold { .. }))));
         assert_eq!((sizes(&window), window.total.bytes), (vec![4], 4));
-        window.divide_oldest(cause.clone());
+        window.disconnected();
+        window.divide(0, cause.clone());
         assert_eq!(kept.try_recv(), Ok(Err(cause)));
     }
 }

@@ -136,7 +136,9 @@ async fn read_unless(receiver: &Receiver, poison: &str) -> Vec<Vec<String>> {
 #[tokio::test]
 async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_confirmed() {
     let receiver = Receiver::start().await;
-    let client = client(&receiver);
+    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
+    let settings = ClientSettings { window, ..settings(&receiver, Security::Plain) };
+    let client = Client::start(settings).unwrap();
     let proof = async |message| match client.send(&body(&[message])).await {
         Sent::Accepted(confirmation) => confirmation.proof().await.unwrap(),
         Sent::Decided(Outcome::Divide { cause }) => Err(cause),
@@ -165,7 +167,9 @@ async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_c
 #[tokio::test]
 async fn what_is_sent_alone_shares_a_connection_with_nothing_and_is_given_back_at_once() {
     let receiver = Receiver::start().await;
-    let client = client(&receiver);
+    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
+    let settings = ClientSettings { window, ..settings(&receiver, Security::Plain) };
+    let client = Client::start(settings).unwrap();
     let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
     probed.unwrap();
     let (first, bad, last) = (body(&["a"]), body(&["bad"]), body(&["c"]));
@@ -191,7 +195,9 @@ async fn what_is_sent_alone_shares_a_connection_with_nothing_and_is_given_back_a
 #[tokio::test]
 async fn a_receiver_that_takes_little_on_each_connection_gets_little_on_each() {
     let receiver = Receiver::start().await;
-    let client = client(&receiver);
+    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
+    let settings = ClientSettings { window, ..settings(&receiver, Security::Plain) };
+    let client = Client::start(settings).unwrap();
     let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
     probed.unwrap();
     let row = "x".repeat(2_000);

@@ -9,6 +9,9 @@ use crate::syslog::connection::{Connection, End};
 use crate::syslog::habit::Habit;
 use crate::syslog::transport::{Closed, not_confirming};
 
+/// A receiver that gives no proof has had a body for at least this long before it is cleared.
+const UNPROVEN_QUIET: Duration = Duration::from_millis(500);
+
 impl Link {
     /// Whether the connection is to be finished, so that the receiver confirms what it has read.
     pub(super) fn is_confirmation_due(&self) -> bool {
@@ -28,9 +31,16 @@ impl Link {
             && (self.is_asked || self.window.is_full() || is_old() || is_all())
     }
 
+    /// Whether the receiver may still be about to break the connection because of what is on it. Were our side finished
+    /// before that, its end would look like one that answers ours.
+    fn may_break_yet(&self) -> bool {
+        let is_searching = self.allowance.is_searching() || self.window.is_written_alone();
+        let quiet = if is_searching { self.quiet() } else { Duration::ZERO };
+        self.connected_at.elapsed() < SHORTEST_LIFE || self.last_progress.elapsed() < quiet
+    }
+
     pub(super) async fn finish_if_due(&mut self) {
-        let is_too_young = self.connected_at.elapsed() < SHORTEST_LIFE;
-        if is_too_young
+        if self.may_break_yet()
             || self.next_fits()
             || self.window.in_flight() > 0
             || !self.is_confirmation_due()
@@ -54,8 +64,18 @@ impl Link {
 
     /// Of a receiver that confirms nothing, its kernel's acknowledgement and the age have to do.
     pub(super) fn age(&mut self, now: Instant) {
-        if self.window.confirm_by_age(now) {
-            self.allowance.aged();
+        self.window.confirm_by_age(now);
+    }
+
+    /// Such a receiver has probably not broken the connection at what it has had for a while.
+    pub(super) fn clear(&mut self, now: Instant) {
+        let before = self.window.suspects();
+        self.window.clear(now, self.quiet().max(UNPROVEN_QUIET));
+        if before.bodies > 0 && self.window.suspects().bodies == 0 {
+            self.allowance.survived();
+            if !self.window.has_unwritten() {
+                self.allowance.found();
+            }
         }
     }
 
@@ -79,20 +99,11 @@ impl Link {
             }
             End::Broken(failure) => (failure, was_finished, Habit::broke_off, "breaks it off"),
         };
-        if !is_habit {
-            self.lost(failure);
-        } else if self.habit.is_unknown() {
-            self.ended_with(failure, false);
+        // One that is known to close in order does this because of what was on the connection.
+        let is_habit = is_habit && self.habit.is_unknown();
+        self.ended_with(failure, !is_habit);
+        if is_habit {
             self.gives_no_proof(counted, does);
-        } else {
-            // One that is known to close in order does this because of what was on the connection; unless that can be
-            // no reason.
-            let is_more_likely_a_habit =
-                self.window.written().bodies <= 1 && !self.window.is_written_alone();
-            self.lost(failure);
-            if is_more_likely_a_habit {
-                self.gives_no_proof(counted, does);
-            }
         }
     }
 
@@ -103,6 +114,10 @@ impl Link {
         let bytes = self.window.confirm_read();
         if bytes > 0 {
             self.allowance.read(bytes);
+        }
+        if self.window.is_empty() {
+            // All that was on the lost connection has gone through, or was given back.
+            self.allowance.found();
         }
         self.is_asked &= !self.window.is_empty();
         self.reconnect.succeeded();

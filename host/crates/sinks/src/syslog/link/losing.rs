@@ -1,8 +1,10 @@
 //! What is made of a connection that is lost, and of one that cannot be made.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::Link;
+use super::{LATEST_BREAK, Link};
 use crate::syslog::connection::Failure;
 use crate::syslog::reconnect::STABLE;
 use crate::syslog::window::Lost;
@@ -19,7 +21,12 @@ impl Link {
     /// The connection is no more. One that has lived for long and ends is no failure of the receiver's: it may be
     /// taken up again at once. `is_suspicious` if its end may be due to what was on it.
     pub(super) fn ended_with(&mut self, failure: Failure, is_suspicious: bool) {
-        let (unconfirmed, on_connection) = (self.window.rows(), self.window.written());
+        let (unconfirmed, suspects) = (self.window.rows(), self.window.suspects());
+        let only_suspect = self.window.only_suspect();
+        if is_suspicious && suspects.bodies > 0 {
+            let delay = self.last_progress.elapsed().min(LATEST_BREAK);
+            self.break_delay = delay.max(self.break_delay / 2);
+        }
         tracing::warn!(sink = self.sink, unconfirmed, cause = %failure.cause, "lost the connection to the receiver");
         let is_stable = self.connected_at.elapsed() >= STABLE;
         self.disconnect();
@@ -27,12 +34,11 @@ impl Link {
         if failure.is_permanent() {
             self.window.give_back(&failure.outcome(None));
         }
-        let is_reduced = match on_connection.bodies {
-            _ if !is_suspicious => false,
-            0 => false,
-            1 => self.lost_alone(&failure),
-            _ => {
-                self.sends_less(on_connection.bytes);
+        let is_reduced = match only_suspect {
+            _ if !is_suspicious || failure.is_permanent() || suspects.bodies == 0 => false,
+            Some(at) => self.lost_alone(at, &failure),
+            None => {
+                self.sends_less(suspects.bytes);
                 true
             }
         };
@@ -47,9 +53,8 @@ impl Link {
     }
 
     /// Whether what is sent next differs.
-    fn lost_alone(&mut self, failure: &Failure) -> bool {
-        // Gone meanwhile with its sender, or given back.
-        let Some(Lost { rows, bytes, is_alone, failures }) = self.window.lost_alone() else {
+    fn lost_alone(&mut self, at: usize, failure: &Failure) -> bool {
+        let Some(Lost { rows, bytes, is_alone, failures }) = self.window.lost_at(at) else {
             return false;
         };
         let is_too_large = rows > 1 && self.allowance.has_learned_less(bytes);
@@ -59,8 +64,13 @@ impl Link {
         if rows > 1 {
             self.sends_less(bytes);
         }
-        self.window.divide_oldest(failure.suspecting(rows));
+        self.window.divide(at, failure.suspecting(rows));
         true
+    }
+
+    /// So long after the last byte a receiver that breaks connections has probably done it.
+    pub(super) fn quiet(&self) -> Duration {
+        (3 * self.break_delay).min(LATEST_BREAK)
     }
 
     fn sends_less(&mut self, bytes: usize) {
