@@ -11,7 +11,7 @@ use forwarder_pipeline::{
     Sink, Verdict,
 };
 use forwarder_record::{Batch, Encoded, RowIx};
-use forwarder_sinks::file::{self, Durability, FileSink, StdoutSink};
+use forwarder_sinks::file::{self, FileSink, StdoutSink};
 use forwarder_sinks::syslog::{self, HeaderFormat, rfc5424};
 use forwarder_sinks::{Body, Cause, Notes, Outcome, Template, hec};
 use futures_util::future::BoxFuture;
@@ -79,9 +79,7 @@ impl WiredSink {
             SinkKind::Hec(hec) => hec_protocol(hec).map_err(|cause| wrong(&cause))?,
             SinkKind::Syslog(syslog) => syslog_protocol(&config.name, syslog, &config.delivery)
                 .map_err(|cause| wrong(&cause))?,
-            SinkKind::File(path) => {
-                Protocol::File(file::Encoder, FileSink::new(path, Durability::Synced))
-            }
+            SinkKind::File(path) => Protocol::File(file::Encoder, FileSink::new(path)),
             SinkKind::Stdout => Protocol::Stdout(file::Encoder, StdoutSink::default()),
         };
         let index = match &config.kind {

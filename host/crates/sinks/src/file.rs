@@ -1,7 +1,7 @@
 //! JSON lines to a file or to standard output, for archives, trials and debugging.
 //!
-//! *Delivered* means: for a file, that the lines are on the disk (or, without [`Durability::Synced`], with the
-//! operating system); for standard output, that the pipe or terminal has taken them.
+//! *Delivered* means: for a file, that the lines are on the disk; for standard output, that the pipe or terminal has
+//! taken them.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -46,16 +46,6 @@ impl Encoder {
     }
 }
 
-/// When lines count as delivered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// When they are on the disk: `fdatasync` after each body.
-    #[default]
-    Synced,
-    /// When the operating system has them; a power cut may lose the last seconds.
-    Buffered,
-}
-
 /// Appends to a file. Follows a rotation: when the path no longer leads to the file that is open, it is
 /// opened, and made, again. The file is locked while it is open: a second writer would take back lines of the
 /// first when a write of its own fails.
@@ -67,14 +57,13 @@ pub struct FileSink {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    durability: Durability,
     open: Mutex<Option<File>>,
 }
 
 impl FileSink {
     /// A sink for one file; opens nothing yet.
-    pub fn new(path: impl Into<PathBuf>, durability: Durability) -> Self {
-        let shared = Shared { path: path.into(), durability, open: Mutex::new(None) };
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let shared = Shared { path: path.into(), open: Mutex::new(None) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -111,17 +100,12 @@ impl Shared {
                 let mut file = open_for_append(&self.path)?;
                 lock(&file, &self.path)?;
                 end_torn_line(&mut file)?;
-                if self.durability == Durability::Synced {
-                    sync_name(&file, &self.path)?;
-                }
+                sync_name(&file, &self.path)?;
                 slot.insert(file)
             }
         };
         let before = file.metadata()?.len();
-        let written = write_all(file, body).and_then(|()| match self.durability {
-            Durability::Synced => sync_lines(file),
-            Durability::Buffered => Ok(()),
-        });
+        let written = write_all(file, body).and_then(|()| sync_lines(file));
         if written.is_err() {
             // Half a body would be sent again as a whole, after half a line. What cannot be taken back (a terminal)
             // is at least not written to again.
@@ -363,7 +347,7 @@ mod tests {
     async fn bodies_are_appended_and_survive_a_rotation() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let sink = FileSink::new(&path, Durability::Synced);
+        let sink = FileSink::new(&path);
         assert_eq!(sink.probe().await, Ok(()));
         assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
         assert_eq!(sink.send(&body("2\n")).await, Outcome::Delivered);
@@ -379,7 +363,7 @@ mod tests {
     async fn a_pipe_keeps_nothing_and_is_refused_also_when_it_takes_the_place_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let sink = FileSink::new(&path, Durability::Synced);
+        let sink = FileSink::new(&path);
         assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
         std::fs::remove_file(&path).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -396,8 +380,8 @@ mod tests {
     async fn a_second_writer_is_refused_until_the_first_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let first = FileSink::new(&path, Durability::Synced);
-        let second = FileSink::new(&path, Durability::Synced);
+        let first = FileSink::new(&path);
+        let second = FileSink::new(&path);
         assert_eq!(first.send(&body("1\n")).await, Outcome::Delivered);
         assert_eq!(second.probe().await, Ok(()), "to look is allowed");
         let refused = second.send(&body("2\n")).await;
@@ -412,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_folder_is_held_and_named() {
         let folder = tempfile::tempdir().unwrap();
-        let sink = FileSink::new(folder.path().join("no/out"), Durability::Buffered);
+        let sink = FileSink::new(folder.path().join("no/out"));
         let outcome = sink.send(&body("1\n")).await;
         assert_eq!(outcome.label(), "hold");
         let text = outcome.cause().unwrap().to_string();
@@ -422,7 +406,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_full_disk_is_held() {
-        let sink = FileSink::new("/dev/full", Durability::Buffered);
+        let sink = FileSink::new("/dev/full");
         let outcome = sink.send(&body("1\n")).await;
         assert_eq!(outcome.cause().map(Cause::reason), Some("disk_full"), "{outcome:?}");
     }

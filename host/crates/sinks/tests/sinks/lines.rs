@@ -2,7 +2,7 @@
 
 use forwarder_record::Encoded;
 use forwarder_sinks::Outcome;
-use forwarder_sinks::file::{Durability, Encoder, FileSink};
+use forwarder_sinks::file::{Encoder, FileSink};
 use serde_json::{Value, json};
 
 use crate::batches::{batch, edit, rows, texts};
@@ -26,7 +26,7 @@ async fn a_row_is_one_line_with_its_time_whatever_it_holds() {
     let path = folder.path().join("archive.jsonl");
     let (bytes, ..) = out.into_parts();
     let body = Encoder.pack(&[bytes.into()], 1);
-    assert_eq!(FileSink::new(&path, Durability::Synced).send(&body).await, Outcome::Delivered);
+    assert_eq!(FileSink::new(&path).send(&body).await, Outcome::Delivered);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), line);
 }
 
@@ -37,7 +37,7 @@ async fn after_a_crash_the_torn_line_stays_alone() {
     std::fs::write(&path, "{\"a\":1}\n{\"a\":").unwrap();
     let body = Encoder.pack(&["{\"a\":2}\n".into()], 1);
     for _body in 0..2 {
-        assert_eq!(FileSink::new(&path, Durability::Synced).send(&body).await, Outcome::Delivered);
+        assert_eq!(FileSink::new(&path).send(&body).await, Outcome::Delivered);
     }
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, "{\"a\":1}\n{\"a\":\n{\"a\":2}\n{\"a\":2}\n");
