@@ -71,6 +71,8 @@ pub(super) struct Link {
     last_progress: Instant,
     /// How long after that connections were lost.
     break_delay: Duration,
+    /// How many were since something was confirmed.
+    breaks: u32,
 }
 
 struct KeptOpen {
@@ -119,6 +121,7 @@ impl Link {
             next_look: FIRST_LOOK,
             last_progress: Instant::now(),
             break_delay: Duration::ZERO,
+            breaks: 0,
         }
     }
 

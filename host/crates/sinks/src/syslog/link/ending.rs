@@ -114,6 +114,7 @@ impl Link {
         let bytes = self.window.confirm_read();
         if bytes > 0 {
             self.allowance.read(bytes);
+            self.breaks = 0;
         }
         if self.window.is_empty() {
             // All that was on the lost connection has gone through, or was given back.

@@ -9,6 +9,9 @@ use crate::syslog::connection::Failure;
 use crate::syslog::reconnect::STABLE;
 use crate::syslog::window::Lost;
 
+/// After so many connections were lost without a confirmation between, the next ones are finished twice as soon.
+const PATIENT_BREAKS: u32 = 4;
+
 /// So many connections must be lost with a body alone on them before it is given back to be divided.
 const FAILURES_ALONE: u32 = 3;
 
@@ -26,6 +29,7 @@ impl Link {
         if is_suspicious && suspects.bodies > 0 {
             let delay = self.last_progress.elapsed().min(LATEST_BREAK);
             self.break_delay = delay.max(self.break_delay / 2);
+            self.breaks = self.breaks.saturating_add(1);
         }
         tracing::warn!(sink = self.sink, unconfirmed, cause = %failure.cause, "lost the connection to the receiver");
         let is_stable = self.connected_at.elapsed() >= STABLE;
@@ -68,9 +72,11 @@ impl Link {
         true
     }
 
-    /// So long after the last byte a receiver that breaks connections has probably done it.
+    /// So long after the last byte a receiver that breaks connections has probably done it. Shorter where none lives for
+    /// so long: nothing would ever be confirmed.
     pub(super) fn quiet(&self) -> Duration {
         (3 * self.break_delay).min(LATEST_BREAK)
+            / 2_u32.saturating_pow(self.breaks / PATIENT_BREAKS)
     }
 
     fn sends_less(&mut self, bytes: usize) {
