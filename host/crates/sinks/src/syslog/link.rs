@@ -175,9 +175,13 @@ impl Link {
 
     /// Whether a body is to be written now.
     fn next_fits(&self) -> bool {
-        let most = self.allowance.current(!self.habit.gives_no_proof());
         let is_open = self.connection.is_some() && self.finished_at.is_none() && !self.is_probing;
-        is_open && self.window.next(most).is_some()
+        is_open && self.window.next(self.most()).is_some()
+    }
+
+    /// How many bytes may be unconfirmed on the connection.
+    fn most(&self) -> usize {
+        self.allowance.current(!self.habit.gives_no_proof())
     }
 
     /// Whether it is waited for that a receiver that confirms nothing has had something for a while.
@@ -302,7 +306,7 @@ impl Link {
 
     /// Writes the next body.
     async fn write(&mut self) {
-        let most = self.allowance.current(!self.habit.gives_no_proof());
+        let most = self.most();
         let (Some(connection), Some(body)) = (&mut self.connection, self.window.next(most)) else {
             return;
         };

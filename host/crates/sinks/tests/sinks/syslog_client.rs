@@ -109,6 +109,17 @@ async fn what_a_receiver_took_with_it_when_it_died_is_sent_again_first() {
     assert_eq!(all, "4 lost4 next");
 }
 
+/// A client that asks for confirmation soon, and knows that the receiver closes in order, as it does once it has asked
+/// whether that answers.
+async fn client_of_one_that_closes(receiver: &Receiver) -> Client {
+    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
+    let settings = ClientSettings { window, ..settings(receiver, Security::Plain) };
+    let client = Client::start(settings).unwrap();
+    let (probed, _nothing) = join!(client.probe(), read_all(receiver));
+    probed.unwrap();
+    client
+}
+
 /// Accepts connections and reads them, as a receiver does that closes at each message `poison`. Returns what it read,
 /// connection by connection, once it reads `over`.
 async fn read_unless(receiver: &Receiver, poison: &str) -> Vec<Vec<String>> {
@@ -136,9 +147,7 @@ async fn read_unless(receiver: &Receiver, poison: &str) -> Vec<Vec<String>> {
 #[tokio::test]
 async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_confirmed() {
     let receiver = Receiver::start().await;
-    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
-    let settings = ClientSettings { window, ..settings(&receiver, Security::Plain) };
-    let client = Client::start(settings).unwrap();
+    let client = client_of_one_that_closes(&receiver).await;
     let proof = async |message| match client.send(&body(&[message])).await {
         Sent::Accepted(confirmation) => confirmation.proof().await.unwrap(),
         Sent::Decided(Outcome::Divide { cause }) => Err(cause),
@@ -149,9 +158,6 @@ async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_c
         accepted(client.send(&body(&["over"])).await);
         [a, bad, c, d]
     };
-    // Known to close in order, as it is after the first question whether it answers.
-    let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
-    probed.unwrap();
     let (connections, proofs) = join!(read_unless(&receiver, "bad"), sending);
     let is_read: Vec<_> = proofs.iter().map(|proof| proof == &Ok(Proof::Read)).collect();
     assert_eq!(is_read, [true, false, true, true]);
@@ -167,11 +173,7 @@ async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_c
 #[tokio::test]
 async fn what_is_sent_alone_shares_a_connection_with_nothing_and_is_given_back_at_once() {
     let receiver = Receiver::start().await;
-    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
-    let settings = ClientSettings { window, ..settings(&receiver, Security::Plain) };
-    let client = Client::start(settings).unwrap();
-    let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
-    probed.unwrap();
+    let client = client_of_one_that_closes(&receiver).await;
     let (first, bad, last) = (body(&["a"]), body(&["bad"]), body(&["c"]));
     let sending = async {
         let (first, bad, last) =
@@ -195,11 +197,7 @@ async fn what_is_sent_alone_shares_a_connection_with_nothing_and_is_given_back_a
 #[tokio::test]
 async fn a_receiver_that_takes_little_on_each_connection_gets_little_on_each() {
     let receiver = Receiver::start().await;
-    let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
-    let settings = ClientSettings { window, ..settings(&receiver, Security::Plain) };
-    let client = Client::start(settings).unwrap();
-    let (probed, _nothing) = join!(client.probe(), read_all(&receiver));
-    probed.unwrap();
+    let client = client_of_one_that_closes(&receiver).await;
     let row = "x".repeat(2_000);
     let large = body(&vec![row.as_str(); 50]);
     // Reads no more than so much of any connection.

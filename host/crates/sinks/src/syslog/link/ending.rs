@@ -35,12 +35,12 @@ impl Link {
     /// before that, its end would look like one that answers ours.
     fn may_break_yet(&self) -> bool {
         let is_searching = self.allowance.is_searching() || self.window.is_written_alone();
-        let quiet = if is_searching { self.quiet() } else { Duration::ZERO };
-        self.connected_at.elapsed() < SHORTEST_LIFE || self.last_progress.elapsed() < quiet
+        is_searching && self.last_progress.elapsed() < self.quiet()
     }
 
     pub(super) async fn finish_if_due(&mut self) {
-        if self.may_break_yet()
+        if self.connected_at.elapsed() < SHORTEST_LIFE
+            || self.may_break_yet()
             || self.next_fits()
             || self.window.in_flight() > 0
             || !self.is_confirmation_due()
@@ -202,7 +202,9 @@ impl Link {
             self.write().await;
         } else {
             self.look();
-            self.finish().await;
+            if !self.may_break_yet() {
+                self.finish().await;
+            }
             tokio::select! {
                 end = ended(self.connection.as_mut()), if self.connection.is_some() => self.ended(end),
                 () = sleep(FIRST_LOOK), if self.finished_at.is_none() => {}
