@@ -204,17 +204,21 @@ impl Puller {
     pub(super) async fn end_behind(&self, position: &Cursor) -> Result<Cursor, Error> {
         let end = self.cursor(CursorFrom::End).await?;
         if end.lies_before(position) {
-            return Err(self.misplaced(position, "beyond the end of the shard", &end));
+            return Err(self.misplaced(position, "lies beyond the end of the shard", &end));
         }
         if end.position().is_some() && position.position().is_none() {
-            return Err(self.misplaced(position, "nowhere next to the end of the shard", &end));
+            return Err(self.misplaced(
+                position,
+                "cannot be compared with the end of the shard",
+                &end,
+            ));
         }
         Ok(end)
     }
 
-    fn misplaced(&self, position: &Cursor, place: &str, other: &Cursor) -> Error {
+    fn misplaced(&self, position: &Cursor, how: &str, other: &Cursor) -> Error {
         let call = self.desk.membership.single.call_to("GetCursor");
-        Error::Malformed { call, fault: format!("position {position} lies {place}, {other}") }
+        Error::Malformed { call, fault: format!("position {position} {how}, {other}") }
     }
 
     /// The position of a time: at or behind the oldest log, and not beyond the end.
@@ -222,7 +226,7 @@ impl Puller {
         let position = self.cursor(CursorFrom::Time(unix)).await?;
         let oldest = self.cursor(CursorFrom::Begin).await?;
         if position.lies_before(&oldest) {
-            return Err(self.misplaced(&position, "before the oldest log", &oldest));
+            return Err(self.misplaced(&position, "lies before the oldest log", &oldest));
         }
         // Asked last, since new logs arrive.
         self.end_behind(&position).await?;
