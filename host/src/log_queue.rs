@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::telemetry::DROPPED_LINES;
+/// Lines of our own log that were not written, by place.
+pub(crate) const DROPPED_LINES: &str = "forwarder_log_lines_dropped_total";
 
 /// The most bytes that wait to be written to one place. A single longer line is taken when nothing else waits.
 pub const MAX_WAITING: usize = 1 << 20;

@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt};
 use crate::config::process::{LogConfig, LogFormat};
 use crate::console::Console;
 use crate::log_file::RotatingFile;
-use crate::log_queue::LogQueue;
+use crate::log_queue::{DROPPED_LINES, LogQueue};
 use crate::printable::PrintableWriter;
 
 /// Why the log or the metrics could not be set up.
@@ -182,9 +182,6 @@ pub async fn keep_metrics_small(metrics: PrometheusHandle) {
         tracing::trace!("folded the histograms of the metrics");
     }
 }
-
-/// Lines of our own log that were not written, by place.
-pub(crate) const DROPPED_LINES: &str = "forwarder_log_lines_dropped_total";
 
 /// Rows whose end was cut off, by sink.
 pub(crate) const TRUNCATED_RECORDS: &str = "forwarder_truncated_records_total";

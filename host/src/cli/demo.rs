@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval};
 use self::child::Forwarder;
 use self::exhibits::Exhibits;
 use self::report::Report;
-use self::stage::Stage;
+use self::stage::{SEED, Stage};
 use super::run::runtime;
 use super::say;
 use crate::exit::{Exit, Failure};
@@ -58,7 +58,7 @@ async fn show(args: &DemoArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::of_terminal()
         .map_err(|cause| Failure::internal("cannot listen to signals", cause))?;
     say(format_args!("generating {} audit logs …", args.logs));
-    let exhibits = Exhibits::pick();
+    let exhibits = Exhibits::pick(SEED);
     let stage = Stage::build(args.logs, &exhibits).await?;
     if args.lose_one {
         stage.splunk.faults().discard_one();

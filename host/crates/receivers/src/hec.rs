@@ -18,7 +18,6 @@ mod request;
 mod script;
 mod text;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +25,13 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub use self::acks::AckPolicy;
+pub use self::endpoint::Received;
 pub use self::envelope::{Candidate, Envelope};
-pub use self::faults::{BadEvent, Faults};
-pub use self::intake::{Extract, IdFrom, Mode};
+pub use self::faults::Faults;
+pub use self::intake::{BadEvent, Extract, IdFrom, Mode};
 
 use self::endpoint::Endpoint;
 use crate::gate::{Gate, StartError};
-use crate::ids::Ids;
 use crate::register::{Tally, TimedOut};
 
 /// The token accepted when the builder was given none.
@@ -49,22 +48,6 @@ pub struct HecReceiver {
     gate: Gate<Endpoint>,
     endpoint: Arc<Endpoint>,
     faults: Faults,
-}
-
-/// Everything a collector has accepted, at one moment.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Received {
-    /// Totals.
-    pub tally: Tally,
-    /// The events in order of acceptance; empty unless the mode is [`Mode::Events`].
-    pub events: Arc<Vec<Envelope>>,
-    /// The ids; empty unless the mode is [`Mode::Ids`].
-    pub ids: Arc<Ids>,
-    /// Replies given to any endpoint, by HTTP status.
-    pub by_status: BTreeMap<u16, u64>,
-    /// Replies given to any endpoint, by HEC code.
-    pub by_code: BTreeMap<u8, u64>,
 }
 
 /// How a collector is to be set up; see [`HecReceiver::builder`].

@@ -6,6 +6,7 @@
 
 mod datagrams;
 mod faults;
+mod flaw;
 mod framing;
 mod intake;
 mod message;
@@ -22,9 +23,10 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub use self::faults::Faults;
+pub use self::flaw::Flaw;
 pub use self::framing::{Framing, FramingFlaw};
-pub use self::intake::{Extract, Format, IdFrom, Malformed, Mode};
-pub use self::message::{Element, Flaw, Message, Parsed, Timestamp};
+pub use self::intake::{Extract, Format, IdFrom, Malformed, Mode, Received};
+pub use self::message::{Element, Message, Parsed, Timestamp};
 pub use self::rfc3164::rfc3164;
 pub use self::rfc5424::rfc5424;
 pub use self::structured::{ElementRef, ParamRef, StructuredData};
@@ -33,7 +35,6 @@ use self::datagrams::Datagrams;
 use self::intake::Intake;
 use self::streams::Streams;
 use crate::gate::{Gate, StartError};
-use crate::ids::Ids;
 use crate::register::{Tally, TimedOut};
 
 /// Largest message taken unless the builder says otherwise: rsyslog's usual ceiling.
@@ -49,22 +50,6 @@ pub struct SyslogReceiver {
 enum Inlet {
     Streams(Gate<Streams>),
     Datagrams(Datagrams),
-}
-
-/// Everything a server has accepted, at one moment.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Received {
-    /// Totals.
-    pub tally: Tally,
-    /// The messages in order of arrival; empty unless the mode is [`Mode::Messages`].
-    pub messages: Arc<Vec<Message>>,
-    /// The ids; empty unless the mode is [`Mode::Ids`].
-    pub ids: Arc<Ids>,
-    /// The first hundred messages that broke the format.
-    pub malformed: Vec<Malformed>,
-    /// Why streams were given up; the first hundred.
-    pub broken_streams: Vec<FramingFlaw>,
 }
 
 /// How a server is to be set up; see [`SyslogReceiver::builder`].

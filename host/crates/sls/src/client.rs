@@ -18,9 +18,10 @@ use http::{HeaderMap, HeaderValue};
 use reqwest::Url;
 use tokio::time::timeout;
 
+use crate::access_key::AccessKey;
 use crate::backoff::Backoff;
 use crate::call::{Call, Reply};
-use crate::credentials::{AccessKey, Credentials};
+use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{CallTo, Chain, ConfigError, Error, ErrorCode, Refusal};
 use crate::names::ProjectName;

@@ -3,136 +3,19 @@
 //! Every attempt of every request takes one snapshot, so that id, secret and token always belong
 //! together and a retry picks up a rotated key. Nothing here prints a secret.
 
+pub(crate) mod error;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use std::{fmt, io};
 
-use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+pub use self::error::CredentialsError;
+use self::error::READ_TIME;
+use crate::access_key::AccessKey;
 use crate::ram_role::RamRole;
-
-/// How long a request waits for a newer key; a network file system may hang.
-const READ_TIME: Duration = Duration::from_secs(5);
-
-/// An access key id with its secret, and the token of a temporary one (STS).
-#[derive(Clone, PartialEq, Eq)]
-pub struct AccessKey {
-    id: String,
-    secret: String,
-    token: Option<String>,
-}
-
-impl AccessKey {
-    /// A long-lived key.
-    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { id: id.into(), secret: secret.into(), token: None }
-    }
-
-    /// The same key with a security token; a temporary key is worth nothing without.
-    #[must_use]
-    pub fn with_token(self, token: impl Into<String>) -> Self {
-        Self { token: Some(token.into()), ..self }
-    }
-
-    /// The id, which is not a secret.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The secret that signs.
-    pub fn secret(&self) -> &str {
-        &self.secret
-    }
-
-    /// The token, if the key is temporary.
-    pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
-    }
-
-    /// The key in a document of the form that the instance metadata service and STS answer with.
-    pub(crate) fn from_json(document: &[u8]) -> Option<Self> {
-        let KeyFile { id, secret, token } = serde_json::from_slice(document).ok()?;
-        Some(Self { id, secret, token })
-    }
-
-    /// Takes secret and token out of a foreign text: the service quotes signed headers
-    /// back when a signature does not match.
-    pub(crate) fn scrub(&self, text: &str) -> String {
-        [Some(self.secret.as_str()), self.token.as_deref()]
-            .into_iter()
-            .flatten()
-            .filter(|secret| !secret.is_empty())
-            .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
-    }
-}
-
-impl fmt::Debug for AccessKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl CredentialsError {
-    /// Whether the same attempt may succeed later without a change.
-    pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Unanswered { .. } | Self::Late)
-    }
-}
-
-/// Why a key file could not be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialsError {
-    /// The file cannot be read.
-    #[error("cannot read the access key file `{}`", path.display())]
-    Unreadable {
-        /// Where we looked.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-    /// A file that should hold one part of a key is empty or not UTF-8.
-    #[error("`{}` holds no part of an access key", path.display())]
-    Empty {
-        /// Where we looked.
-        path: PathBuf,
-    },
-    /// The file says something else than a key.
-    #[error(
-        "`{}` holds no access key: expected a JSON object with `AccessKeyId`, `AccessKeySecret` and, \
-         for a temporary key, `SecurityToken`", path.display()
-    )]
-    Malformed {
-        /// Where we looked.
-        path: PathBuf,
-    },
-    /// The instance's metadata service gives no key of the role.
-    #[error("no access key of the RAM role `{role}`: {why}")]
-    NoRole {
-        /// Which role.
-        role: String,
-        /// What the metadata service answered, and what to do.
-        why: String,
-    },
-    /// The instance's metadata service does not answer.
-    #[error(
-        "no access key of the RAM role `{role}`: {why}; check that this machine is an ECS instance and that its metadata \
-         service is on"
-    )]
-    Unanswered {
-        /// Which role.
-        role: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// The file system, or the metadata service, takes too long.
-    #[error("the access key cannot be read within {} s; check the file system that it is on", READ_TIME.as_secs())]
-    Late,
-}
 
 /// The key in force, shared by everyone who signs. Cloning shares; it does not copy the key.
 #[derive(Clone)]
@@ -188,18 +71,6 @@ impl Origin {
             Self::Parts { id, secret, token } => Some(of_parts(id, secret, token.as_ref())?),
         })
     }
-}
-
-/// The members that the instance metadata service and STS use. Others (`Expiration`, `Code`) may stand
-/// next to them.
-#[derive(Deserialize)]
-struct KeyFile {
-    #[serde(rename = "AccessKeyId")]
-    id: String,
-    #[serde(rename = "AccessKeySecret")]
-    secret: String,
-    #[serde(rename = "SecurityToken")]
-    token: Option<String>,
 }
 
 impl Credentials {

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_key;
 pub mod api;
 mod backoff;
 mod call;
@@ -31,8 +32,9 @@ mod ram_role;
 pub mod sign;
 pub mod wire;
 
+pub use access_key::AccessKey;
 pub use client::{Client, ClientConfig, Clock, Proxy};
-pub use credentials::{AccessKey, Credentials, CredentialsError, Part};
+pub use credentials::{Credentials, CredentialsError, Part};
 pub use cursor::{Cursor, CursorError};
 pub use endpoint::{Addressing, Endpoint, Scheme};
 pub use error::{CallTo, Chain, ConfigError, Error, ErrorCode, Pace, Refusal};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode};
 
-use crate::credentials::{AccessKey, CredentialsError};
+use crate::access_key::AccessKey;
+use crate::credentials::error::CredentialsError;
 use crate::error::Chain;
 
 /// Where an ECS instance finds its metadata service.

@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::credentials::AccessKey;
+use crate::access_key::AccessKey;
 
 /// The version of the service's interface we speak, sent as `x-log-apiversion`.
 pub const API_VERSION: &str = "0.6.0";

@@ -8,8 +8,6 @@ use forwarder_receivers::{hec, syslog};
 use forwarder_record::encode::log_group_list;
 use forwarder_record::{Batch, Limits, Origin};
 
-use super::stage::SEED;
-
 /// The field that numbers the samples; it is the last one of each log.
 const ID_KEY: &str = "\"seq\":\"";
 
@@ -38,11 +36,11 @@ pub(super) struct Exhibits {
 }
 
 impl Exhibits {
-    /// Picks one log of each kind.
-    pub(super) fn pick() -> Self {
+    /// Picks one log of each kind from the samples that follow from `seed`.
+    pub(super) fn pick(seed: u64) -> Self {
         let mut by_id = BTreeMap::new();
         let mut wanted = TOPICS.to_vec();
-        for group in Samples::audit(SEED).groups(AMONG) {
+        for group in Samples::audit(seed).groups(AMONG) {
             let block = log_group_list([group.encoded()]).into();
             let batch = Batch::decode(block, Origin::default(), &Limits::default());
             let Ok(batch) = batch else { continue };

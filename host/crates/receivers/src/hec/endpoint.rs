@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
-use super::Received;
 use super::body::{self, BodyError};
 use super::envelope::Envelope;
 use super::faults::Faults;
@@ -22,6 +21,7 @@ use super::reply::{Code, Reply, ReplyBody};
 use super::request::{self, Metadata, Route};
 use super::script::Step;
 use crate::gate::Serve;
+use crate::ids::Ids;
 use crate::register::{Entries, Register, Tally, TimedOut};
 use crate::wire::{Connection, ResetSwitch};
 
@@ -49,6 +49,22 @@ pub(crate) struct Endpoint {
 struct Replies {
     by_status: BTreeMap<u16, u64>,
     by_code: BTreeMap<u8, u64>,
+}
+
+/// Everything a collector has accepted, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Received {
+    /// Totals.
+    pub tally: Tally,
+    /// The events in order of acceptance; empty unless the mode is [`Mode::Events`].
+    pub events: Arc<Vec<Envelope>>,
+    /// The ids; empty unless the mode is [`Mode::Ids`].
+    pub ids: Arc<Ids>,
+    /// Replies given to any endpoint, by HTTP status.
+    pub by_status: BTreeMap<u16, u64>,
+    /// Replies given to any endpoint, by HEC code.
+    pub by_code: BTreeMap<u8, u64>,
 }
 
 /// A request whose headers are in order.

@@ -12,18 +12,9 @@ use http::{HeaderValue, StatusCode, header};
 use super::acks::{AckPolicy, Channels};
 use super::auth::Access;
 use super::envelope::Candidate;
-use super::intake::Poison;
+use super::intake::{BadEvent, Poison};
 use super::reply::{Code, Reply};
 use super::script::{Script, Step};
-
-/// Whether a refusal says which event of the request it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadEvent {
-    /// With `invalid-event-number`.
-    Named,
-    /// Without it: the sender has to find the event by itself.
-    Unnamed,
-}
 
 /// The handle to a collector's misbehaviour. Clones act on the same collector.
 #[derive(Clone)]

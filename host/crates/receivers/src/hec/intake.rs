@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::envelope::{Candidate, Envelope, Envelopes, Sent};
-use super::faults::BadEvent;
 use super::fields::{check_fields, member_of};
 use super::reply::{Code, Reply};
 use super::request::Metadata;
@@ -59,6 +58,15 @@ pub(crate) struct Rules {
     /// Allowed indexes; empty allows any.
     pub(crate) indexes: Vec<String>,
     pub(crate) max_event_bytes: usize,
+}
+
+/// Whether a refusal says which event of the request it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadEvent {
+    /// With `invalid-event-number`.
+    Named,
+    /// Without it: the sender has to find the event by itself.
+    Unnamed,
 }
 
 /// A predicate that makes events invalid, and whether the reply says which one it was.

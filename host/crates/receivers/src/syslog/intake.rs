@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Received;
 use super::faults::{Ending, Faults};
+use super::flaw::Flaw;
 use super::framing::FramingFlaw;
-use super::message::{Flaw, Message, Parsed};
+use super::message::{Message, Parsed};
 use super::rfc3164::rfc3164;
 use super::rfc5424::rfc5424;
-use crate::register::{Entries, Register};
+use crate::ids::Ids;
+use crate::register::{Entries, Register, Tally};
 
 /// Broken messages and streams kept for inspection; the rest is only counted.
 const KEPT_COMPLAINTS: usize = 100;
@@ -85,6 +86,22 @@ pub struct Malformed {
     pub flaw: Flaw,
     /// The message as it came, without its framing.
     pub bytes: Vec<u8>,
+}
+
+/// Everything a server has accepted, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Received {
+    /// Totals.
+    pub tally: Tally,
+    /// The messages in order of arrival; empty unless the mode is [`Mode::Messages`].
+    pub messages: Arc<Vec<Message>>,
+    /// The ids; empty unless the mode is [`Mode::Ids`].
+    pub ids: Arc<Ids>,
+    /// The first hundred messages that broke the format.
+    pub malformed: Vec<Malformed>,
+    /// Why streams were given up; the first hundred.
+    pub broken_streams: Vec<FramingFlaw>,
 }
 
 /// Records what all connections and sockets of one server bring.

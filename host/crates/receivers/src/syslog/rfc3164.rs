@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::message::{Flaw, Parsed, field, is_printable, priority};
+use super::flaw::Flaw;
+use super::message::{Parsed, field, is_printable, priority};
 use super::structured::StructuredData;
 use super::timestamp;
 

@@ -1,6 +1,7 @@
 //! RFC 5424, read strictly: what a lenient receiver would repair is reported here.
 
-use super::message::{Flaw, Parsed, field, is_printable, priority};
+use super::flaw::Flaw;
+use super::message::{Parsed, field, is_printable, priority};
 use super::structured::StructuredData;
 use super::timestamp;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr3;
 
-use super::message::Flaw;
+use super::flaw::Flaw;
 
 /// Longest SD-ID and PARAM-NAME.
 const MAX_NAME: usize = 32;

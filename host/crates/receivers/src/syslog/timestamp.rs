@@ -1,6 +1,7 @@
 //! The two timestamps: RFC 5424 section 6.2.3 and RFC 3164 section 4.1.2, nothing more lenient.
 
-use super::message::{Flaw, Timestamp};
+use super::flaw::Flaw;
+use super::message::Timestamp;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

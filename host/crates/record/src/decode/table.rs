@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::limits::{DecodeError, Limits};
 use super::pairs::{contents_area, pair};
-use super::{DecodeError, Limits, Place};
 use crate::batch::{Batch, CellData, GroupData, KEY_BYTES, Label, RowData, RowIx, RowState};
 use crate::keys::KeyId;
 use crate::origin::Time;
@@ -16,6 +16,23 @@ const LOG_GROWTH: usize = 3;
 
 /// What a row takes in addition to its cells: its entries in the table, and the text of its time.
 const ROW_BYTES: usize = size_of::<RowData>() + size_of::<RowIx>() + 16;
+
+/// A place in a block at which reading continues: behind what earlier parts of the block hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Offset of the next log group's field in the list.
+    pub(super) group_at: u32,
+    /// Number of that group in the block.
+    pub(super) group: u32,
+    /// Offset of the next log's field in the group; zero for its start.
+    pub(super) log_at: u32,
+    /// Number of that log in the group.
+    pub(super) row_in_group: u32,
+    /// What the parts before hold together, for the limits on the whole block.
+    pub(super) rows: usize,
+    pub(super) cells: usize,
+    pub(super) shared_bytes: usize,
+}
 
 /// The table under construction and what makes the next log cheap.
 pub(super) struct Decoder<'l> {

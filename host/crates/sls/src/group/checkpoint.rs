@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::board::LeaseState;
-use super::lease::Desk;
+use super::desk::Desk;
 use crate::cursor::Cursor;
 use crate::error::Error;
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::lease::Desk;
+use super::desk::Desk;
 use crate::api::PullHead;
 use crate::cursor::Cursor;
 use crate::error::Chain;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
 
 use super::Membership;
-use super::board::{Grant, LeaseId, LeaseState};
+use super::board::{Grant, LeaseState};
 use super::checkpoint::Checkpoints;
+use super::desk::Desk;
 use super::shard::Puller;
-use crate::cursor::Cursor;
 use crate::metrics::ShardMetrics;
 
 /// The right to work on one shard. While it exists the shard is reported to the service, and no other consumer
@@ -19,28 +19,6 @@ use crate::metrics::ShardMetrics;
 #[must_use = "dropping a lease gives the shard away"]
 pub struct Lease {
     desk: Arc<Desk>,
-}
-
-/// What a lease shares with its puller and its checkpoints. They do not keep the lease alive.
-pub(super) struct Desk {
-    pub(super) membership: Arc<Membership>,
-    pub(super) shard: u32,
-    pub(super) id: LeaseId,
-    pub(super) state: watch::Receiver<LeaseState>,
-    /// The last checkpoint known to be stored; `None` if not known.
-    pub(super) saved: Mutex<Option<Cursor>>,
-    pub(super) metrics: ShardMetrics,
-}
-
-impl Desk {
-    pub(super) fn state(&self) -> LeaseState {
-        *self.state.borrow()
-    }
-
-    /// The service says that the shard is not ours.
-    pub(super) fn lose(&self) {
-        self.membership.board.lose(self.shard, self.id);
-    }
 }
 
 impl Lease {

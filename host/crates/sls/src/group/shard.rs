@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::board::LeaseState;
 use super::checkpoint::{Checkpoints, SaveError};
+use super::desk::Desk;
 use super::lag::Lag;
-use super::lease::Desk;
 use super::pace::{Count, Idle};
-use super::pull::{Pull, PullError, Pulled};
+use super::pull_error::PullError;
 use super::start::Beginning;
 use crate::api::{CursorFrom, PullHead, PullRequest, PullResponse};
 use crate::backoff::Backoff;
@@ -35,7 +35,7 @@ const DAMAGED_AT_MOST: u32 = 6;
 
 /// Reads one shard under a lease.
 pub struct Puller {
-    desk: Arc<Desk>,
+    pub(super) desk: Arc<Desk>,
     position: Option<Cursor>,
     end: End,
     count: Count,
@@ -70,7 +70,8 @@ enum End {
     Reported,
 }
 
-enum Step {
+/// What a pull came to.
+pub(super) enum Step {
     Data(Box<PullResponse>),
     Empty(Cursor),
     ReachedEnd(Cursor),
@@ -112,25 +113,6 @@ impl Puller {
         }
     }
 
-    /// Waits for what comes next in the shard. May be abandoned at any time without moving anything.
-    ///
-    /// # Errors
-    ///
-    /// Only ends, see [`PullError`]. Failures of network and service are waited out.
-    pub async fn pull(&mut self) -> Result<Pull<'_>, PullError> {
-        let mut state = self.desk.state.clone();
-        let step = tokio::select! {
-            biased;
-            ended = ended(&mut state) => return Err(PullError::Ended(ended)),
-            step = self.step() => step?,
-        };
-        Ok(match step {
-            Step::Data(response) => Pull::Data(Pulled::new(self, response)),
-            Step::Empty(next_cursor) => Pull::Empty { next_cursor },
-            Step::ReachedEnd(cursor) => Pull::ReachedEnd { cursor },
-        })
-    }
-
     /// The block at the position where this begins came to more than a block may, `times` times in a row. Less is
     /// asked for, the third time a single log group.
     pub fn ask_for_less(&mut self, times: u32) {
@@ -142,7 +124,7 @@ impl Puller {
         self.position.as_ref()
     }
 
-    async fn step(&mut self) -> Result<Step, PullError> {
+    pub(super) async fn step(&mut self) -> Result<Step, PullError> {
         loop {
             let position = self.locate().await?;
             if std::mem::take(&mut self.replaced) {
@@ -391,7 +373,7 @@ impl Puller {
 }
 
 /// Waits until the lease has ended.
-async fn ended(state: &mut watch::Receiver<LeaseState>) -> LeaseState {
+pub(super) async fn ended(state: &mut watch::Receiver<LeaseState>) -> LeaseState {
     match state.wait_for(|state| state.has_ended()).await {
         Ok(state) => *state,
         Err(_) => LeaseState::Lost,

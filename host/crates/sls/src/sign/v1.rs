@@ -12,7 +12,7 @@ use super::{
     LOG_DATE, Parts, SignError, calendar, canonical_headers, header_text, is_service_header,
     secret_value, sorted, value,
 };
-use crate::credentials::AccessKey;
+use crate::access_key::AccessKey;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const SIGNATURE_METHOD: HeaderName = HeaderName::from_static("x-log-signaturemethod");

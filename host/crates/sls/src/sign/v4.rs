@@ -9,7 +9,7 @@ use super::{
     LOG_DATE, Parts, SignError, calendar, canonical_headers, header_text, hex, is_service_header,
     percent_encode, secret_value, sorted, value,
 };
-use crate::credentials::AccessKey;
+use crate::access_key::AccessKey;
 
 /// First word of the `Authorization` header and of the string to sign.
 pub const ALGORITHM: &str = "SLS4-HMAC-SHA256";

@@ -11,7 +11,7 @@ use crate::api::{CursorFrom, Movement, PullHead, PullResponse};
 use crate::cursor::Cursor;
 use crate::error::{CallTo, Error, Pace};
 use crate::group::OnInvalidCursor;
-use crate::group::pull::PullError;
+use crate::group::pull_error::PullError;
 
 /// What a refused position turned out to be.
 enum Refused {

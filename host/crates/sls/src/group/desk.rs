@@ -1,0 +1,32 @@
+//! What everything that works on one shard under one lease has in common.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use super::Membership;
+use super::board::{LeaseId, LeaseState};
+use crate::cursor::Cursor;
+use crate::metrics::ShardMetrics;
+
+/// What a lease shares with its puller and its checkpoints. They do not keep the lease alive.
+pub(super) struct Desk {
+    pub(super) membership: Arc<Membership>,
+    pub(super) shard: u32,
+    pub(super) id: LeaseId,
+    pub(super) state: watch::Receiver<LeaseState>,
+    /// The last checkpoint known to be stored; `None` if not known.
+    pub(super) saved: Mutex<Option<Cursor>>,
+    pub(super) metrics: ShardMetrics,
+}
+
+impl Desk {
+    pub(super) fn state(&self) -> LeaseState {
+        *self.state.borrow()
+    }
+
+    /// The service says that the shard is not ours.
+    pub(super) fn lose(&self) {
+        self.membership.board.lose(self.shard, self.id);
+    }
+}
