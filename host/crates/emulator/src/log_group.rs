@@ -5,18 +5,16 @@
 //! `logs.proto`: LogGroup { 1 Logs, 3 Topic, 4 Source, 6 LogTags }, Log { 1 Time, 2 Contents, 4 Time_ns },
 //! Content and LogTag { 1 Key, 2 Value }.
 
-mod wire;
-
 use bytes::Bytes;
 use forwarder_record::encode;
 
-pub use wire::Malformed;
-use wire::{Field, Fields, Value};
+pub use forwarder_record::protobuf::Malformed;
+use forwarder_record::protobuf::{Field, Value, fields};
 
-const LOGS: u64 = 1;
-const TOPIC: u64 = 3;
-const SOURCE: u64 = 4;
-const TAGS: u64 = 6;
+const LOGS: u32 = 1;
+const TOPIC: u32 = 3;
+const SOURCE: u32 = 4;
+const TAGS: u32 = 6;
 
 /// One encoded log group. Clones share the bytes, so a corpus may be stored many times over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +82,10 @@ impl EncodedGroup {
     pub(crate) fn metadata(&self, key: &str) -> Option<&[u8]> {
         let tag = key.strip_prefix("__tag__:");
         let mut found = None;
-        for field in Fields::of(self.encoded()).filter_map(Result::ok) {
-            let Value::Bytes(bytes) = field.value else { continue };
+        let group = self.encoded();
+        for (field, _) in fields(group).filter_map(Result::ok) {
+            let Value::Bytes(range) = field.value else { continue };
+            let bytes = range.of(group);
             match (field.number, tag) {
                 (TOPIC, _) if key == "__topic__" => found = Some(bytes),
                 (SOURCE, _) if key == "__source__" => found = Some(bytes),
@@ -103,22 +103,23 @@ impl EncodedGroup {
     pub(crate) fn filtered(&self, mut keep: impl FnMut(&Log<'_>) -> bool) -> Option<Self> {
         let mut parts = Vec::new();
         let mut logs = 0;
-        for field in Fields::of(self.encoded()).filter_map(Result::ok) {
-            match log_of(&field) {
+        let group = self.encoded();
+        for (field, raw) in fields(group).filter_map(Result::ok) {
+            match Log::of(group, field) {
                 Some(log) if !keep(&log) => {}
                 Some(_) => {
                     logs += 1;
-                    parts.push(field.raw);
+                    parts.push(raw);
                 }
-                None => parts.push(field.raw),
+                None => parts.push(raw),
             }
         }
         (logs > 0).then(|| Self::framed(&parts.concat(), logs))
     }
 
     fn logs_of(group: &[u8]) -> impl Iterator<Item = Result<Log<'_>, Malformed>> {
-        Fields::of(group).filter_map(|field| match field {
-            Ok(field) => log_of(&field).map(Ok),
+        fields(group).filter_map(|field| match field {
+            Ok((field, _)) => Log::of(group, field).map(Ok),
             Err(malformed) => Some(Err(malformed)),
         })
     }
@@ -137,10 +138,20 @@ pub struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
+    /// The log that a field of a group holds, if it holds one.
+    fn of(group: &'a [u8], field: Field) -> Option<Self> {
+        match field {
+            Field { number: LOGS, value: Value::Bytes(range) } => {
+                Some(Self { message: range.of(group) })
+            }
+            _ => None,
+        }
+    }
+
     /// `Time`, in Unix seconds; 0 if it is missing.
     pub fn time(&self) -> u32 {
-        let times = Fields::of(self.message).filter_map(Result::ok);
-        let times = times.filter_map(|field| match (field.number, field.value) {
+        let times = fields(self.message).filter_map(Result::ok);
+        let times = times.filter_map(|(field, _)| match (field.number, field.value) {
             (1, Value::Varint(time)) => Some(time as u32),
             _ => None,
         });
@@ -151,8 +162,11 @@ impl<'a> Log<'a> {
     pub fn contents(
         &self,
     ) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), Malformed>> + use<'a> {
-        Fields::of(self.message).filter_map(|field| match field {
-            Ok(Field { number: 2, value: Value::Bytes(content), .. }) => Some(pair(content)),
+        let message = self.message;
+        fields(message).filter_map(move |field| match field {
+            Ok((Field { number: 2, value: Value::Bytes(range) }, _)) => {
+                Some(pair(range.of(message)))
+            }
             Ok(_) => None,
             Err(malformed) => Some(Err(malformed)),
         })
@@ -165,20 +179,13 @@ impl<'a> Log<'a> {
     }
 }
 
-fn log_of<'a>(field: &Field<'a>) -> Option<Log<'a>> {
-    match field {
-        Field { number: LOGS, value: Value::Bytes(message), .. } => Some(Log { message }),
-        _ => None,
-    }
-}
-
 /// Reads a Content or LogTag; a missing half is empty.
 fn pair(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let mut pair: (&[u8], &[u8]) = (&[], &[]);
-    for field in Fields::of(message) {
+    for field in fields(message) {
         match field? {
-            Field { number: 1, value: Value::Bytes(key), .. } => pair.0 = key,
-            Field { number: 2, value: Value::Bytes(value), .. } => pair.1 = value,
+            (Field { number: 1, value: Value::Bytes(key) }, _) => pair.0 = key.of(message),
+            (Field { number: 2, value: Value::Bytes(value) }, _) => pair.1 = value.of(message),
             _ => {}
         }
     }

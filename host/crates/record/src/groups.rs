@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use crate::decode::DecodeError;
-use crate::protobuf::{Reader, Value};
-use crate::text::Range;
+use crate::protobuf::{Value, fields};
 
 /// Counts the log groups of a decompressed `LogGroupList`.
 ///
@@ -12,11 +11,9 @@ use crate::text::Range;
 ///
 /// The list itself is malformed, or longer than any block may be.
 pub fn count_groups(block: &Bytes) -> Result<u64, DecodeError> {
-    let len = u32::try_from(block.len())
-        .map_err(|_| DecodeError::TooLarge { what: "bytes", limit: u32::MAX as usize })?;
-    let mut fields = Reader::new(block, Range { start: 0, len });
     let mut groups = 0;
-    while let Some(field) = fields.next()? {
+    for field in fields(block) {
+        let (field, _) = field?;
         groups += u64::from(matches!((field.number, field.value), (1, Value::Bytes(_))));
     }
     Ok(groups)

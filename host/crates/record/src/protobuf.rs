@@ -3,7 +3,7 @@
 //!
 //! Source: the protobuf encoding specification; the messages are listed in `decode.rs`.
 
-use crate::text::Range;
+pub use crate::text::Range;
 
 /// How deep groups (wire types 3 and 4, long deprecated) may nest before they are called malformed.
 const MAX_GROUP_DEPTH: u8 = 16;
@@ -12,7 +12,7 @@ const MAX_GROUP_DEPTH: u8 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed protobuf at byte {at}: {what}")]
 pub struct Malformed {
-    /// Offset in the decompressed block.
+    /// Offset in the message, for a pulled block in the decompressed block.
     pub at: usize,
     /// What was expected there.
     pub what: &'static str,
@@ -20,19 +20,47 @@ pub struct Malformed {
 
 /// One field: its number and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Field {
-    pub(crate) number: u32,
-    pub(crate) value: Value,
+pub struct Field {
+    /// The number that the message's definition gives it.
+    pub number: u32,
+    /// What it holds.
+    pub value: Value,
 }
 
 /// A field's value by wire type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// A number, a truth value or a choice.
     Varint(u64),
+    /// Eight bytes, of which no message of ours makes use.
     Fixed64,
+    /// A text, bytes or a message: where it lies in the message that was walked.
     Bytes(Range),
+    /// Four bytes, least significant first.
     Fixed32(u32),
+    /// Fields between two marks, which are skipped.
     Group,
+}
+
+/// The fields of a message, each with key and value as they stand there. Ends after the first error.
+pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(Field, &[u8]), Malformed>> {
+    let reader = match u32::try_from(message.len()) {
+        Ok(_) => Ok(Reader { bytes: message, at: 0 }),
+        Err(_) => Err(Malformed { at: 0, what: "a message below 4 GiB" }),
+    };
+    let mut rest = Some(reader);
+    std::iter::from_fn(move || {
+        let mut reader = match rest.take()? {
+            Ok(reader) => reader,
+            Err(malformed) => return Some(Err(malformed)),
+        };
+        let start = reader.at;
+        let next = reader.next().transpose()?;
+        Some(next.map(|field| {
+            rest = Some(Ok(reader));
+            (field, message.get(start..reader.at).unwrap_or_default())
+        }))
+    })
 }
 
 /// Walks the fields of one message.

@@ -143,9 +143,9 @@ impl Text {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AsciiArea(Range);
 
-/// A range of the block, nothing known about its contents.
+/// A range of the block, or of another message; nothing known about its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Range {
+pub struct Range {
     pub(crate) start: u32,
     pub(crate) len: u32,
 }
@@ -162,7 +162,7 @@ impl Range {
         clippy::indexing_slicing,
         reason = "a range of another block is a bug, and must not pass as empty"
     )]
-    pub(crate) fn of(self, block: &[u8]) -> &[u8] {
+    pub fn of(self, block: &[u8]) -> &[u8] {
         &block[self.start as usize..self.end() as usize]
     }
 }
