@@ -3,7 +3,6 @@
 //! Ready means that the process does its work or could: a standby without shards is ready, and so is
 //! one that holds because a sink refuses it. Restarting it would not help, and metrics show the rest.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forwarder_listener::Listener;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -20,9 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::process::AdminConfig;
 
@@ -85,51 +83,12 @@ pub async fn bind(config: &AdminConfig, instance: u32) -> io::Result<TcpListener
     TcpListener::bind(address).await
 }
 
-/// Serves until it is stopped. Connections that are open then are cut: nothing of value is on them.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: PrometheusHandle,
-    health: Arc<Health>,
-    stop: CancellationToken,
-) {
-    let mut connections = Connections::default();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (metrics, health) = (metrics.clone(), Arc::clone(&health));
-                connections.add(async move { connection(stream, peer, &metrics, &health).await });
-            }
-            // Too many open files, for one: a pause, so as not to spin on the same error.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-    connections.tasks.shutdown().await;
-}
-
-/// The connections that are open, oldest first.
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    by_age: VecDeque<AbortHandle>,
-}
-
-impl Connections {
-    /// Serves one more. Where there are too many, the oldest one is cut: clients that hold theirs open keep
-    /// no other client from being served.
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        while self.tasks.try_join_next().is_some() {}
-        self.by_age.retain(|task| !task.is_finished());
-        while self.by_age.len() >= MAX_CONNECTIONS {
-            if let Some(oldest) = self.by_age.pop_front() {
-                oldest.abort();
-            }
-        }
-        self.by_age.push_back(self.tasks.spawn(connection));
-    }
+/// Serves until the listener is closed. Connections that are open then are cut: nothing of value is on them.
+pub fn serve(port: TcpListener, metrics: PrometheusHandle, health: Arc<Health>) -> Listener {
+    Listener::start(port, MAX_CONNECTIONS, move |stream, peer| {
+        let (metrics, health) = (metrics.clone(), Arc::clone(&health));
+        async move { connection(stream, peer, &metrics, &health).await }
+    })
 }
 
 /// One request and its answer.
@@ -191,27 +150,23 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::task::JoinHandle;
 
     use super::*;
 
     struct Server {
         address: SocketAddr,
         health: Arc<Health>,
-        stop: CancellationToken,
-        task: JoinHandle<()>,
+        listener: Listener,
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the test joins it")]
     async fn start() -> Server {
         let config = AdminConfig { listen: "127.0.0.1:0".parse().unwrap(), is_chosen: true };
-        let listener = bind(&config, 2).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = bind(&config, 2).await.unwrap();
+        let address = port.local_addr().unwrap();
         let health = Arc::new(Health::default());
-        let stop = CancellationToken::new();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let task = tokio::spawn(serve(listener, metrics, Arc::clone(&health), stop.clone()));
-        Server { address, health, stop, task }
+        let listener = serve(port, metrics, Arc::clone(&health));
+        Server { address, health, listener }
     }
 
     async fn ask(server: &Server, request: &str) -> String {
@@ -236,8 +191,7 @@ mod tests {
             assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{phase:?}: {reply}");
             assert!(ask(&server, "GET /healthz").await.starts_with("HTTP/1.1 200 OK"));
         }
-        server.stop.cancel();
-        server.task.await.unwrap();
+        server.listener.close().await;
     }
 
     #[tokio::test]
@@ -246,8 +200,7 @@ mod tests {
         assert!(ask(&server, "POST /metrics").await.starts_with("HTTP/1.1 405"));
         assert!(ask(&server, "GET /metrics").await.starts_with("HTTP/1.1 200"));
         assert!(ask(&server, "GET /config").await.starts_with("HTTP/1.1 404"));
-        server.stop.cancel();
-        server.task.await.unwrap();
+        server.listener.close().await;
     }
 
     #[tokio::test]
@@ -255,8 +208,7 @@ mod tests {
         let server = start().await;
         let _silent = TcpStream::connect(server.address).await.unwrap();
         assert!(ask(&server, "GET /healthz").await.starts_with("HTTP/1.1 200"));
-        server.stop.cancel();
-        server.task.await.unwrap();
+        server.listener.close().await;
     }
 
     /// Each of these kept its connection for as long as it liked.
@@ -275,8 +227,7 @@ mod tests {
             }
             assert!(ask(&server, "GET /healthz").await.starts_with("HTTP/1.1 200 OK"));
         }
-        server.stop.cancel();
-        server.task.await.unwrap();
+        server.listener.close().await;
     }
 
     #[tokio::test]
@@ -299,7 +250,6 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert!(began.elapsed() <= 3 * LIFETIME, "it is never cut");
         }
-        server.stop.cancel();
-        server.task.await.unwrap();
+        server.listener.close().await;
     }
 }

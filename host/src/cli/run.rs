@@ -76,14 +76,12 @@ async fn serve(
     let number = instance.number();
     let state_dir = instance.state_dir().display();
     tracing::info!(version = VERSION, commit = COMMIT, instance = number, %state_dir, "starting");
-    let stop_admin = CancellationToken::new();
     let health = Arc::new(Health::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(telemetry::keep_metrics_small(metrics.clone()));
     tasks.spawn(status::report(metrics.clone(), config.log.status_interval));
-    if let Some(listener) = listen(&config, number).await? {
-        tasks.spawn(admin::serve(listener, metrics, Arc::clone(&health), stop_admin.clone()));
-    }
+    let port = listen(&config, number).await?;
+    let admin = port.map(|port| admin::serve(port, metrics, Arc::clone(&health)));
     let grace = config.process.shutdown_grace;
     // The place among the instances of this host is kept to the end.
     let Some((wired, loading, _instance)) = set_up(config, instance, &mut signals).await? else {
@@ -93,7 +91,9 @@ async fn serve(
     tasks.spawn(async move { wiring::sink::report_who_is_down(&sinks).await });
     let exit = work(wired, grace, &health, &mut signals).await;
     loading.stop().await;
-    stop_admin.cancel();
+    if let Some(admin) = admin {
+        admin.close().await;
+    }
     // The probes of sinks need not be waited for.
     tasks.shutdown().await;
     exit

@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_listener::Listener;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::pull_logs::MAX_COUNT;
 use crate::blocks::Packing;
@@ -112,14 +111,12 @@ impl Builder {
             service.create_logstore(project, logstore, *shards, now)?;
         }
         let bind = |source| StartError::Bind { address: self.listen, source };
-        let listener = TcpListener::bind(self.listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let port = TcpListener::bind(self.listen).await.map_err(bind)?;
+        let address = port.local_addr().map_err(bind)?;
         let shared = Shared::new(service, self.clock, self.limits, self.signatures);
         let shared = Arc::new(shared);
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(listener, Arc::clone(&shared), stop.clone()));
-        Ok(Emulator { address, shared, stop, tasks })
+        let listener = server::start(port, Arc::clone(&shared));
+        Ok(Emulator { address, shared, listener })
     }
 }
 
@@ -151,8 +148,7 @@ pub enum StartError {
 pub struct Emulator {
     address: SocketAddr,
     shared: Arc<Shared>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
+    listener: Listener,
 }
 
 impl Emulator {
@@ -377,8 +373,7 @@ impl Emulator {
     }
 
     /// Closes the listener and every connection, and waits until they are closed.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+    pub async fn stop(self) {
+        self.listener.close().await;
     }
 }

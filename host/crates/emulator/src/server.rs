@@ -7,16 +7,14 @@ pub(crate) mod shared;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
+use forwarder_listener::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::sign_check;
@@ -24,25 +22,12 @@ use reply::{Reply, ReplyBody};
 use request::ApiRequest;
 use shared::Shared;
 
-/// How long to wait when the system has no room for another connection.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+/// Connections served at once: those of a thousand consumers or more.
+const MAX_CONNECTIONS: usize = 4_096;
 
-/// Serves until `stop`; then every connection is closed, whatever it is doing.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&shared)))),
-                // Out of file descriptors, most likely: connections that close will fix it.
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
-            }
-        }
-    }
-    connections.shutdown().await;
+/// Serves until the listener is closed.
+pub(crate) fn start(port: TcpListener, shared: Arc<Shared>) -> Listener {
+    Listener::start(port, MAX_CONNECTIONS, move |stream, _| connection(stream, Arc::clone(&shared)))
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {

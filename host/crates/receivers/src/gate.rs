@@ -6,23 +6,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use forwarder_listener::Listener;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use tokio_util::sync::CancellationToken;
 
 use crate::wire::{Connection, ResetSwitch, Wire};
 
 /// Connections the kernel may hold for us before we accept them.
 const BACKLOG: u32 = 1024;
 
-/// Pause after a failed `accept`; out of file descriptors is the usual cause, and it lasts.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Connections served at once.
+const MAX_CONNECTIONS: usize = 4_096;
 
 /// A receiver could not be started, or could not come back.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +53,14 @@ pub(crate) trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-/// Owns the port, the accepting task and, through it, every connection. Dropping it ends them all.
+/// Owns the port and, through its listener, every connection. Dropping it ends them all.
 pub(crate) struct Gate<S> {
     addr: SocketAddr,
     tls: Option<TlsAcceptor>,
     receive_buffer: Option<u32>,
     service: Arc<S>,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<Listener>>,
     _reservation: TcpSocket,
-}
-
-struct Open {
-    stop: CancellationToken,
-    accepting: JoinSet<()>,
 }
 
 impl<S: Serve> Gate<S> {
@@ -108,23 +101,21 @@ impl<S: Serve> Gate<S> {
         if open.is_some() {
             return Ok(());
         }
-        let listener = bind(self.addr, self.receive_buffer)
+        let port = bind(self.addr, self.receive_buffer)
             .and_then(|socket| socket.listen(BACKLOG))
             .map_err(|source| StartError::Unavailable { addr: self.addr, source })?;
-
-        let stop = CancellationToken::new();
-        let mut accepting = JoinSet::new();
         let (tls, service) = (self.tls.clone(), Arc::clone(&self.service));
-        accepting.spawn(accept(listener, tls, service, stop.clone()));
-        *open = Some(Open { stop, accepting });
+        *open = Some(Listener::start(port, MAX_CONNECTIONS, move |stream, _| {
+            service.connected();
+            attend(stream, tls.clone(), Arc::clone(&service))
+        }));
         Ok(())
     }
 
     /// Stops listening and closes every connection; returns when all of them are closed.
     pub(crate) async fn down(&self) {
-        if let Some(mut open) = self.open.lock().await.take() {
-            open.stop.cancel();
-            while open.accepting.join_next().await.is_some() {}
+        if let Some(listener) = self.open.lock().await.take() {
+            listener.close().await;
         }
     }
 }
@@ -139,31 +130,6 @@ fn bind(addr: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpSocket> 
     }
     socket.bind(addr)?;
     Ok(socket)
-}
-
-async fn accept<S: Serve>(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    service: Arc<S>,
-    stop: CancellationToken,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(_ended) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _peer)) => {
-                    service.connected();
-                    connections.spawn(attend(stream, tls.clone(), Arc::clone(&service)));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-        }
-    }
-    drop(listener);
-    connections.shutdown().await;
 }
 
 async fn attend<S: Serve>(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<S>) {

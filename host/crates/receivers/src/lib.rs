@@ -2,7 +2,7 @@
 //! and a syslog server. Both are real servers on real sockets, strict where the products they stand
 //! for are strict, and both can be made to misbehave in a named way.
 //!
-//! This crate imports nothing of ours. A sink and the receiver it is tested against must not share
+//! This crate imports nothing of ours that knows a protocol. A sink and the receiver it is tested against must not share
 //! code, or a misunderstanding of the protocol would pass every test.
 //!
 //! * [`hec`]: `/services/collector`, with tokens, reply codes, gzip, limits, indexer acknowledgement.
