@@ -10,6 +10,7 @@ use forwarder_listener::Listener;
 use tokio::net::TcpListener;
 
 use crate::api::pull_logs::MAX_COUNT;
+use crate::api_name::Api;
 use crate::blocks::Packing;
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -18,7 +19,7 @@ use crate::load::DataError;
 use crate::log_group::EncodedGroup;
 use crate::refusal::Refusal;
 use crate::server;
-use crate::server::shared::{Shared, Traffic};
+use crate::server::shared::{RecordedRequest, Shared, Traffic};
 use crate::sign_check::SignatureCheck;
 use crate::state::consumer_group::Checkpoint;
 use crate::state::cursor::Cursor;
@@ -37,6 +38,7 @@ pub struct Builder {
     limits: Limits,
     signatures: SignatureCheck,
     clock: Clock,
+    record: usize,
     /// Project, logstore, shards.
     logstores: Vec<(String, String, u32)>,
 }
@@ -49,6 +51,7 @@ impl Default for Builder {
             limits: Limits::default(),
             signatures: SignatureCheck::Off,
             clock: Clock::system(),
+            record: 0,
             logstores: Vec::new(),
         }
     }
@@ -97,6 +100,13 @@ impl Builder {
         self
     }
 
+    /// Records the latest requests, this many at most; none, unless said otherwise.
+    #[must_use]
+    pub fn record_requests(mut self, most: usize) -> Self {
+        self.record = most;
+        self
+    }
+
     /// Starts to listen, on the Tokio runtime this is called in.
     ///
     /// # Errors
@@ -113,7 +123,7 @@ impl Builder {
         let bind = |source| StartError::Bind { address: self.listen, source };
         let port = TcpListener::bind(self.listen).await.map_err(bind)?;
         let address = port.local_addr().map_err(bind)?;
-        let shared = Shared::new(service, self.clock, self.limits, self.signatures);
+        let shared = Shared::new(service, self.clock, self.limits, self.signatures, self.record);
         let shared = Arc::new(shared);
         let listener = server::start(port, Arc::clone(&shared));
         Ok(Emulator { address, shared, listener })
@@ -186,6 +196,11 @@ impl Emulator {
     /// What has been asked and served so far.
     pub fn traffic(&self) -> Traffic {
         self.shared.traffic()
+    }
+
+    /// The recorded requests to one API, oldest first; see [`Builder::record_requests`].
+    pub fn recorded(&self, api: Api) -> Vec<RecordedRequest> {
+        self.shared.recorded(api)
     }
 
     /// Stores groups, all received now.

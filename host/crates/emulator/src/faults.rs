@@ -36,6 +36,13 @@ pub enum Fault {
     Delay(Duration),
     /// Does as asked, then closes the connection without an answer: the client cannot know.
     LoseReply,
+    /// Does as asked, and answers with a refusal all the same, as a gateway does whose patience ends.
+    DoneButRefused {
+        /// HTTP status.
+        status: u16,
+        /// `errorCode`.
+        code: String,
+    },
     /// Breaks off in the middle of the body.
     CutBody,
     /// Inverts a byte in the middle of the body.
@@ -58,7 +65,8 @@ pub enum Fault {
     OmitHeader(String),
     /// Answers a pull with no groups although the cursor moves on; what was there is never seen.
     HideGroups,
-    /// Spoils one answer in several ways. Has no form as text.
+    /// Spoils one answer in several ways; of those that answer in place of the service, the first does. Has no form
+    /// as text.
     Together(Vec<Self>),
 }
 
@@ -80,6 +88,14 @@ impl Fault {
                 tokio::time::sleep(*delay).await;
                 ControlFlow::Continue(())
             }
+            Self::Together(faults) => {
+                for fault in faults {
+                    if let ControlFlow::Break(instead) = Box::pin(fault.before()).await {
+                        return ControlFlow::Break(instead.and_then(|reply| self.after(reply)));
+                    }
+                }
+                ControlFlow::Continue(())
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -88,6 +104,9 @@ impl Fault {
     pub(crate) fn after(&self, mut reply: Reply) -> Result<Reply, io::Error> {
         match self {
             Self::LoseReply => return Err(io::ErrorKind::ConnectionReset.into()),
+            Self::DoneButRefused { status, code } => {
+                reply = Reply::refusal(*status, code, "injected fault");
+            }
             Self::CutBody => reply.cut = true,
             Self::CorruptBody => {
                 let mut body = Vec::from(reply.body);
@@ -164,7 +183,7 @@ pub enum BadInjection {
     /// No such fault.
     #[error(
         "no fault is called `{0}`; there are STATUS, STATUS/CODE, html-STATUS, reset, delay-MILLIS, \
-         lose-reply, cut-body, shorten-body, corrupt-body, raw-size-BYTES, compress-type-NAME, \
+         lose-reply, done-but-STATUS/CODE, cut-body, shorten-body, corrupt-body, raw-size-BYTES, compress-type-NAME, \
          header-NAME=VALUE, omit-HEADER, body-TEXT, move-cursor-GROUPS, grant-SHARDS and hide-groups"
     )]
     Fault(String),
@@ -196,6 +215,9 @@ impl FromStr for Fault {
         let (status, code) = name.split_once('/').unwrap_or((name, "Injected"));
         if let Ok(status @ 300..=599) = status.parse() {
             return Ok(Self::refuse(status, code));
+        }
+        if let Some(Ok(status @ 300..=599)) = status.strip_prefix("done-but-").map(str::parse) {
+            return Ok(Self::DoneButRefused { status, code: code.to_owned() });
         }
         let found = match name {
             "reset" => Some(Self::Reset),
@@ -279,6 +301,10 @@ mod tests {
         assert_eq!(injection.fault, Fault::refuse(503, "Injected"));
         for (text, fault) in [
             ("heartbeat:403/ReadQuotaExceed", Fault::refuse(403, "ReadQuotaExceed")),
+            (
+                "heartbeat:done-but-500/InternalServerError",
+                Fault::DoneButRefused { status: 500, code: "InternalServerError".into() },
+            ),
             ("heartbeat:html-502", Fault::Html(502)),
             ("heartbeat:delay-250", Fault::Delay(Duration::from_millis(250))),
             ("heartbeat:raw-size-99", Fault::RawSize(99)),

@@ -5,6 +5,7 @@ pub(crate) mod request;
 pub(crate) mod shared;
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -27,13 +28,15 @@ const MAX_CONNECTIONS: usize = 4_096;
 
 /// Serves until the listener is closed.
 pub(crate) fn start(port: TcpListener, shared: Arc<Shared>) -> Listener {
-    Listener::start(port, MAX_CONNECTIONS, move |stream, _| connection(stream, Arc::clone(&shared)))
+    Listener::start(port, MAX_CONNECTIONS, move |stream, peer| {
+        connection(stream, peer, Arc::clone(&shared))
+    })
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // Without it, small replies wait for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
-    let answer = service_fn(|request| answer(request, Arc::clone(&shared)));
+    let answer = service_fn(|request| answer(request, peer, Arc::clone(&shared)));
     // An error here is the client's doing, or a fault we were asked for; both end the connection.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
@@ -41,23 +44,28 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
 /// Answers one request. An error closes the connection without an answer.
 async fn answer(
     request: Request<Incoming>,
+    peer: SocketAddr,
     shared: Arc<Shared>,
 ) -> Result<Response<ReplyBody>, io::Error> {
     let id = shared.request_id();
     let outcome = match ApiRequest::read(request).await {
-        Ok(request) => respond(&request, &shared).await,
+        Ok(request) => respond(&request, peer, &shared).await,
         Err(refusal) => Ok(refusal.into()),
     };
     shared.changed.notify_waiters();
-    outcome.map(|reply: Reply| reply.into_response(&id))
+    outcome.map(|reply: Reply| reply.into_response(&id, shared.clock.now()))
 }
 
-async fn respond(request: &ApiRequest, shared: &Shared) -> Result<Reply, io::Error> {
+async fn respond(
+    request: &ApiRequest,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<Reply, io::Error> {
     let (api, target) = match api::route(request) {
         Ok(found) => found,
         Err(refusal) => return Ok(refusal.into()),
     };
-    shared.count_request(api);
+    shared.note_request(api, peer, request);
     let fault = shared.faults.take(api);
     if let Some(fault) = &fault
         && let ControlFlow::Break(instead) = fault.before().await

@@ -4,64 +4,62 @@ mod support;
 
 use std::time::Duration;
 
+use forwarder_emulator::log_group::EncodedGroup;
 use forwarder_sls::api::Filter;
 use forwarder_sls::group::{LeaseState, OnInvalidCursor, Pull, PullError, Start};
 use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, metrics as names};
 use support::reading::{config, data, ended, holding};
-use support::{Counters, Fault, Sls};
+use support::{
+    Api, Counters, Fault, Sls, group, group_of, hang, header, refuse, unhelpful, without,
+};
 use tokio::time::timeout;
 
 #[tokio::test]
 async fn reading_begins_at_the_checkpoint_else_at_the_configured_start() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| {
-        world.write_at(0, &[b"a", b"b"], 100);
-        world.write_at(0, &[b"c", b"d"], 200);
-    });
-    for (start, position) in [(Start::Begin, 1000), (Start::Time(150), 1002), (Start::End, 1004)] {
-        sls.with(|world| {
-            world.checkpoints.clear();
-            world.group = None;
-        });
+    let sls = Sls::start(1).await;
+    sls.write_at(0, &["a", "b"], 100);
+    sls.write_at(0, &["c", "d"], 200);
+    for (start, groups) in [(Start::Begin, 0), (Start::Time(150), 2), (Start::End, 4)] {
+        if sls.options().is_some() {
+            sls.delete_group();
+        }
         let (_group, lease) = holding(&sls, GroupConfig { start, ..config() }).await;
-        let position = Cursor::at(position);
+        let position = sls.cursor(0, groups);
         assert_eq!(lease.puller().start().await.unwrap(), position, "{start:?}");
-        let stored = sls.with(|world| world.checkpoints[&0].0.clone());
-        assert_eq!(stored, position.as_str(), "the start means the same after a restart");
+        assert_eq!(sls.saved(0), position.as_str(), "the start means the same after a restart");
     }
-    sls.with(|world| world.checkpoints.insert(0, (Cursor::at(1003).to_string(), 1)));
+    sls.save(0, &sls.cursor(0, 3));
     let (_group, lease) = holding(&sls, config()).await;
-    assert_eq!(data(&mut lease.puller()).await, ("d".into(), Cursor::at(1004)));
-    let writes = sls.seen("UpdateCheckPoint").len();
-    lease.checkpoints().save(&Cursor::at(1003)).await.unwrap();
-    assert_eq!(sls.seen("UpdateCheckPoint").len(), writes, "what is stored is not stored again");
+    assert_eq!(data(&mut lease.puller()).await, ("d".into(), sls.cursor(0, 4)));
+    let writes = sls.seen(Api::UpdateCheckPoint).len();
+    lease.checkpoints().save(&sls.cursor(0, 3)).await.unwrap();
+    assert_eq!(sls.seen(Api::UpdateCheckPoint).len(), writes, "what is stored is not stored again");
 }
 
 #[tokio::test]
 async fn a_damaged_answer_is_asked_for_again_at_once_and_reported_if_it_stays_so() {
-    let sls = Sls::start(&[0]).await;
+    let sls = Sls::start(1).await;
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
     puller.start().await.unwrap();
-    let header = |name, value| Fault::Header(name, Some(value));
     for fault in [
         header("x-log-bodyrawsize", "0"),
         header("x-log-count", "0"),
         header("x-log-bodyrawsize", "9000000000000000000"),
         header("x-log-compresstype", "brotli"),
         header("x-log-cursor", "MQ=="),
-        Fault::Header("x-log-count", None),
-        Fault::Body(b"garbage".to_vec()),
-        Fault::Cut,
+        without("x-log-count"),
+        Fault::SetBody("garbage".into()),
+        Fault::CutBody,
     ] {
         let shown = format!("{fault:?}");
-        sls.with(|world| world.write(0, &[shown.as_bytes()]));
-        sls.faults("PullLogs", 3, fault.clone());
+        sls.write(0, &[&shown]);
+        sls.faults(Api::PullLogs, 3, fault.clone());
         assert_eq!(data(&mut puller).await.0, shown);
 
-        sls.with(|world| world.write(0, &[shown.as_bytes()]));
+        sls.write(0, &[&shown]);
         let position = puller.position().unwrap().clone();
-        sls.faults("PullLogs", 1000, fault);
+        sls.faults(Api::PullLogs, 1000, fault);
         let damaged = timeout(Duration::from_secs(20), async {
             loop {
                 match puller.pull().await {
@@ -76,53 +74,58 @@ async fn a_damaged_answer_is_asked_for_again_at_once_and_reported_if_it_stays_so
             panic!("{shown}: {error}")
         };
         assert_eq!(*cursor, position);
-        sls.with(|world| world.faults.clear());
+        sls.clear_faults();
         assert_eq!(data(&mut puller).await.0, shown, "and nothing was skipped");
     }
 }
 
 #[tokio::test]
 async fn a_cursor_moves_by_the_groups_that_came_and_with_a_filter_not_behind_the_end() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| world.write(0, &[b"a", b"b", b"c", b"d"]));
-    // 99999, which is behind the end, 1003, and 1001.
-    let (beyond, within, short) = ("OTk5OTk=", "MTAwMw==", "MTAwMQ==");
+    let sls = Sls::start(1).await;
+    sls.write(0, &["a", "b", "c", "d"]);
+    let (beyond, within, short) = (sls.cursor(0, 99_999), sls.cursor(0, 3), sls.cursor(0, 1));
     let query = Filter::Query("*".into());
     for (filter, cursors) in
-        [(None, [beyond, within, short].as_slice()), (Some(query), [beyond].as_slice())]
+        [(None, [&beyond, &within, &short].as_slice()), (Some(query), [&beyond].as_slice())]
     {
         let (_group, lease) = holding(&sls, GroupConfig { filter, ..config() }).await;
-        for cursor in cursors {
+        for &cursor in cursors {
             let mut puller = lease.puller();
             puller.start().await.unwrap();
             // Of one group, so that the cursor within the data is too far as well.
             puller.ask_for_less(if *cursor == within { 3 } else { 0 });
-            sls.fault("PullLogs", Fault::Header("x-log-cursor", Some(cursor)));
+            let faults = [header("x-log-cursor", cursor), without("x-log-rawdatacount")];
+            sls.fault(Api::PullLogs, Fault::Together(faults.into()));
             let expected = if *cursor == within { "a" } else { "abcd" };
             let (text, next) = data(&mut puller).await;
             assert_eq!(text, expected, "{cursor}");
-            assert_eq!(next, Cursor::at(1000 + text.len() as u64), "{cursor}");
+            assert_eq!(next, sls.cursor(0, text.len() as u64), "{cursor}");
         }
     }
+}
+
+/// The answer that the oldest log group is now at this cursor.
+fn begins_at(cursor: &Cursor) -> Fault {
+    Fault::SetBody(format!(r#"{{"cursor":"{cursor}"}}"#))
 }
 
 #[tokio::test]
 async fn a_cursor_that_moves_without_data_is_followed_only_over_what_has_expired() {
     let (counters, _guard) = Counters::install();
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| world.write(0, &[b"", b""]));
+    let sls = Sls::start(1).await;
+    sls.write(0, &["a", "b"]);
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
+    sls.faults(Api::PullLogs, 1000, Fault::HideGroups);
     assert!(matches!(ended(&mut puller).await, PullError::Damaged { .. }));
     assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 0);
-    assert_eq!(puller.position(), Some(&Cursor::at(1000)));
+    assert_eq!(puller.position(), Some(&sls.cursor(0, 0)));
 
     // The service may let a cursor pass over what it has deleted.
-    sls.with(|world| world.lenient = true);
-    sls.with(|world| world.shards.get_mut(&0).unwrap().expired = 2);
+    sls.faults(Api::GetCursor, 1000, begins_at(&sls.cursor(0, 2)));
     match puller.pull().await.unwrap() {
         // After damage, less is asked for at once.
-        Pull::Empty { next_cursor } => assert_eq!(next_cursor, Cursor::at(1001)),
+        Pull::Empty { next_cursor } => assert_eq!(next_cursor, sls.cursor(0, 1)),
         other => panic!("{other:?}"),
     }
     assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 1);
@@ -131,73 +134,69 @@ async fn a_cursor_that_moves_without_data_is_followed_only_over_what_has_expired
 #[tokio::test]
 async fn with_a_filter_too_what_has_expired_is_jumped_over_with_a_warning() {
     let (counters, _guard) = Counters::install();
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| {
-        world.write(0, &[b"", b"", b"c", b"d"]);
-        world.lenient = true;
-    });
-    let filter = Some(Filter::Query("*".into()));
+    let sls = Sls::start(1).await;
+    sls.write(0, &["a", "b", "c", "d"]);
+    let filter = Some(Filter::Query("* | where text != 'a' and text != 'b'".into()));
     let (_group, lease) = holding(&sls, GroupConfig { filter, ..config() }).await;
     let mut puller = lease.puller();
     puller.start().await.unwrap();
     // Two of four groups were read: two are missing, unless they have expired.
-    let read = Fault::Header("x-log-rawdatacount", Some("2"));
-    sls.fault("PullLogs", read.clone());
-    assert_eq!(data(&mut puller).await, ("cd".into(), Cursor::at(1004)));
-    assert_eq!(sls.seen("PullLogs").len(), 3, "asked again, and that answer confirmed by one more");
+    let read = header("x-log-rawdatacount", "2");
+    sls.fault(Api::PullLogs, read.clone());
+    sls.fault(Api::PullLogs, without("x-log-rawdatacount"));
+    assert_eq!(data(&mut puller).await, ("cd".into(), sls.cursor(0, 4)));
+    assert_eq!(
+        sls.seen(Api::PullLogs).len(),
+        3,
+        "asked again, and that answer confirmed by one more"
+    );
     assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 0);
 
     // Another that begins there.
     let mut puller = lease.puller();
     puller.start().await.unwrap();
-    sls.with(|world| world.shards.get_mut(&0).unwrap().expired = 2);
-    sls.fault("PullLogs", read);
-    assert_eq!(data(&mut puller).await, ("cd".into(), Cursor::at(1004)));
-    assert_eq!(sls.seen("PullLogs").len(), 4);
+    sls.faults(Api::GetCursor, 1000, begins_at(&sls.cursor(0, 2)));
+    sls.fault(Api::PullLogs, read);
+    assert_eq!(data(&mut puller).await, ("cd".into(), sls.cursor(0, 4)));
+    assert_eq!(sls.seen(Api::PullLogs).len(), 4);
     assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 1);
 }
 
 #[tokio::test]
 async fn the_age_of_what_is_read_is_asked_for_without_waiting_for_the_answer() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| {
-        world.helpful = false;
-        world.write(0, &[b"one"]);
-    });
-    sls.faults("GetCursorTime", 1000, Fault::Hang);
+    let sls = Sls::start(1).await;
+    sls.write(0, &["one"]);
+    sls.faults(Api::PullLogs, 1000, unhelpful());
+    sls.faults(Api::GetCursorTime, 1000, hang());
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
     let began = std::time::Instant::now();
     assert_eq!(data(&mut puller).await.0, "one");
-    sls.with(|world| world.write(0, &[b"two"]));
+    sls.write(0, &["two"]);
     assert_eq!(data(&mut puller).await.0, "two");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    sls.until("it was asked for", |world| {
-        world.seen.iter().any(|seen| seen.api == "GetCursorTime")
-    })
-    .await;
+    sls.until("it was asked for", || !sls.seen(Api::GetCursorTime).is_empty()).await;
 }
 
 #[tokio::test]
 async fn abandoning_a_pull_or_its_body_moves_nothing() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| world.write(0, &[b"one"]));
+    let sls = Sls::start(1).await;
+    sls.write(0, &["one"]);
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
     puller.start().await.unwrap();
-    sls.fault("PullLogs", Fault::Hang);
+    sls.fault(Api::PullLogs, hang());
     assert!(timeout(Duration::from_millis(50), puller.pull()).await.is_err());
     assert!(matches!(puller.pull().await.unwrap(), Pull::Data(_)));
-    assert_eq!(puller.position(), Some(&Cursor::at(1000)));
-    assert_eq!(data(&mut puller).await, ("one".into(), Cursor::at(1001)));
-    assert_eq!(puller.position(), Some(&Cursor::at(1001)));
+    assert_eq!(puller.position(), Some(&sls.cursor(0, 0)));
+    assert_eq!(data(&mut puller).await, ("one".into(), sls.cursor(0, 1)));
+    assert_eq!(puller.position(), Some(&sls.cursor(0, 1)));
 }
 
 #[tokio::test]
 async fn full_answers_are_followed_at_once_and_the_end_is_polled_gently() {
-    let sls = Sls::start(&[0]).await;
-    let groups: Vec<&[u8]> = vec![b"x"; 3000];
-    sls.with(|world| world.write(0, &groups));
+    let sls = Sls::start(1).await;
+    sls.write(0, &["x"; 3000]);
     let slow = (Duration::from_millis(400), Duration::from_millis(800));
     let (_group, lease) = holding(&sls, GroupConfig { idle: slow, ..config() }).await;
     let mut puller = lease.puller();
@@ -207,7 +206,7 @@ async fn full_answers_are_followed_at_once_and_the_end_is_polled_gently() {
     }
     assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
     let counts: Vec<String> =
-        sls.seen("PullLogs").iter().map(|seen| seen.params["count"].clone()).collect();
+        sls.seen(Api::PullLogs).iter().map(|seen| seen.params["count"].clone()).collect();
     assert_eq!(counts, ["100", "400", "1000", "1000", "1000"]);
     assert!(matches!(puller.pull().await.unwrap(), Pull::Empty { .. }));
     assert!(began.elapsed() > Duration::from_millis(200));
@@ -215,51 +214,51 @@ async fn full_answers_are_followed_at_once_and_the_end_is_polled_gently() {
 
 #[tokio::test]
 async fn an_empty_answer_has_the_position_so_that_it_can_be_saved() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| world.write(0, &[b"", b""]));
-    let filter = Some(Filter::Query("* | where a = 'b'".into()));
+    let sls = Sls::start(1).await;
+    sls.write(0, &["a", "b"]);
+    let filter = Some(Filter::Query("* | where text = 'c'".into()));
     let (_group, lease) = holding(&sls, GroupConfig { filter, ..config() }).await;
     let mut puller = lease.puller();
     match puller.pull().await.unwrap() {
         Pull::Empty { next_cursor } => lease.checkpoints().save(&next_cursor).await.unwrap(),
         other => panic!("{other:?}"),
     }
-    assert_eq!(sls.with(|world| world.checkpoints[&0].0.clone()), Cursor::at(1002).as_str());
+    assert_eq!(sls.saved(0), sls.cursor(0, 2).as_str());
 }
 
 #[tokio::test]
 async fn trouble_is_waited_out_without_losing_or_repeating_anything() {
-    let sls = Sls::start(&[0]).await;
+    let sls = Sls::start(1).await;
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
     for (index, fault) in [
-        Fault::Refuse(500, "InternalServerError"),
-        Fault::Refuse(403, "ShardReadQuotaExceed"),
-        Fault::Refuse(503, "ServerBusy"),
-        Fault::Refuse(401, "SignatureNotMatch"),
-        Fault::Refuse(404, "LogStoreNotExist"),
+        refuse(500, "InternalServerError"),
+        refuse(403, "ShardReadQuotaExceed"),
+        refuse(503, "ServerBusy"),
+        refuse(401, "SignatureNotMatch"),
+        refuse(404, "LogStoreNotExist"),
         Fault::Html(502),
-        Fault::Header("x-log-cursor", None),
-        Fault::Header("x-log-bodyrawsize", Some("7")),
-        Fault::Body(b"garbage".to_vec()),
-        Fault::Cut,
+        without("x-log-cursor"),
+        header("x-log-bodyrawsize", "7"),
+        Fault::SetBody("garbage".into()),
+        Fault::CutBody,
     ]
     .into_iter()
     .enumerate()
     {
         let text = format!("log {index} with a tail that is long enough");
-        sls.with(|world| world.write(0, &[text.as_bytes()]));
-        sls.fault("PullLogs", fault);
+        sls.write(0, &[&text]);
+        sls.fault(Api::PullLogs, fault);
         assert_eq!(data(&mut puller).await.0, text);
     }
 }
 
 #[tokio::test]
 async fn trouble_at_the_start_is_waited_out_too() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| world.write(0, &[b"one"]));
-    sls.fault("GetCheckPoint", Fault::Refuse(500, "InternalServerError"));
-    sls.fault("GetCursor", Fault::Cut);
+    let sls = Sls::start(1).await;
+    sls.write(0, &["one"]);
+    sls.fault(Api::GetCheckPoint, refuse(500, "InternalServerError"));
+    sls.fault(Api::GetCursor, Fault::CutBody);
     let (_group, lease) = holding(&sls, config()).await;
     assert_eq!(data(&mut lease.puller()).await.0, "one");
 }
@@ -267,12 +266,11 @@ async fn trouble_at_the_start_is_waited_out_too() {
 #[tokio::test]
 async fn an_expired_position_continues_with_the_oldest_logs_and_is_counted() {
     let (counters, _guard) = Counters::install();
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| {
-        world.write(0, &[b"a", b"b", b"c", b"d"]);
-        world.checkpoints.insert(0, (Cursor::at(1000).to_string(), 1));
-        world.shards.get_mut(&0).unwrap().expired = 2;
-    });
+    let sls = Sls::start(1).await;
+    sls.write(0, &["a", "b", "c", "d"]);
+    sls.create_group(60, false);
+    sls.save(0, &sls.cursor(0, 0));
+    sls.trim(0, 2);
     let (_group, lease) = holding(&sls, config()).await;
     assert_eq!(data(&mut lease.puller()).await.0, "cd");
     assert_eq!(counters.get(names::INVALID_CURSOR_RESETS), 1);
@@ -280,11 +278,10 @@ async fn an_expired_position_continues_with_the_oldest_logs_and_is_counted() {
 
 #[tokio::test]
 async fn an_expired_position_can_go_to_the_end_or_be_left_to_a_person() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| {
-        world.write(0, &[b"a", b"b"]);
-        world.checkpoints.insert(0, (Cursor::at(7).to_string(), 1));
-    });
+    let sls = Sls::start(1).await;
+    sls.write(0, &["a", "b"]);
+    sls.create_group(60, false);
+    sls.save(0, &Cursor::at(7));
     let fail = GroupConfig { on_invalid_cursor: OnInvalidCursor::Fail, ..config() };
     let (_group, lease) = holding(&sls, fail).await;
     assert!(matches!(ended(&mut lease.puller()).await, PullError::InvalidCursor(_)));
@@ -293,51 +290,55 @@ async fn an_expired_position_can_go_to_the_end_or_be_left_to_a_person() {
     let (_group, lease) = holding(&sls, end).await;
     let mut puller = lease.puller();
     assert!(matches!(puller.pull().await.unwrap(), Pull::Empty { .. }));
-    sls.with(|world| world.write(0, &[b"c"]));
+    sls.write(0, &["c"]);
     assert_eq!(data(&mut puller).await.0, "c");
+}
+
+/// The length of the text in a log group.
+fn texts_in(group: &EncodedGroup) -> usize {
+    group.values_of("text").map(|text| text.len()).sum()
 }
 
 #[tokio::test]
 async fn a_block_beyond_the_limit_is_pulled_in_parts_and_a_group_beyond_it_is_reported() {
-    let sls = Sls::start(&[0]).await;
-    let group = [b'x'; 400];
-    sls.with(|world| world.write(0, &[&group, &group, &group]));
+    let sls = Sls::start(1).await;
+    let (group, now) = (group_of(400), sls.now());
+    let text = texts_in(&group);
+    sls.store(0, [group.clone(), group.clone(), group], now);
     let small = GroupConfig { block_limit: 1000, block_target: 1 << 20, ..config() };
     let (_group, lease) = holding(&sls, small).await;
     let mut puller = lease.puller();
     let mut read = 0;
-    while read < 1200 {
+    while read < 3 * text {
         let part = data(&mut puller).await.0.len();
-        assert!(part <= 1000);
+        assert!(part <= 2 * text, "more than 1000 bytes");
         read += part;
     }
-    assert_eq!(read, 1200);
-    sls.with(|world| world.write(0, &[&[b'y'; 1001]]));
+    assert_eq!(read, 3 * text);
+    sls.store(0, [group_of(1001)], now);
     let error = ended(&mut puller).await;
     assert!(matches!(error, PullError::TooLarge { raw_size: 1001, limit: 1000 }), "{error}");
 }
 
 #[tokio::test]
 async fn blocks_follow_their_target() {
-    let sls = Sls::start(&[0]).await;
-    let group = [b'x'; 1000];
-    let groups: Vec<&[u8]> = vec![&group; 400];
-    sls.with(|world| world.write(0, &groups));
+    let sls = Sls::start(1).await;
+    let group = group_of(1000);
+    let text = texts_in(&group);
+    sls.store(0, vec![group; 400], sls.now());
     let (_group, lease) = holding(&sls, GroupConfig { block_target: 50_000, ..config() }).await;
     let mut puller = lease.puller();
-    assert_eq!(data(&mut puller).await.0.len(), 100_000);
-    assert_eq!(data(&mut puller).await.0.len(), 50_000);
+    assert_eq!(data(&mut puller).await.0.len(), 100 * text);
+    assert_eq!(data(&mut puller).await.0.len(), 50 * text);
 }
 
 #[tokio::test]
 async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
-    let sls = Sls::start(&[0]).await;
-    sls.with(|world| {
-        // With a timeout that is too long to wait for.
-        world.group = Some(("grp".into(), 3600, false));
-        world.write_at(0, &[b"a", b"b"], 100);
-        world.write_at(0, &[b"c"], 200);
-    });
+    let sls = Sls::start(1).await;
+    // With a timeout that is too long to wait for.
+    sls.create_group(3600, false);
+    sls.write_at(0, &["a", "b"], 100);
+    sls.write_at(0, &["c"], 200);
     let (mut group, lease) = holding(&sls, GroupConfig { end: Some(200), ..config() }).await;
     let mut puller = lease.puller();
     assert_eq!(data(&mut puller).await.0, "ab");
@@ -346,7 +347,7 @@ async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
             break cursor;
         }
     };
-    assert_eq!(reached, Cursor::at(1002));
+    assert_eq!(reached, sls.cursor(0, 2));
     lease.checkpoints().save(&reached).await.unwrap();
     // The end was read, but what was read before is perhaps not settled.
     assert!(timeout(Duration::from_millis(1500), group.next_lease()).await.is_err());
@@ -358,12 +359,12 @@ async fn a_run_with_an_end_stops_there_and_the_group_with_it() {
 
 #[tokio::test]
 async fn an_end_in_the_future_is_not_mistaken_for_todays() {
-    let sls = Sls::start(&[0]).await;
-    let end = sls.with(|world| world.now() + 2);
+    let sls = Sls::start(1).await;
+    let end = sls.now() + 2;
     let (_group, lease) = holding(&sls, GroupConfig { end: Some(end), ..config() }).await;
     let mut puller = lease.puller();
     assert!(matches!(puller.pull().await.unwrap(), Pull::Empty { .. }));
-    sls.with(|world| world.write(0, &[b"still before the end"]));
+    sls.write(0, &["still before the end"]);
     assert_eq!(data(&mut puller).await.0, "still before the end");
     let read = async { while !matches!(puller.pull().await.unwrap(), Pull::ReachedEnd { .. }) {} };
     timeout(Duration::from_secs(20), read).await.unwrap();
@@ -371,12 +372,12 @@ async fn an_end_in_the_future_is_not_mistaken_for_todays() {
 
 #[tokio::test]
 async fn a_waiting_pull_ends_with_its_lease() {
-    let sls = Sls::start(&[0]).await;
+    let sls = Sls::start(1).await;
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
     puller.start().await.unwrap();
-    sls.faults("PullLogs", 100, Fault::Hang);
-    sls.with(|world| world.grants.clear());
+    sls.faults(Api::PullLogs, 100, hang());
+    sls.faults(Api::HeartBeat, 1000, Fault::Grant(0));
     assert!(matches!(ended(&mut puller).await, PullError::Ended(LeaseState::HandOver)));
     drop(lease);
     assert!(matches!(ended(&mut puller).await, PullError::Ended(LeaseState::Lost)));
@@ -384,11 +385,11 @@ async fn a_waiting_pull_ends_with_its_lease() {
 
 #[tokio::test]
 async fn a_shard_that_is_gone_is_reported() {
-    let sls = Sls::start(&[0]).await;
+    let sls = Sls::start(1).await;
     let (_group, lease) = holding(&sls, config()).await;
     let mut puller = lease.puller();
     puller.start().await.unwrap();
-    sls.fault("PullLogs", Fault::Refuse(404, "ShardNotExsit"));
+    sls.fault(Api::PullLogs, refuse(404, "ShardNotExsit"));
     assert!(matches!(ended(&mut puller).await, PullError::ShardMissing(_)));
     assert_eq!(*lease.state().borrow(), LeaseState::Held, "what was pulled is delivered under it");
 }
@@ -397,26 +398,20 @@ async fn a_shard_that_is_gone_is_reported() {
 async fn many_shards_are_read_side_by_side_to_the_last_log() {
     const SHARDS: u32 = 8;
     const GROUPS: usize = 500;
-    let ids: Vec<u32> = (0..SHARDS).collect();
-    let sls = Sls::start(&ids).await;
-    sls.with(|world| {
-        for shard in &ids {
-            let groups: Vec<Vec<u8>> =
-                (0..GROUPS).map(|at| format!("{shard}.{at};").into()).collect();
-            world.write(*shard, &groups.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        }
-        world.grants.clone_from(&ids);
-        // One answer in ten fails. Fewer are damaged than make a shard pause, should one shard meet them all.
-        for nth in 0..40 {
-            let damaged = nth % 8 == 7;
-            let refused = Fault::Refuse(500, "InternalServerError");
-            world.faults.push_back(("PullLogs", if damaged { Fault::Cut } else { refused }));
-        }
-    });
-    let small = GroupConfig { block_target: 200, ..config() };
+    let sls = Sls::start(SHARDS).await;
+    for shard in 0..SHARDS {
+        let groups = (0..GROUPS).map(|at| group(&format!("{shard}.{at};")));
+        sls.store(shard, groups, sls.now());
+    }
+    // One answer in ten fails. Fewer are damaged than make a shard pause, should one shard meet them all.
+    for _ in 0..5 {
+        sls.faults(Api::PullLogs, 7, refuse(500, "InternalServerError"));
+        sls.fault(Api::PullLogs, Fault::CutBody);
+    }
+    let small = GroupConfig { block_target: 1000, ..config() };
     let mut group = ConsumerGroup::join(sls.client(), small).await.unwrap();
     let mut readers = tokio::task::JoinSet::new();
-    for _ in &ids {
+    for _ in 0..SHARDS {
         let lease = group.next_lease().await.unwrap().unwrap();
         readers.spawn(async move {
             let (mut puller, mut read) = (lease.puller(), String::new());
@@ -431,8 +426,8 @@ async fn many_shards_are_read_side_by_side_to_the_last_log() {
     for (shard, read) in readers.join_all().await {
         let expected: String = (0..GROUPS).map(|at| format!("{shard}.{at};")).collect();
         assert_eq!(read, expected, "shard {shard}: in order, nothing lost, nothing twice");
-        let end = Cursor::at(1000 * (u64::from(shard) + 1) + GROUPS as u64);
-        assert_eq!(sls.with(|world| world.checkpoints[&shard].0.clone()), end.as_str());
+        let end = sls.cursor(shard as usize, GROUPS as u64);
+        assert_eq!(sls.saved(shard), end.as_str());
     }
     group.leave().await;
 }

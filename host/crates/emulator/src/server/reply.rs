@@ -9,12 +9,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use forwarder_sls::sign::v1;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 
 /// Status, headers and body.
@@ -53,7 +55,7 @@ impl Reply {
 
     /// What a gateway in front of the service answers when the service does not.
     pub(crate) fn html(status: u16) -> Self {
-        let page = format!("<html><body><h1>{status}</h1><hr>gateway</body></html>");
+        let page = format!("<html>\n<body><h1>{status}</h1>  <hr>gateway</body></html>");
         Self { status: status_of(status), ..Self::ok() }.with_body("text/html", page)
     }
 
@@ -64,9 +66,13 @@ impl Reply {
         }
     }
 
-    /// The HTTP response; `request_id` goes into `x-log-requestid`.
-    pub(crate) fn into_response(mut self, request_id: &str) -> Response<ReplyBody> {
+    /// The HTTP response; `request_id` goes into `x-log-requestid`, and `now` into `date` unless a fault has set that.
+    pub(crate) fn into_response(mut self, request_id: &str, now: Timestamp) -> Response<ReplyBody> {
         self.header("x-log-requestid", request_id);
+        if !self.headers.contains_key(DATE) {
+            let seconds = i64::try_from(now.seconds()).unwrap_or(i64::MAX);
+            self.header(DATE.as_str(), v1::http_date(seconds));
+        }
         self.headers.insert(SERVER, HeaderValue::from_static("forwarder-emulator"));
         self.headers.insert(CONTENT_LENGTH, self.body.len().into());
         let mut response = Response::new(ReplyBody::new(self.body, self.cut));
@@ -97,14 +103,23 @@ fn status_of(status: u16) -> StatusCode {
 pub(crate) struct ReplyBody {
     rest: Option<Bytes>,
     length: u64,
-    cut: bool,
+    cut: Option<Cut>,
+}
+
+/// How far a body got that breaks off.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// What was written is to be sent before the connection breaks.
+    Flush,
+    Break,
 }
 
 impl ReplyBody {
     fn new(body: Bytes, cut: bool) -> Self {
         let length = body.len() as u64;
         let sent = if cut { body.slice(..body.len() / 2) } else { body };
-        Self { rest: Some(sent).filter(|sent| !sent.is_empty()), length, cut }
+        let rest = Some(sent).filter(|sent| !sent.is_empty());
+        Self { rest, length, cut: cut.then_some(Cut::Flush) }
     }
 }
 
@@ -114,17 +129,24 @@ impl Body for ReplyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(match self.rest.take() {
-            Some(bytes) => Some(Ok(Frame::data(bytes))),
-            None if self.cut => Some(Err(io::ErrorKind::ConnectionReset.into())),
-            None => None,
-        })
+        if let Some(bytes) = self.rest.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match self.cut {
+            Some(Cut::Flush) => {
+                self.cut = Some(Cut::Break);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Cut::Break) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && !self.cut
+        self.rest.is_none() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,9 +1,12 @@
 //! What all connections share: the service's state, and what stands around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use hyper::HeaderMap;
 use tokio::sync::Notify;
 
 use crate::api_name::Api;
@@ -11,6 +14,7 @@ use crate::blocks::BlockCache;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::limits::Limits;
+use crate::server::request::ApiRequest;
 use crate::sign_check::SignatureCheck;
 use crate::state::Service;
 use crate::state::shard::Pulled;
@@ -25,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     signatures: Mutex<SignatureCheck>,
     traffic: Mutex<Traffic>,
+    /// The latest requests, if they are recorded, oldest first, and how many at most.
+    record: (Mutex<VecDeque<RecordedRequest>>, usize),
     next_request: AtomicU64,
     /// Rung after every request and every change from outside.
     pub(crate) changed: Notify,
@@ -41,12 +47,28 @@ pub struct Traffic {
     pub pulled_bytes: u64,
 }
 
+/// One request as it arrived, whatever was answered.
+#[derive(Debug, Clone)]
+pub struct RecordedRequest {
+    /// What it called.
+    pub api: Api,
+    /// The client's end of the connection.
+    pub peer: SocketAddr,
+    /// Query parameters, decoded.
+    pub params: BTreeMap<String, String>,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body as it was sent.
+    pub body: Bytes,
+}
+
 impl Shared {
     pub(crate) fn new(
         service: Service,
         clock: Clock,
         limits: Limits,
         signatures: SignatureCheck,
+        record: usize,
     ) -> Self {
         Self {
             service: Mutex::new(service),
@@ -56,6 +78,7 @@ impl Shared {
             faults: Faults::default(),
             signatures: Mutex::new(signatures),
             traffic: Mutex::default(),
+            record: (Mutex::default(), record),
             next_request: AtomicU64::new(0),
             changed: Notify::new(),
         }
@@ -74,8 +97,24 @@ impl Shared {
         lock(&self.traffic).clone()
     }
 
-    pub(crate) fn count_request(&self, api: Api) {
+    /// Counts a request, and keeps it if requests are recorded.
+    pub(crate) fn note_request(&self, api: Api, peer: SocketAddr, request: &ApiRequest) {
         *lock(&self.traffic).requests.entry(api).or_default() += 1;
+        let (record, most) = &self.record;
+        if *most == 0 {
+            return;
+        }
+        let params = request.params.as_slice().iter().cloned().collect();
+        let (headers, body) = (request.headers.clone(), request.body.clone());
+        let mut record = lock(record);
+        if record.len() == *most {
+            record.pop_front();
+        }
+        record.push_back(RecordedRequest { api, peer, params, headers, body });
+    }
+
+    pub(crate) fn recorded(&self, api: Api) -> Vec<RecordedRequest> {
+        lock(&self.record.0).iter().filter(|request| request.api == api).cloned().collect()
     }
 
     pub(crate) fn count_pull(&self, pulled: &Pulled) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use forwarder_record::Batch;
 use forwarder_sls::group::{Pull, PullError, Puller};
 use forwarder_sls::{ConsumerGroup, Cursor, GroupConfig, Lease};
 use tokio::time::timeout;
@@ -17,13 +19,21 @@ pub fn config() -> GroupConfig {
     config
 }
 
-/// Joins and takes the only shard.
+/// Joins and takes the first shard.
 pub async fn holding(sls: &Sls, config: GroupConfig) -> (ConsumerGroup, Lease) {
-    sls.with(|world| world.grants = vec![0]);
     let mut group = ConsumerGroup::join(sls.client(), config).await.unwrap();
-    let lease =
-        timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap().unwrap();
+    let lease = lease(&mut group).await;
     (group, lease)
+}
+
+pub async fn lease(group: &mut ConsumerGroup) -> Lease {
+    timeout(Duration::from_secs(20), group.next_lease()).await.unwrap().unwrap().unwrap()
+}
+
+/// The texts in a block, one after the other.
+pub fn texts(block: Bytes) -> String {
+    let batch = Batch::decode(block, Default::default(), &Default::default()).unwrap();
+    batch.rows().filter_map(|row| row.get("text")).map(|cell| cell.value).collect()
 }
 
 /// Pulls until there is data; returns it with the cursor behind it.
@@ -33,7 +43,7 @@ pub async fn data(puller: &mut Puller) -> (String, Cursor) {
             if let Pull::Data(pulled) = puller.pull().await.unwrap() {
                 let next = pulled.next_cursor().clone();
                 if let Ok(body) = pulled.body().await {
-                    return (String::from_utf8(body.to_vec()).unwrap(), next);
+                    return (texts(body), next);
                 }
             }
         }
