@@ -49,7 +49,6 @@ mod heartbeat;
 mod join;
 mod lag;
 mod lease;
-mod observer;
 mod pace;
 mod pull;
 mod pull_error;
@@ -75,10 +74,9 @@ use board::Board;
 pub use board::LeaseState;
 pub use checkpoint::{Checkpoints, SaveError};
 use consumed::Consumed;
-use heartbeat::Heartbeat;
+use heartbeat::{Heartbeat, Standing};
 pub use join::JoinError;
 pub use lease::Lease;
-pub use observer::{Observer, Standing};
 pub use pull::{Pull, Pulled};
 pub use pull_error::PullError;
 pub use shard::Puller;
@@ -357,11 +355,6 @@ impl ConsumerGroup {
     /// Our name in the group.
     pub fn consumer(&self) -> &ConsumerName {
         &self.membership.config.consumer
-    }
-
-    /// A look at this membership that can be kept elsewhere.
-    pub fn observer(&self) -> Observer {
-        Observer { membership: Arc::clone(&self.membership) }
     }
 }
 

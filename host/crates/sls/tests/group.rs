@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use forwarder_emulator::state::consumer_group::GroupOptions;
-use forwarder_sls::group::{LeaseState, SaveError, Standing};
+use forwarder_sls::group::{LeaseState, SaveError};
 use forwarder_sls::{ConsumerGroup, GroupConfig, JoinError, Lease, metrics as names};
 use support::reading::lease;
 use support::{Api, Counters, Fault, Sls, hang, nonsense, refuse};
@@ -31,17 +31,27 @@ async fn until(lease: &Lease, wanted: LeaseState) {
     waited.unwrap_or_else(|_| panic!("the lease never became {wanted:?}")).unwrap();
 }
 
+/// Joins, and sees that the timeout is taken to be one second.
+async fn pauses_after_a_second(sls: &Sls, config: GroupConfig) {
+    let mut group = join(sls, config).await;
+    let lease = lease(&mut group).await;
+    sls.faults(Api::HeartBeat, 1000, hang());
+    let mut state = lease.state();
+    let paused = state.wait_for(|state| *state == LeaseState::Suspended);
+    timeout(Duration::from_secs(5), paused).await.unwrap().unwrap();
+    sls.clear_faults();
+}
+
 #[tokio::test]
 async fn a_missing_group_is_created_and_an_existing_one_is_taken_as_it_is() {
     let sls = Sls::start(1).await;
-    let first = join(&sls, config()).await;
+    join(&sls, config()).await;
     assert_eq!(sls.options(), Some((60, false)));
-    assert_eq!(first.observer().timeout(), Duration::from_secs(60));
 
     sls.delete_group();
-    sls.create_group(42, true);
-    let second = join(&sls, config()).await;
-    assert_eq!(second.observer().timeout(), Duration::from_secs(42));
+    sls.create_group(1, true);
+    pauses_after_a_second(&sls, config()).await;
+    assert_eq!(sls.options(), Some((1, true)));
     assert!(sls.seen(Api::UpdateConsumerGroup).is_empty());
 }
 
@@ -50,11 +60,11 @@ async fn configured_options_are_written_only_where_they_differ() {
     let sls = Sls::start(1).await;
     sls.create_group(40, false);
     let wanted =
-        GroupConfig { timeout: Some(Duration::from_secs(90)), in_order: Some(false), ..config() };
-    let group = join(&sls, wanted.clone()).await;
-    assert_eq!(group.observer().timeout(), Duration::from_secs(90));
+        GroupConfig { timeout: Some(Duration::from_secs(1)), in_order: Some(false), ..config() };
+    pauses_after_a_second(&sls, wanted.clone()).await;
+    assert_eq!(sls.options(), Some((1, false)));
     let update = sls.seen(Api::UpdateConsumerGroup).pop().unwrap();
-    assert_eq!(update.body, r#"{"timeout":90}"#);
+    assert_eq!(update.body, r#"{"timeout":1}"#);
     join(&sls, wanted).await;
     assert_eq!(sls.seen(Api::UpdateConsumerGroup).len(), 1);
 }
@@ -66,9 +76,9 @@ async fn a_group_that_is_not_ours_to_manage_is_neither_created_nor_changed() {
         GroupConfig { manage_group: false, timeout: Some(Duration::from_secs(90)), ..config() };
     let error = ConsumerGroup::join(sls.client(), unmanaged.clone()).await.err().unwrap();
     assert!(matches!(error, JoinError::NoGroup(_)), "{error}");
-    sls.create_group(40, false);
-    let group = join(&sls, unmanaged.clone()).await;
-    assert_eq!(group.observer().timeout(), Duration::from_secs(40));
+    sls.create_group(1, false);
+    pauses_after_a_second(&sls, unmanaged.clone()).await;
+    assert_eq!(sls.options(), Some((1, false)));
 
     sls.fault(Api::ListConsumerGroup, refuse(403, "Unauthorized"));
     join(&sls, unmanaged).await;
@@ -85,15 +95,13 @@ async fn a_group_that_another_consumer_created_first_is_not_an_error() {
 }
 
 #[tokio::test]
-async fn the_timeout_of_a_group_that_exists_but_cannot_be_seen_is_assumed_to_be_short() {
-    for (configured, expected) in [(None, 40), (Some(90), 40), (Some(15), 15)] {
-        let sls = Sls::start(1).await;
-        sls.create_group(60, false);
-        sls.faults(Api::ListConsumerGroup, 2, refuse(403, "Unauthorized"));
-        let timeout = configured.map(Duration::from_secs);
-        let group = join(&sls, GroupConfig { timeout, ..config() }).await;
-        assert_eq!(group.observer().timeout(), Duration::from_secs(expected), "{configured:?}");
-    }
+async fn a_group_that_exists_but_cannot_be_seen_is_used_with_the_configured_timeout() {
+    let sls = Sls::start(1).await;
+    sls.create_group(60, false);
+    sls.faults(Api::ListConsumerGroup, 2, refuse(403, "Unauthorized"));
+    let timeout = Some(Duration::from_secs(1));
+    pauses_after_a_second(&sls, GroupConfig { timeout, ..config() }).await;
+    assert_eq!(sls.options(), Some((60, false)));
 }
 
 #[tokio::test]
@@ -105,7 +113,6 @@ async fn without_membership_there_is_no_end() {
     // Not even the first heartbeat succeeds.
     sls.faults(Api::HeartBeat, 1000, refuse(500, "InternalServerError"));
     let mut group = join(&sls, GroupConfig { end: Some(100), ..config() }).await;
-    assert_eq!(*group.observer().standing().borrow(), Standing::Out);
     assert!(timeout(Duration::from_millis(1500), group.next_lease()).await.is_err());
     sls.clear_faults();
     let old = lease(&mut group).await;
@@ -235,13 +242,9 @@ async fn silence_suspends_before_it_loses_and_a_hanging_attempt_does_not_hold_th
     sls.create_group(1, false);
     let mut group = join(&sls, config()).await;
     let old = lease(&mut group).await;
-    let standing = group.observer().standing();
-    assert_eq!(*standing.borrow(), Standing::Member);
     sls.faults(Api::HeartBeat, 1000, hang());
     until(&old, LeaseState::Suspended).await;
-    assert_eq!(*standing.borrow(), Standing::Suspended);
     until(&old, LeaseState::Lost).await;
-    assert_eq!(*standing.borrow(), Standing::Out);
     sls.clear_faults();
     drop(old);
     assert_eq!(lease(&mut group).await.shard(), 0);
@@ -307,15 +310,18 @@ async fn heartbeats_have_a_connection_of_their_own() {
 async fn a_changed_timeout_of_the_group_is_noticed() {
     let sls = Sls::start(1).await;
     sls.create_group(2, false);
-    let group = join(&sls, config()).await;
+    let mut group = join(&sls, config()).await;
+    let lease = lease(&mut group).await;
     let options = GroupOptions { timeout: Duration::from_secs(30), order: false };
     sls.group(|group| group.update(options)).unwrap();
-    let noticed = async {
-        while group.observer().timeout() != Duration::from_secs(30) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), noticed).await.unwrap();
+    let lists = sls.seen(Api::ListConsumerGroup).len();
+    sls.until("the options were read", || sls.seen(Api::ListConsumerGroup).len() > lists).await;
+    let beats = sls.seen(Api::HeartBeat).len();
+    sls.until("another beat came", || sls.seen(Api::HeartBeat).len() > beats).await;
+    sls.faults(Api::HeartBeat, 1000, hang());
+    let mut state = lease.state();
+    let paused = state.wait_for(|state| *state == LeaseState::Suspended);
+    assert!(timeout(Duration::from_millis(2500), paused).await.is_err());
 }
 
 #[tokio::test]
@@ -338,9 +344,7 @@ async fn a_dropped_group_ends_its_leases() {
     let sls = Sls::start(1).await;
     let mut group = join(&sls, config()).await;
     let lease = lease(&mut group).await;
-    let observer = group.observer();
     drop(group);
-    assert_eq!(*observer.standing().borrow(), Standing::Out);
     assert_eq!(*lease.state().borrow(), LeaseState::Lost);
 }
 

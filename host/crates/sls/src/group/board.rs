@@ -292,11 +292,6 @@ impl Board {
     pub(crate) fn changes(&self) -> u64 {
         self.lock().changes
     }
-
-    /// Every shard with a live lease and its state.
-    pub(crate) fn states(&self) -> Vec<(u32, LeaseState)> {
-        self.lock().by_shard.iter().map(|(shard, slot)| (*shard, slot.state())).collect()
-    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,21 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::join::{self, JoinError};
-use super::observer::Standing;
 use super::timing::Timing;
 use super::{MAX_SHARDS_LOGGED, Membership};
 use crate::client::Client;
 use crate::error::{Chain, Error};
+
+/// Where we stand with the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The last heartbeat succeeded recently.
+    Member,
+    /// No heartbeat has succeeded for so long that work is paused.
+    Suspended,
+    /// Not a member yet, or expired by the service's word or by our own clock; joining (again).
+    Out,
+}
 
 pub(super) struct Heartbeat {
     client: Client,

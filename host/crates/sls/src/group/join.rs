@@ -221,3 +221,21 @@ fn configured_timeout(config: &GroupConfig) -> Option<u32> {
     let seconds = config.timeout?.as_secs().max(1);
     Some(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::CallTo;
+
+    #[test]
+    fn the_timeout_of_a_group_that_cannot_be_seen_is_assumed_to_be_short() {
+        let names = ("store".parse().unwrap(), "grp".parse().unwrap(), "c1".parse().unwrap());
+        let mut config = GroupConfig::new(names.0, names.1, names.2);
+        let call = CallTo { name: "ListConsumerGroup", address: "http://x".into() };
+        let cause = Error::TimedOut { call, after: Duration::ZERO };
+        for (configured, expected) in [(None, 40), (Some(90), 40), (Some(15), 15)] {
+            config.timeout = configured.map(Duration::from_secs);
+            assert_eq!(unseen(&config, &cause), Duration::from_secs(expected), "{configured:?}");
+        }
+    }
+}
