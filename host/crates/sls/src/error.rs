@@ -239,14 +239,7 @@ impl Error {
 
     /// The thing to be created is there already.
     pub fn already_exists(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(
-                ErrorCode::ConsumerGroupAlreadyExist
-                    | ErrorCode::ProjectAlreadyExist
-                    | ErrorCode::LogStoreAlreadyExist
-            )
-        )
+        self.code() == Some(&ErrorCode::ConsumerGroupAlreadyExist)
     }
 
     /// The project or logstore does not exist: a matter of configuration.

@@ -159,7 +159,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the service refused {}: HTTP {}", self.call, self.status)?;
-        if !self.code.as_str().is_empty() {
+        if !matches!(&self.code, ErrorCode::Other(none) if none.is_empty()) {
             write!(f, " {}", self.code)?;
         }
         if !self.message.is_empty() {
