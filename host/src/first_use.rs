@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use forwarder_sls::{GroupName, LogstoreName, ProjectName};
 use jiff::Timestamp;
 
 use crate::state_dir;
@@ -35,11 +36,16 @@ pub struct FirstUse {
 
 impl FirstUse {
     /// The record of a group. The names are those that SLS accepts, so each can be the name of a file.
-    pub fn of(state_dir: &Path, project: &str, logstore: &str, group: &str) -> Self {
+    pub fn of(
+        state_dir: &Path,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+        group: &GroupName,
+    ) -> Self {
         Self {
             state_dir: state_dir.to_owned(),
-            folders: [FOLDER, project, logstore].map(str::to_owned),
-            name: group.to_owned(),
+            folders: [FOLDER, project.as_str(), logstore.as_str()].map(str::to_owned),
+            name: group.to_string(),
             noted: Mutex::default(),
         }
     }
@@ -126,44 +132,49 @@ mod tests {
 
     use super::*;
 
+    fn of(state_dir: &Path, group: &str) -> FirstUse {
+        let (project, logstore) = ("p".parse().unwrap(), "ls".parse().unwrap());
+        FirstUse::of(state_dir, &project, &logstore, &group.parse().unwrap())
+    }
+
     #[test]
     fn the_first_time_stays_until_the_group_is_deleted_and_a_damaged_one_is_the_oldest() {
         let dir = tempfile::tempdir().unwrap();
         // Each as another process would.
-        let first_use = || FirstUse::of(dir.path(), "p", "l", "g");
+        let first_use = || of(dir.path(), "g");
         assert_eq!(first_use().read(), None);
         first_use().record(1_767_323_045).unwrap();
         first_use().record(1_767_323_999).unwrap();
         assert_eq!(first_use().read(), Some(1_767_323_045));
-        assert_eq!(FirstUse::of(dir.path(), "p", "l", "other").read(), None);
+        assert_eq!(of(dir.path(), "other").read(), None);
         first_use().forget().unwrap();
         first_use().forget().unwrap();
         first_use().record(7).unwrap();
         assert_eq!(first_use().read(), Some(7));
-        fs::write(dir.path().join("first-use/p/l/g"), "tomorrow").unwrap();
+        fs::write(dir.path().join("first-use/p/ls/g"), "tomorrow").unwrap();
         assert_eq!(first_use().read(), Some(OLDEST));
     }
 
     #[test]
     fn a_link_in_the_place_of_a_folder_or_file_is_neither_followed_nor_taken_for_no_record() {
         let elsewhere = tempfile::tempdir().unwrap();
-        FirstUse::of(elsewhere.path(), "p", "l", "g").record(7).unwrap();
-        for link in ["first-use", "first-use/p", "first-use/p/l", "first-use/p/l/g"] {
+        of(elsewhere.path(), "g").record(7).unwrap();
+        for link in ["first-use", "first-use/p", "first-use/p/ls", "first-use/p/ls/g"] {
             let dir = tempfile::tempdir().unwrap();
             let at = dir.path().join(link);
             state_dir::create(at.parent().unwrap()).unwrap();
             symlink(elsewhere.path().join(link), &at).unwrap();
-            let first_use = FirstUse::of(dir.path(), "p", "l", "g");
+            let first_use = of(dir.path(), "g");
             assert_eq!(first_use.read(), Some(OLDEST), "{link}");
-            if link != "first-use/p/l/g" {
+            if link != "first-use/p/ls/g" {
                 assert!(first_use.forget().is_err(), "{link}");
-                fs::remove_file(elsewhere.path().join("first-use/p/l/g")).unwrap();
+                fs::remove_file(elsewhere.path().join("first-use/p/ls/g")).unwrap();
                 assert_eq!(
                     first_use.read(),
                     Some(OLDEST),
                     "{link}: also where it leads to nothing"
                 );
-                FirstUse::of(elsewhere.path(), "p", "l", "g").record(7).unwrap();
+                of(elsewhere.path(), "g").record(7).unwrap();
             }
         }
     }
@@ -172,7 +183,7 @@ mod tests {
     fn what_cannot_be_written_is_known_as_long_as_the_process_lives() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let first_use = FirstUse::of(&dir.path().join("missing"), "p", "l", "g");
+        let first_use = of(&dir.path().join("missing"), "g");
         assert!(first_use.record(7).is_err());
         assert_eq!(first_use.read(), Some(7));
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use forwarder_pipeline::{
     Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, Rule, ShardSettings, Sink,
 };
+use forwarder_sls::ConsumerName;
 
 use self::consumer::Consumer;
 use self::dead_letters::WiredDeadLetters;
@@ -142,7 +143,7 @@ async fn consumers(
     for (source, budget) in config.sources.iter().zip(budgets) {
         let name = consumer_name(source, instance, &mut reserved)?;
         let state_dir = instance.state_dir();
-        consumers.push(Consumer::new(source.clone(), &name, budget, state_dir).await?);
+        consumers.push(Consumer::new(source.clone(), name, budget, state_dir).await?);
     }
     Ok((consumers, reserved))
 }
@@ -151,10 +152,13 @@ fn consumer_name(
     source: &SourceConfig,
     instance: &Instance,
     reserved: &mut Vec<File>,
-) -> Result<String, Failure> {
-    let Some(chosen) = &source.consumer else { return Ok(instance.consumer_name(&host_name())) };
+) -> Result<ConsumerName, Failure> {
+    let Some(chosen) = &source.consumer else {
+        let name = instance.consumer_name(&host_name()).parse();
+        return name.map_err(|cause| Failure::internal("no name for this consumer", cause));
+    };
     let scope = format!("{}-{}-{}", source.project, source.logstore, source.consumer_group);
-    match instance.reserve_consumer(&scope, chosen) {
+    match instance.reserve_consumer(&scope, chosen.as_str()) {
         Ok(lock) => {
             reserved.push(lock);
             Ok(chosen.clone())

@@ -297,9 +297,9 @@ fn consumer_cases() -> Vec<Case> {
         c(
             "consumer_name",
             r#"consumer_name = "siem-1""#,
-            Means(|c| source_of(c).consumer.as_deref() == Some("siem-1")),
+            Means(|c| source_of(c).consumer == "siem-1".parse().ok()),
         ),
-        c("consumer_group", "", Means(|c| source_of(c).consumer_group == "g")),
+        c("consumer_group", "", Means(|c| source_of(c).consumer_group.as_str() == "g")),
     ]
 }
 

@@ -136,18 +136,16 @@ async fn ask_sink(sink: &Arc<WiredSink>) -> Result<Vec<String>, Failure> {
 
 async fn ask_source(source: &SourceConfig) -> Result<String, Failure> {
     let client = wiring::source::client(source).await?.trying_once().within(PATIENCE);
-    // Any name does: the group is not joined.
-    let group = wiring::source::group(source, "check")?;
-    match client.list_consumer_groups(&group.logstore).await {
-        Ok(groups) if groups.iter().any(|found| found.name == group.group.as_str()) => {
-            Ok(format!("ok (consumer group `{}` exists)", group.group))
+    let group = &source.consumer_group;
+    match client.list_consumer_groups(&source.logstore).await {
+        Ok(groups) if groups.iter().any(|found| found.name == group.as_str()) => {
+            Ok(format!("ok (consumer group `{group}` exists)"))
         }
-        Ok(_) if group.manage_group => {
-            Ok(format!("ok (consumer group `{}` will be created)", group.group))
+        Ok(_) if source.manage_group => {
+            Ok(format!("ok (consumer group `{group}` will be created)"))
         }
         Ok(_) => {
-            let message =
-                format!("source `{}`: there is no consumer group `{}`", source.name, group.group);
+            let message = format!("source `{}`: there is no consumer group `{group}`", source.name);
             let problem = Problem::new(message).help("create it, or set `manage_group = true`");
             Err(Failure::new(Exit::Source, problem))
         }

@@ -5,7 +5,7 @@
 
 use clap::{Args, Subcommand};
 use forwarder_sls::api::{Checkpoint, CursorFrom};
-use forwarder_sls::{Chain, Client, Cursor, GroupConfig};
+use forwarder_sls::{Chain, Client, Cursor};
 use jiff::Timestamp;
 
 use super::run::{install_tls, runtime};
@@ -79,9 +79,8 @@ pub(super) fn group(command: GroupCommand) -> Result<Exit, Failure> {
 
 /// The group of one source.
 struct Group {
-    name: String,
+    source: SourceConfig,
     client: Client,
-    config: GroupConfig,
     first_use: FirstUse,
 }
 
@@ -95,14 +94,12 @@ impl Group {
         Ok(Self {
             first_use: FirstUse::of(&config.process.state_dir, project, logstore, consumer_group),
             client: source::client(&source).await?,
-            // Any consumer does: the group is not joined.
-            config: source::group(&source, "group")?,
-            name: source.name,
+            source,
         })
     }
 
     async fn status(&self) -> Result<(), Failure> {
-        let GroupConfig { logstore, group, .. } = &self.config;
+        let SourceConfig { logstore, consumer_group: group, .. } = &self.source;
         let shards = self.client.list_shards(logstore).await.map_err(|e| self.refused(&e))?;
         let checkpoints = self.client.get_checkpoints(logstore, group, None).await;
         let checkpoints = checkpoints.map_err(|cause| self.refused(&cause))?;
@@ -143,7 +140,7 @@ impl Group {
 
     /// The age of what is read next; nothing where that is the end of the shard.
     async fn behind(&self, shard: u32, cursor: &Cursor) -> Option<String> {
-        let logstore = &self.config.logstore;
+        let logstore = &self.source.logstore;
         let end = self.client.get_cursor(logstore, shard, CursorFrom::End).await.ok()?;
         if cursor.reaches(&end) {
             return Some("0 s".to_owned());
@@ -153,7 +150,7 @@ impl Group {
     }
 
     async fn set(&self, shard: Option<u32>, to: CursorFrom) -> Result<(), Failure> {
-        let GroupConfig { logstore, group, .. } = &self.config;
+        let SourceConfig { logstore, consumer_group: group, .. } = &self.source;
         let shards = self.client.list_shards(logstore).await.map_err(|e| self.refused(&e))?;
         let shards: Vec<u32> = shards.iter().map(|found| found.id).collect();
         if let Some(wanted) = shard.filter(|wanted| !shards.contains(wanted)) {
@@ -172,7 +169,7 @@ impl Group {
     }
 
     async fn delete(&self) -> Result<(), Failure> {
-        let GroupConfig { logstore, group, .. } = &self.config;
+        let SourceConfig { logstore, consumer_group: group, .. } = &self.source;
         let deleted = self.client.delete_consumer_group(logstore, group).await;
         deleted.map_err(|cause| self.refused(&cause))?;
         if let Err(cause) = self.first_use.forget() {
@@ -185,7 +182,7 @@ impl Group {
     }
 
     fn refused(&self, cause: &forwarder_sls::Error) -> Failure {
-        let message = format!("source `{}`: {}", self.name, Chain(cause));
+        let message = format!("source `{}`: {}", self.source.name, Chain(cause));
         Failure::new(Exit::Source, Problem::new(message))
     }
 }

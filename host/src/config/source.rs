@@ -1,9 +1,12 @@
 //! `[[source]]`: a logstore, the consumer group that shares it, and how this consumer behaves.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use forwarder_sls::{Endpoint, Scheme};
+use forwarder_sls::{
+    ConsumerName, Endpoint, GroupName, LogstoreName, NameError, ProjectName, Scheme,
+};
 use jiff::Timestamp;
 
 use super::address::{self, Address, HTTP, Transport};
@@ -20,13 +23,13 @@ pub struct SourceConfig {
     /// Where SLS is, without the project.
     pub endpoint: Endpoint,
     /// The project.
-    pub project: String,
+    pub project: ProjectName,
     /// The logstore.
-    pub logstore: String,
+    pub logstore: LogstoreName,
     /// The group whose consumers share the shards.
-    pub consumer_group: String,
+    pub consumer_group: GroupName,
     /// This consumer; `None` is the host's name and an instance number.
-    pub consumer: Option<String>,
+    pub consumer: Option<ConsumerName>,
     /// Who we are to SLS.
     pub credentials: Credentials,
     /// How requests are signed.
@@ -144,11 +147,14 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Source
             };
             Endpoint::new(scheme, &host, port)
         });
-    let project = named(s, "project", NAME, cx);
-    let logstore = named(s, "logstore", LOGSTORE, cx);
-    let consumer_group = named(s, "consumer_group", NAME, cx);
-    let name = s.text("name", cx).map(value).or_else(|| logstore.clone());
-    let consumer = s.text("consumer", cx).filter(|found| valid_name(found, "consumer", NAME, cx));
+    let project = s.required("project", cx).and_then(|found| name(&found, "project", cx));
+    let logstore: Option<LogstoreName> =
+        s.required("logstore", cx).and_then(|found| name(&found, "logstore", cx));
+    let consumer_group =
+        s.required("consumer_group", cx).and_then(|found| name(&found, "consumer_group", cx));
+    let source =
+        s.text("name", cx).map(value).or_else(|| logstore.as_ref().map(ToString::to_string));
+    let consumer = s.text("consumer", cx).and_then(|found| name(&found, "consumer", cx));
     let credentials = credentials(s, cx);
     let (heartbeat_interval, group_timeout) = lease_times(s, cx);
     let signature = signature(s, cx);
@@ -165,12 +171,12 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Source
     let ca_file = s.text("ca_file", cx).map(|found| found.value.into());
     section.finish(cx);
     Some(SourceConfig {
-        name: name?,
+        name: source?,
         endpoint: endpoint?,
         project: project?,
         logstore: logstore?,
         consumer_group: consumer_group?,
-        consumer: consumer.map(value),
+        consumer,
         credentials: credentials?,
         signature,
         start,
@@ -210,7 +216,12 @@ fn credentials(section: &mut Section, cx: &mut Context<'_>) -> Option<Credential
     let metadata = metadata_url(role.is_some(), &mut keys, cx);
     if let Some(role) = role {
         keys.finish(cx);
-        let role = valid_name(&role, "ecs_ram_role", ROLE, cx).then_some(role.value)?;
+        if !is_role(&role.value) {
+            let rule = "1 to 64 letters, digits, `-`, `_` or `.`";
+            not_a(&role, "ecs_ram_role", rule, cx);
+            return None;
+        }
+        let role = role.value;
         return Some(Credentials::Role { role, metadata });
     }
     for key in ["access_key_id", "access_key_secret"] {
@@ -283,58 +294,19 @@ fn lease_times(section: &mut Section, cx: &mut Context<'_>) -> (Duration, Option
     (interval, timeout.map(value))
 }
 
-/// What SLS accepts as a name; it answers others with a vague `405 InvalidMethod` later on.
-#[derive(Clone, Copy)]
-struct Naming {
-    allowed: fn(&str) -> bool,
-    rule: &'static str,
+fn is_role(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-const NAME: Naming = Naming {
-    allowed: |text| {
-        (1..=128).contains(&text.len())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    },
-    rule: "1 to 128 letters, digits, `-` or `_`",
-};
-
-const ROLE: Naming = Naming {
-    allowed: |text| {
-        (1..=64).contains(&text.len())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    },
-    rule: "1 to 64 letters, digits, `-`, `_` or `.`",
-};
-
-const LOGSTORE: Naming = Naming {
-    allowed: |text| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        (2..=80).contains(&text.len())
-            && text.starts_with(inner)
-            && text.ends_with(inner)
-            && text.chars().all(|c| inner(c) || matches!(c, '-' | '_'))
-    },
-    rule: "2 to 80 lower-case letters, digits, `-` or `_`, beginning and ending with a letter or digit",
-};
-
-fn named(
-    section: &mut Section,
-    key: &'static str,
-    naming: Naming,
-    cx: &mut Context<'_>,
-) -> Option<String> {
-    let found = section.required(key, cx)?;
-    valid_name(&found, key, naming, cx).then_some(found.value)
+fn name<T>(found: &Found<String>, key: &str, cx: &mut Context<'_>) -> Option<T>
+where
+    T: FromStr<Err = NameError>,
+{
+    found.value.parse().map_err(|error: NameError| not_a(found, key, error.rule(), cx)).ok()
 }
 
-fn valid_name(found: &Found<String>, key: &str, naming: Naming, cx: &mut Context<'_>) -> bool {
-    let valid = (naming.allowed)(&found.value);
-    if !valid {
-        cx.error(
-            &found.at,
-            format!("`{}` cannot be a {key}", found.value),
-            format!("use {}", naming.rule),
-        );
-    }
-    valid
+fn not_a(found: &Found<String>, key: &str, rule: &str, cx: &mut Context<'_>) {
+    let message = format!("`{}` cannot be a {key}", found.value);
+    cx.error(&found.at, message, format!("use {rule}"));
 }

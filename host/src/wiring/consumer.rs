@@ -11,7 +11,7 @@ use std::time::Duration;
 use forwarder_backoff::{Backoff, Waits};
 use forwarder_pipeline::{Budget, Damage, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
 use forwarder_sls::group::{FirstUse as FirstUseRecord, PullError};
-use forwarder_sls::{Chain, Client, ConsumerGroup, GroupConfig, JoinError, Lease};
+use forwarder_sls::{Chain, Client, ConsumerGroup, ConsumerName, GroupConfig, JoinError, Lease};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -88,16 +88,16 @@ impl Consumer {
     /// Sets a source up; sends no request yet.
     ///
     /// # Errors
-    /// Names, keys or certificates cannot be used.
+    /// Keys or certificates cannot be used.
     pub async fn new(
         config: SourceConfig,
-        consumer: &str,
+        consumer: ConsumerName,
         budget: Budget,
         state_dir: &Path,
     ) -> Result<Self, Failure> {
         let is_role = matches!(config.credentials, Credentials::Role { .. });
         let client = if is_role { None } else { Some(source::client(&config).await?) };
-        let mut group = source::group(&config, consumer)?;
+        let mut group = source::group(&config, consumer);
         let SourceConfig { project, logstore, consumer_group, .. } = &config;
         let first_use = FirstUse::of(state_dir, project, logstore, consumer_group);
         group.first_use = Arc::new(first_use);

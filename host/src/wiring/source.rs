@@ -12,8 +12,8 @@ use forwarder_sls::api::Filter;
 use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
 use forwarder_sls::sign::Signature;
 use forwarder_sls::{
-    CallTo, Chain, Client, ClientConfig, Credentials, CredentialsError, Cursor, Error, GroupConfig,
-    METADATA, Part, RamRole,
+    CallTo, Chain, Client, ClientConfig, ConsumerName, Credentials, CredentialsError, Cursor,
+    Error, GroupConfig, METADATA, Part, RamRole,
 };
 use futures_util::future::BoxFuture;
 
@@ -29,7 +29,7 @@ use crate::problem::Problem;
 /// A client for the project of a source.
 ///
 /// # Errors
-/// A name, the key file or the certificates cannot be used, or the metadata service gives no key.
+/// The key file or the certificates cannot be used, or the metadata service gives no key.
 pub async fn client(config: &SourceConfig) -> Result<Client, Failure> {
     build_client(config).await.map_err(|cause| not_set_up(config, &cause))
 }
@@ -77,7 +77,7 @@ async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
         }
     };
     let endpoint = config.endpoint.clone();
-    let mut settings = ClientConfig::new(endpoint, config.project.parse()?, credentials);
+    let mut settings = ClientConfig::new(endpoint, config.project.clone(), credentials);
     settings.signature = match &config.signature {
         SignatureConfig::V1 => Signature::V1,
         SignatureConfig::V4 { region } => Signature::V4 { region: region.clone() },
@@ -96,19 +96,9 @@ fn part(secret: &Secret) -> Part {
 }
 
 /// How a source takes part in its consumer group.
-///
-/// # Errors
-/// A name is not what SLS takes.
-pub fn group(config: &SourceConfig, consumer: &str) -> Result<GroupConfig, Failure> {
-    let invalid = |cause: forwarder_sls::NameError| {
-        let message = format!("source `{}`: {cause}", config.name);
-        Failure::new(Exit::Config, Problem::new(message))
-    };
-    let mut group = GroupConfig::new(
-        config.logstore.parse().map_err(invalid)?,
-        config.consumer_group.parse().map_err(invalid)?,
-        consumer.parse().map_err(invalid)?,
-    );
+pub fn group(config: &SourceConfig, consumer: ConsumerName) -> GroupConfig {
+    let mut group =
+        GroupConfig::new(config.logstore.clone(), config.consumer_group.clone(), consumer);
     group.source.clone_from(&config.name);
     group.manage_group = config.manage_group;
     group.timeout = config.group_timeout;
@@ -131,7 +121,7 @@ pub fn group(config: &SourceConfig, consumer: &str) -> Result<GroupConfig, Failu
     };
     group.idle = (group.idle.0.min(config.idle_poll), config.idle_poll);
     group.block_limit = config.max_block;
-    Ok(group)
+    group
 }
 
 /// What a lease is worth, in the pipeline's words.

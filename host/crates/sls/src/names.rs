@@ -2,8 +2,8 @@
 //!
 //! The service answers a bad consumer-group name with `405 InvalidMethod` on some *later* call, which
 //! says nothing useful. So a name is checked once, here, and from then on holding one is the proof.
-//! The rules are those of the official clients; all of them are plain ASCII except a consumer's name,
-//! and none can change the meaning of a path.
+//! The rules are those of the official clients, which have none for a consumer's name: it follows that of a group.
+//! All names are plain ASCII, and none can change the meaning of a path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +15,13 @@ pub struct NameError {
     what: &'static str,
     value: String,
     rule: &'static str,
+}
+
+impl NameError {
+    /// What such a name may be.
+    pub const fn rule(&self) -> &'static str {
+        self.rule
+    }
 }
 
 macro_rules! name {
@@ -82,7 +89,7 @@ name! {
 name! {
     /// One member of a consumer group. Two live processes must never use the same one: both would be
     /// given the same shards and neither would notice.
-    ConsumerName, "consumer name", "1 to 256 bytes without control characters", is_consumer
+    ConsumerName, "consumer name", "1 to 128 letters, digits, `-` or `_`", is_word
 }
 
 fn is_word(text: &str) -> bool {
@@ -98,10 +105,6 @@ fn is_logstore(text: &str) -> bool {
         && text.bytes().last().is_some_and(inner)
 }
 
-fn is_consumer(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && !text.chars().any(char::is_control)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,12 +114,10 @@ mod tests {
         for bad in ["", "a/b", "a?b", "a b", "..", "é", &"x".repeat(129)] {
             assert!(GroupName::try_from(bad).is_err(), "{bad}");
             assert!(ProjectName::try_from(bad).is_err(), "{bad}");
+            assert!(ConsumerName::try_from(bad).is_err(), "{bad}");
         }
         for bad in ["", "a", "-ab", "ab_", "Ab", "a.b", &"x".repeat(81)] {
             assert!(LogstoreName::try_from(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "a\nb", &"x".repeat(257)] {
-            assert!(ConsumerName::try_from(bad).is_err(), "{bad}");
         }
     }
 
@@ -133,6 +134,6 @@ mod tests {
     fn ordinary_names_pass() {
         assert!(ProjectName::try_from("my-project_1").is_ok());
         assert!(LogstoreName::try_from("actiontrail_my-trail").is_ok());
-        assert!(ConsumerName::try_from("host~1:4321 é").is_ok());
+        assert!(ConsumerName::try_from("host-1_4321").is_ok());
     }
 }
