@@ -5,14 +5,14 @@
 
 pub mod address;
 mod check;
-pub mod condition;
+mod condition;
 mod document;
 mod environment;
 pub mod hec;
 pub mod legacy;
 pub mod process;
 mod raw;
-pub mod route;
+mod route;
 pub mod secret;
 pub mod sink;
 mod sink_url;
@@ -37,8 +37,8 @@ pub struct Config {
     pub transforms: Vec<transform::TransformConfig>,
     /// Destinations; at least one.
     pub sinks: Vec<sink::SinkConfig>,
-    /// Who gets what; the last rule is unconditional.
-    pub routes: Vec<route::RouteConfig>,
+    /// Who gets what.
+    pub routes: forwarder_pipeline::RouteTable,
     /// Keys at the top of the file.
     pub process: process::ProcessConfig,
     /// Metrics and health.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use forwarder_pipeline::{
-    Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, Rule, ShardSettings, Sink,
+    Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, ShardSettings, Sink,
 };
 use forwarder_sls::ConsumerName;
 
@@ -78,7 +78,7 @@ pub async fn assemble(
                 (Arc::clone(wired) as Arc<dyn Sink>, delivery)
             })
             .collect(),
-        routes: rules(config),
+        routes: config.routes.clone(),
         compute,
         dead_letters: Arc::new(dead_letters),
         dead_letter_retry: RetryPolicy::default(),
@@ -88,8 +88,7 @@ pub async fn assemble(
             ..ShardSettings::default()
         },
         demand,
-    })
-    .map_err(|cause| Failure::new(Exit::Config, Problem::new(cause.to_string())))?;
+    });
     Ok((Wired { pipeline, sinks, consumers, chain, reserved }, loading))
 }
 
@@ -168,19 +167,6 @@ fn consumer_name(
             Err(Failure::new(Exit::Config, Problem::new(cause.to_string()).help(help)))
         }
     }
-}
-
-fn rules(config: &Config) -> Vec<Rule> {
-    let name = |ix: &usize| config.sinks.get(*ix).map(|sink| sink.name.clone());
-    config
-        .routes
-        .iter()
-        .map(|route| Rule {
-            label: route.label.clone(),
-            when: route.when.as_ref().map(transform::condition),
-            to: route.to.iter().filter_map(name).collect(),
-        })
-        .collect()
 }
 
 /// The shortest that any source asks for; saving costs a request per shard.

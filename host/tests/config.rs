@@ -16,6 +16,7 @@ use forwarder::config::sink::SinkKind;
 use forwarder::config::source::{Credentials, Query, Signature};
 use forwarder::config::start::Start;
 use forwarder::config::{Checked, Config, Request, check};
+use forwarder_record::Pattern;
 use forwarder_sinks::Verify;
 
 const SECRET: &str = "s3cret-7f1c";
@@ -114,7 +115,7 @@ fn the_samples_environment_is_a_source() {
     assert_eq!(hec.timeout, Duration::from_secs(5));
     let SinkKind::Syslog(syslog) = &config.sinks[1].kind else { panic!("not syslog") };
     assert_eq!(syslog.target.to_string(), "tls://siem.example.org:6514");
-    assert_eq!(config.routes[0].to, [0, 1, 2, 3, 4]);
+    assert_eq!(config.routes.otherwise, [0, 1, 2, 3, 4].into());
     assert_eq!(config.transforms[0].name, "audit");
     insta::assert_snapshot!("environment_notices", printed(&checked.notices));
 }
@@ -504,9 +505,11 @@ fn rules_reach_sinks_and_labels_by_name() {
         [[route]]
         to = [\"a\"]"
     ));
-    assert_eq!(config.routes[0].label.as_deref(), Some("noise"));
-    assert!(config.routes[0].to.is_empty());
-    let when = config.routes[1].when.as_ref().unwrap();
-    assert_eq!(when.fields, [("__topic__".to_owned(), vec!["x".to_owned()])]);
-    assert_eq!(config.routes[1].to, [1, 0]);
+    let [noise, audit] = config.routes.rules.as_slice() else { panic!("not two rules") };
+    assert_eq!(noise.label.as_deref(), Some("noise"));
+    assert!(noise.to.is_empty());
+    let when = audit.when.as_ref().unwrap();
+    assert_eq!(when.fields, [("__topic__".to_owned(), vec![Pattern::new("x")])]);
+    assert_eq!(audit.to, [0, 1].into());
+    assert_eq!(config.routes.otherwise, [0].into());
 }

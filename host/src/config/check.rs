@@ -78,7 +78,7 @@ fn whole(mut root: Section, request: &Request, cx: &mut Context<'_>) -> Option<C
     let (sinks, has_sinks) = sinks(r.tables("sink", cx), request, cx);
     let rules = r.tables("route", cx);
     // Rules name sinks: with a broken one among them, every `to` would look wrong.
-    let routes = if has_sinks { route::check(rules, &sinks, cx) } else { Vec::new() };
+    let routes = route::check(if has_sinks { rules } else { Vec::new() }, &sinks, cx);
     let mut process = process::process(r, cx);
     let admin = process::admin(r, cx);
     let mut log = process::log(r, cx);

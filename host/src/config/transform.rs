@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use forwarder_plugin::{Grants, Limits, OnError};
+use forwarder_record::Condition;
 
-use super::condition::{self, ConditionConfig};
+use super::condition;
 use super::raw::{Context, Found, Section};
 
 /// One link of the chain.
@@ -17,7 +18,7 @@ pub struct TransformConfig {
     /// Given to the plugin as JSON.
     pub config: serde_json::Value,
     /// Which rows enter the sandbox; `None` for all.
-    pub when: Option<ConditionConfig>,
+    pub when: Option<Condition>,
     /// The sources whose logs pass through; empty for all.
     pub sources: Vec<Found<String>>,
     /// What becomes of a row that the plugin cannot process.

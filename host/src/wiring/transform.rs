@@ -15,12 +15,11 @@ use forwarder_pipeline::{
 use forwarder_plugin::{
     CompilerProcess, Engine, EngineOptions, HaltCause, Package, Plugin, PluginOptions, Worker,
 };
-use forwarder_record::{Batch, Condition, Pattern, Row};
+use forwarder_record::{Batch, Condition, Row};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::condition::ConditionConfig;
 use crate::config::transform::TransformConfig;
 use crate::exit::{Exit, Failure};
 use crate::problem::Problem;
@@ -198,18 +197,6 @@ fn options(transform: &TransformConfig) -> PluginOptions {
     }
 }
 
-/// A checked condition in the words of the log model.
-pub fn condition(config: &ConditionConfig) -> Condition {
-    let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect();
-    Condition {
-        topic: patterns(&config.topic),
-        source: patterns(&config.source),
-        project: patterns(&config.project),
-        logstore: patterns(&config.logstore),
-        fields: config.fields.iter().map(|(name, texts)| (name.clone(), patterns(texts))).collect(),
-    }
-}
-
 impl Chain {
     /// What each compute thread makes its transform with.
     pub fn factory(&self) -> TransformFactory {
@@ -304,7 +291,7 @@ impl When {
 
 impl Link {
     fn new(transform: &TransformConfig) -> Self {
-        let when = |when| When::new(condition(when), &transform.name);
+        let when = |when: &Condition| When::new(when.clone(), &transform.name);
         Self {
             name: transform.name.as_str().into(),
             when: transform.when.as_ref().map(when),

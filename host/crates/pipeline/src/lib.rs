@@ -73,7 +73,7 @@ pub use crate::plan::Filtered;
 pub use crate::position::{Position, ShardId};
 pub use crate::refusals::RejectLimit;
 pub use crate::retry::RetryPolicy;
-pub use crate::route::{RouteError, Rule};
+pub use crate::route::{RouteTable, Rule};
 pub use crate::seams::{
     Block, BodyLimits, BoxError, Cause, CheckpointStore, Confirmation, DeadLetters, EncodeReport,
     Halt, Load, Outcome, Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform,

@@ -23,7 +23,7 @@ use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
 use crate::refusals::{Milestone, Offer, Refusals, RejectLimit, RejectWatch, TooManyRefused};
-use crate::route::{RouteError, Routes, Rule};
+use crate::route::{RouteTable, Routes};
 use crate::seams::{Cause, EncodeReport, Halt, Load, Outcome, Rejected, Transform, Unreadable};
 use crate::shelf::Shelf;
 
@@ -75,20 +75,14 @@ pub(crate) struct Destinations {
 }
 
 impl Destinations {
-    /// Reads the routing table, which speaks of the sinks by name.
-    ///
-    /// # Errors
-    ///
-    /// It does not fit the sinks.
     pub(crate) fn new(
-        rules: Vec<Rule>,
+        routes: RouteTable,
         sinks: Vec<SinkQueue>,
         office: Arc<Office>,
         plugins: PluginWatches,
-    ) -> Result<Self, RouteError> {
-        let names: Vec<Arc<str>> = sinks.iter().map(|queue| Arc::clone(queue.name())).collect();
-        let routes = Routes::new(&names, rules)?;
-        Ok(Self { routes, sinks, office, plugins, shelf: Arc::default() })
+    ) -> Self {
+        let routes = Routes::new(sinks.len(), routes);
+        Self { routes, sinks, office, plugins, shelf: Arc::default() }
     }
 }
 

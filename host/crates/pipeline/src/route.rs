@@ -1,32 +1,34 @@
 //! Which rows go to which sinks: an ordered table in which the first match wins and the last rule matches
 //! everything, so that no row can fall through it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use forwarder_record::{Batch, Condition, Row, RowIx};
-use thiserror::Error;
 
 use crate::metrics::RouteMeters;
 use crate::unmatched::{MatchWatch, Matcher};
 
-/// A rule as the configuration states it. Without label and condition it matches every row.
-#[derive(Debug, Clone, Default)]
+/// Where rows go, as the configuration states it. A sink is its position in [`Parts::sinks`](crate::Parts::sinks).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTable {
+    /// Asked in this order.
+    pub rules: Vec<Rule>,
+    /// For rows that no rule matches; none at all drops them, on purpose.
+    pub otherwise: BTreeSet<usize>,
+}
+
+/// A rule before the last one. Without label and condition it matches every row.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Matches rows to which a plugin gave this label.
     pub label: Option<String>,
     /// Matches rows that fulfil this condition.
     pub when: Option<Condition>,
-    /// Names of the sinks. None at all drops the row, on purpose.
-    pub to: Vec<String>,
+    /// The sinks. None at all drops the row, on purpose.
+    pub to: BTreeSet<usize>,
 }
 
-impl Rule {
-    const fn is_unconditional(&self) -> bool {
-        self.label.is_none() && self.when.is_none()
-    }
-}
-
-/// The routing table, with sinks as their numbers.
+/// The routing table at work.
 #[derive(Debug)]
 pub(crate) struct Routes {
     sinks: usize,
@@ -45,35 +47,17 @@ struct Conditional {
 }
 
 impl Routes {
-    /// Reads the rules of a configuration with these sinks, in file order. With no rules at all, every sink
-    /// gets every row.
-    ///
-    /// # Errors
-    ///
-    /// There is no sink, a rule names one that does not exist, the last rule has a condition, or an earlier
-    /// one has none.
-    pub(crate) fn new(sinks: &[Arc<str>], rules: Vec<Rule>) -> Result<Self, RouteError> {
-        if sinks.is_empty() {
-            return Err(RouteError::NoSinks);
-        }
-        let meters = RouteMeters::new(rules.len().max(1));
-        let mut rules: Vec<_> =
-            rules.into_iter().enumerate().map(|(n, rule)| (n + 1, rule)).collect();
-        let otherwise = match rules.pop() {
-            None => (0..sinks.len()).collect(),
-            Some((number, last)) if last.is_unconditional() => numbers(sinks, number, &last.to)?,
-            Some((number, _)) => return Err(RouteError::NotTotal { number }),
-        };
-        let mut table = Vec::with_capacity(rules.len());
-        for (number, rule) in rules {
-            if rule.is_unconditional() {
-                return Err(RouteError::Shadows { number });
-            }
-            let to = numbers(sinks, number, &rule.to)?;
-            let watch = MatchWatch::new(Matcher::Route, number.to_string());
-            table.push(Conditional { label: rule.label, when: rule.when, to, watch });
-        }
-        Ok(Self { sinks: sinks.len(), rules: table, otherwise, meters })
+    /// The table of so many sinks. Rules are counted from 1, in file order.
+    pub(crate) fn new(sinks: usize, table: RouteTable) -> Self {
+        let meters = RouteMeters::new(table.rules.len() + 1);
+        let rules = table.rules.into_iter().enumerate().map(|(n, rule)| Conditional {
+            label: rule.label,
+            when: rule.when,
+            to: rule.to.into_iter().collect(),
+            watch: MatchWatch::new(Matcher::Route, (n + 1).to_string()),
+        });
+        let otherwise = table.otherwise.into_iter().collect();
+        Self { sinks, rules: rules.collect(), otherwise, meters }
     }
 
     /// Sorts the live rows of a batch, in order.
@@ -126,21 +110,6 @@ impl Conditional {
     }
 }
 
-fn numbers(sinks: &[Arc<str>], number: usize, to: &[String]) -> Result<Vec<usize>, RouteError> {
-    let mut found = Vec::with_capacity(to.len());
-    for name in to {
-        let Some(sink) = sinks.iter().position(|sink| **sink == **name) else {
-            let known = sinks.iter().map(|sink| format!("`{sink}`")).collect::<Vec<_>>().join(", ");
-            return Err(RouteError::UnknownSink { number, name: name.clone(), known });
-        };
-        // A sink that is named twice still gets the row once.
-        if !found.contains(&sink) {
-            found.push(sink);
-        }
-    }
-    Ok(found)
-}
-
 /// The rows of a batch by destination.
 #[derive(Debug)]
 pub(crate) struct Assignment {
@@ -148,42 +117,6 @@ pub(crate) struct Assignment {
     pub(crate) per_sink: Vec<Vec<RowIx>>,
     /// Rows that a rule drops on purpose.
     pub(crate) nowhere: usize,
-}
-
-/// A routing table that cannot be. Rules are counted from 1, in file order.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RouteError {
-    /// Without a sink every row would be dropped.
-    #[error("there is no sink (add one with [[sink]] or --sink)")]
-    NoSinks,
-    /// No sink has this name.
-    #[error("route {number} names `{name}`, which is not a sink (there are: {known})")]
-    UnknownSink {
-        /// Which rule.
-        number: usize,
-        /// What it says.
-        name: String,
-        /// What it could say.
-        known: String,
-    },
-    /// Rows could fall through the table.
-    #[error(
-        "route {number} is the last and has a condition, so some rows would go nowhere \
-         (add a last route with `to` alone; `to = []` drops on purpose)"
-    )]
-    NotTotal {
-        /// Which rule.
-        number: usize,
-    },
-    /// The rules after this one can never match.
-    #[error(
-        "route {number} matches every row, so the ones after it never match (move it to the end)"
-    )]
-    Shadows {
-        /// Which rule.
-        number: usize,
-    },
 }
 
 #[cfg(test)]
@@ -194,18 +127,10 @@ mod tests {
     use super::*;
     use crate::fixture;
 
-    fn sinks(count: usize) -> Vec<Arc<str>> {
-        (0..count).map(|n| Arc::from(format!("sink-{n}"))).collect()
-    }
-
-    fn rule(label: Option<&str>, topic: Option<&str>, to: &[&str]) -> Rule {
+    fn rule(label: Option<&str>, topic: Option<&str>, to: &[usize]) -> Rule {
         let when = topic
             .map(|topic| Condition { topic: vec![Pattern::new(topic)], ..Condition::default() });
-        Rule {
-            label: label.map(str::to_owned),
-            when,
-            to: to.iter().map(|&name| name.to_owned()).collect(),
-        }
+        Rule { label: label.map(str::to_owned), when, to: to.iter().copied().collect() }
     }
 
     fn rows_of(routes: &Routes, batch: &Batch) -> Vec<Vec<usize>> {
@@ -215,40 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_every_sink_gets_every_row() {
-        let routes = Routes::new(&sinks(2), Vec::new()).unwrap();
-        let batch = fixture::batch(&["a", "b", "c"]);
-        assert_eq!(rows_of(&routes, &batch), [[0, 1, 2], [0, 1, 2]]);
-    }
-
-    #[test]
     fn the_first_match_wins_and_an_unknown_label_falls_through() {
         let mut batch = fixture::batch(&["audit", "flow", "audit", "flow"]);
         fixture::label(&mut batch, "noise", &[1, 2]);
         fixture::label(&mut batch, "unheard-of", &[3]);
-        let rules = vec![
-            rule(None, Some("aud*"), &["sink-0", "sink-1"]),
-            rule(Some("noise"), None, &[]),
-            rule(None, None, &["sink-1", "sink-1"]),
-        ];
-        let routes = Routes::new(&sinks(2), rules).unwrap();
+        let rules = vec![rule(None, Some("aud*"), &[0, 1]), rule(Some("noise"), None, &[])];
+        let routes = Routes::new(2, RouteTable { rules, otherwise: [1].into() });
         assert_eq!(rows_of(&routes, &batch), [vec![0, 2], vec![0, 2, 3]]);
         assert_eq!(routes.assign(&batch).nowhere, 1, "row 1 is noise, dropped on purpose");
-    }
-
-    #[test]
-    fn a_table_that_could_lose_rows_is_refused() {
-        let refused = |rules| Routes::new(&sinks(2), rules).unwrap_err().to_string();
-        let all = || rule(None, None, &["sink-0"]);
-        let some = || rule(Some("high"), None, &["sink-0"]);
-        assert!(refused(vec![all(), some()]).starts_with("route 2 is the last"));
-        assert!(refused(vec![all(), all()]).starts_with("route 1 matches every row"));
-        assert_eq!(Routes::new(&[], Vec::new()).unwrap_err(), RouteError::NoSinks);
-        let typo = refused(vec![rule(None, None, &["sink-3"])]);
-        assert_eq!(
-            typo,
-            "route 1 names `sink-3`, which is not a sink (there are: `sink-0`, `sink-1`)"
-        );
     }
 
     proptest! {
@@ -261,15 +160,11 @@ mod tests {
             let name = |n: usize| format!("topic-{n}");
             let topics: Vec<_> = topics.into_iter().map(name).collect();
             let batch = fixture::batch(&topics.iter().map(String::as_str).collect::<Vec<_>>());
-            let to = |sinks: &std::collections::BTreeSet<usize>| {
-                sinks.iter().map(|n| format!("sink-{n}")).collect::<Vec<_>>()
-            };
-            let mut rules: Vec<_> = table
+            let rules = table
                 .iter()
-                .map(|(topic, sinks)| Rule { to: to(sinks), ..rule(None, Some(&name(*topic)), &[]) })
+                .map(|(topic, sinks)| Rule { to: sinks.clone(), ..rule(None, Some(&name(*topic)), &[]) })
                 .collect();
-            rules.push(Rule { to: to(&last), ..Rule::default() });
-            let routes = Routes::new(&sinks(3), rules).unwrap();
+            let routes = Routes::new(3, RouteTable { rules, otherwise: last.clone() });
             let assigned = routes.assign(&batch);
 
             let mut nowhere = 0;

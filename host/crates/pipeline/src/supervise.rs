@@ -23,7 +23,7 @@ use crate::plan::{Destinations, PluginWatches};
 use crate::position::ShardId;
 use crate::refusals::RejectLimit;
 use crate::retry::RetryPolicy;
-use crate::route::{RouteError, Rule};
+use crate::route::RouteTable;
 use crate::seams::{DeadLetters, Sink};
 use crate::shard::{self, ShardEnd, ShardRun, ShardSettings, Station};
 
@@ -31,8 +31,8 @@ use crate::shard::{self, ShardEnd, ShardRun, ShardSettings, Station};
 pub struct Parts {
     /// The sinks, each with how it is served. Names must differ.
     pub sinks: Vec<(Arc<dyn Sink>, DeliverySettings)>,
-    /// The routing table, in file order; empty if every sink gets every row.
-    pub routes: Vec<Rule>,
+    /// The routing table.
+    pub routes: RouteTable,
     /// Where bytes are worked on.
     pub compute: Compute,
     /// Where refused rows go.
@@ -74,11 +74,7 @@ const LEAST_CLOSING: Duration = Duration::from_millis(200);
 
 impl Pipeline {
     /// Starts the sinks. Must be called inside a runtime.
-    ///
-    /// # Errors
-    ///
-    /// The routing table does not fit the sinks.
-    pub fn start(parts: Parts) -> Result<Self, RouteError> {
+    pub fn start(parts: Parts) -> Self {
         let bell = Bell::new();
         let (stop, closing) = (watch::Sender::new(None), watch::Sender::new(false));
         let office = Office::new(parts.dead_letters, parts.dead_letter_retry, bell.clone());
@@ -92,7 +88,7 @@ impl Pipeline {
             sinks.push(queue);
         }
         let plugins = PluginWatches::new(parts.plugin_refusals);
-        let destinations = Destinations::new(parts.routes, sinks, office, plugins)?;
+        let destinations = Destinations::new(parts.routes, sinks, office, plugins);
         let station = Station {
             destinations: Arc::new(destinations),
             compute: parts.compute,
@@ -102,7 +98,7 @@ impl Pipeline {
             stop: stop.subscribe(),
         };
         let (runs, left_behind) = (watch::Sender::new(()), Arc::default());
-        Ok(Self { station, dispatchers, stop, closing, runs, left_behind })
+        Self { station, dispatchers, stop, closing, runs, left_behind }
     }
 
     /// A handle with which shards are run, for the tasks that hold the leases.

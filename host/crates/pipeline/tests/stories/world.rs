@@ -10,9 +10,9 @@ use bytes::Bytes;
 use forwarder_pipeline::{
     Block, BodyLimits, BoxError, Budget, Cause, CheckpointStore, Compute, Damage, DeadLetters,
     DeliverySettings, Demand, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel,
-    Parts, Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, Runner,
-    SafePoint, SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source, SourceLost,
-    Transform, TransformFactory, Verdict,
+    Parts, Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, RouteTable,
+    Rule, Runner, SafePoint, SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source,
+    SourceLost, Transform, TransformFactory, Verdict,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, BlockReader, Encoded, Limits, Origin, RowIx, RowState};
@@ -39,7 +39,8 @@ pub(crate) fn rows(numbers: RangeInclusive<u32>) -> Vec<String> {
 /// What a pipeline is tested with.
 pub(crate) struct Plot {
     sinks: Vec<(Arc<MemorySink>, DeliverySettings)>,
-    routes: Vec<forwarder_pipeline::Rule>,
+    /// A label, and names of sinks; the last one is for all other rows.
+    routes: Vec<(Option<String>, Vec<String>)>,
     shards: ShardSettings,
     budget: Budget,
     demand: Demand,
@@ -86,8 +87,7 @@ impl Plot {
 
     pub(crate) fn route(mut self, label: Option<&str>, to: &[&str]) -> Self {
         let to = to.iter().map(|&name| name.to_owned()).collect();
-        let rule = forwarder_pipeline::Rule { label: label.map(str::to_owned), when: None, to };
-        self.routes.push(rule);
+        self.routes.push((label.map(str::to_owned), to));
         self
     }
 
@@ -97,7 +97,24 @@ impl Plot {
         self
     }
 
+    fn table(&self) -> RouteTable {
+        let numbers = |to: &[String]| {
+            let number = |name| self.sinks.iter().position(|(sink, _)| sink.name() == name);
+            to.iter().map(|name| number(name).unwrap()).collect()
+        };
+        let Some(((_, last), rules)) = self.routes.split_last() else {
+            return RouteTable { rules: Vec::new(), otherwise: (0..self.sinks.len()).collect() };
+        };
+        let rules = rules.iter().map(|(label, to)| Rule {
+            label: label.clone(),
+            when: None,
+            to: numbers(to),
+        });
+        RouteTable { rules: rules.collect(), otherwise: numbers(last) }
+    }
+
     pub(crate) fn start(self) -> World {
+        let routes = self.table();
         let dead_letters = Arc::new(MemoryDeadLetters::default());
         let factory: TransformFactory = Arc::new(|| Box::new(Chain));
         let compute = match self.threads {
@@ -111,15 +128,14 @@ impl Plot {
                 .into_iter()
                 .map(|(sink, settings)| (sink as Arc<dyn Sink>, settings))
                 .collect(),
-            routes: self.routes,
+            routes,
             compute,
             dead_letters: Arc::clone(&dead_letters) as Arc<dyn DeadLetters>,
             dead_letter_retry: RetryPolicy::default(),
             plugin_refusals: RejectLimit::default(),
             shards: self.shards,
             demand: self.demand,
-        })
-        .unwrap();
+        });
         World { pipeline, sinks, dead_letters, budget: self.budget }
     }
 }
