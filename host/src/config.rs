@@ -18,7 +18,7 @@ pub mod sink;
 mod sink_url;
 pub mod source;
 mod spelling;
-pub mod start;
+mod start;
 pub mod syslog;
 mod template;
 mod tls;

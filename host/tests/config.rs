@@ -13,11 +13,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use forwarder::config::sink::SinkKind;
-use forwarder::config::source::{Credentials, Query, Signature};
-use forwarder::config::start::Start;
+use forwarder::config::source::Credentials;
 use forwarder::config::{Checked, Config, Request, check};
 use forwarder_record::Pattern;
 use forwarder_sinks::Verify;
+use forwarder_sls::api::Filter;
+use forwarder_sls::group::Start;
+use forwarder_sls::sign::Signature;
 
 const SECRET: &str = "s3cret-7f1c";
 
@@ -244,7 +246,7 @@ fn syslog_of(config: &Config) -> &forwarder::config::syslog::SyslogConfig {
 }
 
 fn starts_at(config: &Config, instant: &str) -> bool {
-    source_of(config).start == Start::At(instant.parse().unwrap())
+    source_of(config).start == Start::Time(instant.parse::<jiff::Timestamp>().unwrap().as_second())
 }
 
 fn case(
@@ -293,7 +295,7 @@ fn consumer_cases() -> Vec<Case> {
         c(
             "query",
             "query = \"* | where a = '${x}'\"",
-            Means(|c| source_of(c).query == Some(Query::Spl("* | where a = '${x}'".to_owned()))),
+            Means(|c| source_of(c).query == Some(Filter::Query("* | where a = '${x}'".to_owned()))),
         ),
         c(
             "consumer_name",

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use forwarder_sls::api::Filter;
+use forwarder_sls::group::{OnInvalidCursor, Start};
+use forwarder_sls::sign::Signature;
 use forwarder_sls::{
     ConsumerName, Endpoint, GroupName, LogstoreName, NameError, ProjectName, Scheme,
 };
-use jiff::Timestamp;
 
 use super::address::{self, Address, HTTP, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Found, Section};
 use super::secret::Secret;
-use super::start::{self, Start};
+use super::start;
 
 /// One logstore to read.
 #[derive(Debug, Clone)]
@@ -37,9 +39,10 @@ pub struct SourceConfig {
     /// Where shards without a checkpoint start.
     pub start: Start,
     /// Where to stop, for a run that ends by itself: logs received at this time or later are left.
-    pub end: Option<Timestamp>,
+    /// Seconds since the epoch.
+    pub end: Option<i64>,
     /// What SLS filters and reshapes before it sends.
-    pub query: Option<Query>,
+    pub query: Option<Filter>,
     /// Whether we may create the group and set its options.
     pub manage_group: bool,
     /// How often a heartbeat is sent.
@@ -54,7 +57,7 @@ pub struct SourceConfig {
     /// The longest wait between two looks at an idle shard.
     pub idle_poll: Duration,
     /// What happens where SLS no longer knows our checkpoint.
-    pub on_invalid_cursor: InvalidCursor,
+    pub on_invalid_cursor: OnInvalidCursor,
     /// The largest block of logs, decompressed, in bytes; a larger one holds its shard.
     pub max_block: u64,
     /// How long one request may take.
@@ -94,38 +97,6 @@ pub enum Credentials {
         /// Where the instance's metadata service is; `None` is its usual address.
         metadata: Option<String>,
     },
-}
-
-/// The version of request signatures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signature {
-    /// HMAC-SHA1; known everywhere.
-    V1,
-    /// HMAC-SHA256; the key is bound to a region.
-    V4 {
-        /// Such as `cn-hangzhou`.
-        region: String,
-    },
-}
-
-/// What SLS runs over the logs before it sends them ("rule-based consumption").
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Query {
-    /// SPL sent with every pull.
-    Spl(String),
-    /// The id of a consume processor that is stored in the project.
-    Processor(String),
-}
-
-/// Where to continue where SLS no longer knows the checkpoint (it expired with the logs before it).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InvalidCursor {
-    /// At the oldest log that is still stored: repeats, loses nothing.
-    Begin,
-    /// At the end: skips what is stored.
-    End,
-    /// Hold the shard until a person decides.
-    Fail,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,15 +159,18 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<Source
         end,
         commit_interval: commit_interval.map_or(5 * SECOND, value),
         idle_poll: idle_poll.map_or(2 * SECOND, value),
-        on_invalid_cursor: on_invalid_cursor.map_or(InvalidCursor::Begin, value),
+        on_invalid_cursor: on_invalid_cursor.map_or(OnInvalidCursor::Begin, value),
         max_block: max_block.map_or(64 << 20, value),
         timeout: timeout.map_or(60 * SECOND, value),
         ca_file,
     })
 }
 
-const INVALID_CURSOR: &[(&str, InvalidCursor)] =
-    &[("begin", InvalidCursor::Begin), ("end", InvalidCursor::End), ("fail", InvalidCursor::Fail)];
+const INVALID_CURSOR: &[(&str, OnInvalidCursor)] = &[
+    ("begin", OnInvalidCursor::Begin),
+    ("end", OnInvalidCursor::End),
+    ("fail", OnInvalidCursor::Fail),
+];
 
 fn value<T>(found: Found<T>) -> T {
     found.value
@@ -265,12 +239,12 @@ fn signature(section: &mut Section, cx: &mut Context<'_>) -> Signature {
     }
 }
 
-fn query(section: &mut Section, cx: &mut Context<'_>) -> Option<Query> {
+fn query(section: &mut Section, cx: &mut Context<'_>) -> Option<Filter> {
     let spl = section.verbatim("query", cx);
     let processor = section.text("processor", cx);
     match (spl, processor) {
-        (Some(spl), None) => Some(Query::Spl(spl.value)),
-        (None, Some(processor)) => Some(Query::Processor(processor.value)),
+        (Some(spl), None) => Some(Filter::Query(spl.value)),
+        (None, Some(processor)) => Some(Filter::Processor(processor.value)),
         (Some(_), Some(processor)) => {
             let message =
                 "`query` and `processor` are given, and SLS does not say which it would run";

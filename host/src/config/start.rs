@@ -4,36 +4,29 @@
 //! the vendor's sample (`2018-12-26 0:0:0`, Unix seconds) are read too, in `timezone` where they name
 //! none. The resolved instant is logged at start, because a time without a zone is a guess.
 
+use forwarder_sls::group::Start;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use super::raw::{Context, Section};
 
-/// The position of a shard that has no checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// The oldest log that is still stored.
-    Begin,
-    /// Logs that arrive from now on.
-    End,
-    /// Logs received at this time or later.
-    At(Timestamp),
-}
-
 /// Reads `start`; absent means `"begin"`, since a forwarder that skips is worse than one that repeats.
 pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Start> {
     let absent = !section.has("start");
     let Some(found) = section.text("start", cx) else { return absent.then_some(Start::Begin) };
     match parse(&found.value, &cx.zone) {
-        Ok(Parsed { start: Start::At(instant), assumed_zone: true }) => {
-            let zone = zone_name(&cx.zone);
-            let message = format!("`{}` is read in {zone}: starting at {instant}", found.value);
-            let help = format!("write \"{instant}\" to leave no doubt");
-            cx.notice(&found.at, message, help);
-            Some(Start::At(instant))
+        Ok(Parsed::Begin) => Some(Start::Begin),
+        Ok(Parsed::End) => Some(Start::End),
+        Ok(Parsed::At { instant, assumed_zone }) => {
+            if assumed_zone {
+                let zone = zone_name(&cx.zone);
+                let message = format!("`{}` is read in {zone}: starting at {instant}", found.value);
+                let help = format!("write \"{instant}\" to leave no doubt");
+                cx.notice(&found.at, message, help);
+            }
+            Some(Start::Time(instant.as_second()))
         }
-        Ok(parsed) => Some(parsed.start),
         Err(reason) => {
             let help = "write \"begin\", \"end\" or a time such as \"2026-01-01T00:00:00Z\"";
             cx.error(&found.at, format!("cannot read `start`: {reason}"), help);
@@ -43,10 +36,10 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Start
 }
 
 /// Reads `end`, the time at which a bounded run stops.
-pub(super) fn end(section: &mut Section, cx: &mut Context<'_>) -> Option<Timestamp> {
+pub(super) fn end(section: &mut Section, cx: &mut Context<'_>) -> Option<i64> {
     let found = section.text("end", cx)?;
     match parse(&found.value, &cx.zone) {
-        Ok(Parsed { start: Start::At(instant), .. }) => Some(instant),
+        Ok(Parsed::At { instant, .. }) => Some(instant.as_second()),
         Ok(_) | Err(_) => {
             let help = "write a time such as \"2026-01-01T00:00:00Z\", or leave it out to continue indefinitely";
             cx.error(&found.at, format!("`end` cannot be `{}`", found.value), help);
@@ -81,34 +74,38 @@ fn zone_name(zone: &TimeZone) -> String {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Parsed {
-    start: Start,
-    /// The text named no zone.
-    assumed_zone: bool,
+enum Parsed {
+    Begin,
+    End,
+    At {
+        instant: Timestamp,
+        /// The text named no zone.
+        assumed_zone: bool,
+    },
 }
 
 fn parse(text: &str, zone: &TimeZone) -> Result<Parsed, String> {
     let text = text.trim();
-    let fixed = |start| Ok(Parsed { start, assumed_zone: false });
+    let fixed = |instant| Ok(Parsed::At { instant, assumed_zone: false });
     if text.eq_ignore_ascii_case("begin") {
-        return fixed(Start::Begin);
+        return Ok(Parsed::Begin);
     }
     if text.eq_ignore_ascii_case("end") {
-        return fixed(Start::End);
+        return Ok(Parsed::End);
     }
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         let seconds = text.parse::<i64>().map_err(|_| "the number of seconds is too large")?;
         let instant = Timestamp::from_second(seconds)
             .map_err(|_| "the number of seconds is too large; milliseconds, perhaps?")?;
-        return fixed(Start::At(instant));
+        return fixed(instant);
     }
     if let Ok(instant) = text.parse::<Timestamp>() {
-        return fixed(Start::At(instant));
+        return fixed(instant);
     }
     let civil = civil(text).ok_or_else(|| format!("`{text}` is not a time"))?;
     let instant =
         zone.to_timestamp(civil).map_err(|_| format!("`{text}` is out of the range of times"))?;
-    Ok(Parsed { start: Start::At(instant), assumed_zone: true })
+    Ok(Parsed::At { instant, assumed_zone: true })
 }
 
 /// `Y-M-D`, `Y-M-D h:m` or `Y-M-D h:m:s`, digits not padded; `T` and `/` are understood as well.
@@ -133,26 +130,26 @@ fn civil(text: &str) -> Option<DateTime> {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Start {
-        Start::At(text.parse().unwrap())
+    fn at(text: &str, assumed_zone: bool) -> Parsed {
+        Parsed::At { instant: text.parse().unwrap(), assumed_zone }
     }
 
     #[test]
     fn every_form_of_a_start_is_read() {
         let shanghai = zone("+08:00").unwrap();
-        for (text, start, assumed_zone) in [
-            ("begin", Start::Begin, false),
-            ("BEGIN", Start::Begin, false),
-            ("end", Start::End, false),
-            ("2026-01-01T00:00:00Z", at("2026-01-01T00:00:00Z"), false),
-            ("2026-01-01T08:00:00+08:00", at("2026-01-01T00:00:00Z"), false),
-            ("1545753600", at("2018-12-25T16:00:00Z"), false),
-            ("2018-12-26 0:0:0", at("2018-12-25T16:00:00Z"), true),
-            ("2018-12-26 00:00:00", at("2018-12-25T16:00:00Z"), true),
-            ("2018-12-26", at("2018-12-25T16:00:00Z"), true),
-            ("2018/12/26 1:30", at("2018-12-25T17:30:00Z"), true),
+        for (text, expected) in [
+            ("begin", Parsed::Begin),
+            ("BEGIN", Parsed::Begin),
+            ("end", Parsed::End),
+            ("2026-01-01T00:00:00Z", at("2026-01-01T00:00:00Z", false)),
+            ("2026-01-01T08:00:00+08:00", at("2026-01-01T00:00:00Z", false)),
+            ("1545753600", at("2018-12-25T16:00:00Z", false)),
+            ("2018-12-26 0:0:0", at("2018-12-25T16:00:00Z", true)),
+            ("2018-12-26 00:00:00", at("2018-12-25T16:00:00Z", true)),
+            ("2018-12-26", at("2018-12-25T16:00:00Z", true)),
+            ("2018/12/26 1:30", at("2018-12-25T17:30:00Z", true)),
         ] {
-            assert_eq!(parse(text, &shanghai), Ok(Parsed { start, assumed_zone }), "{text}");
+            assert_eq!(parse(text, &shanghai), Ok(expected), "{text}");
         }
         for text in ["", "yesterday", "2018-13-26", "2018-12-26 25:0:0", "99999999999999", "1-2"] {
             assert!(parse(text, &shanghai).is_err(), "{text}");

@@ -8,9 +8,7 @@ use forwarder_pipeline::{
     SaveError, Source, SourceLost, Unreadable,
 };
 use forwarder_record::{Batch, BlockReader, DecodeError, Limits, Origin, count_groups};
-use forwarder_sls::api::Filter;
-use forwarder_sls::group::{Checkpoints, OnInvalidCursor, Pull, PullError, Puller, Start};
-use forwarder_sls::sign::Signature;
+use forwarder_sls::group::{Checkpoints, Pull, PullError, Puller};
 use forwarder_sls::{
     CallTo, Chain, Client, ClientConfig, ConsumerName, Credentials, CredentialsError, Cursor,
     Error, GroupConfig, METADATA, Part, RamRole,
@@ -18,11 +16,7 @@ use forwarder_sls::{
 use futures_util::future::BoxFuture;
 
 use crate::config::secret::Secret;
-use crate::config::source::{
-    Credentials as CredentialsConfig, InvalidCursor, Query, Signature as SignatureConfig,
-    SourceConfig,
-};
-use crate::config::start::Start as StartConfig;
+use crate::config::source::{Credentials as CredentialsConfig, SourceConfig};
 use crate::exit::{Exit, Failure};
 use crate::problem::Problem;
 
@@ -78,10 +72,7 @@ async fn build_client(config: &SourceConfig) -> Result<Client, BoxError> {
     };
     let endpoint = config.endpoint.clone();
     let mut settings = ClientConfig::new(endpoint, config.project.clone(), credentials);
-    settings.signature = match &config.signature {
-        SignatureConfig::V1 => Signature::V1,
-        SignatureConfig::V4 { region } => Signature::V4 { region: region.clone() },
-    };
+    settings.signature = config.signature.clone();
     settings.ca_file.clone_from(&config.ca_file);
     settings.timeout = config.timeout;
     Ok(Client::new(settings)?)
@@ -104,21 +95,10 @@ pub fn group(config: &SourceConfig, consumer: ConsumerName) -> GroupConfig {
     group.timeout = config.group_timeout;
     group.in_order = config.in_order;
     group.heartbeat_interval = config.heartbeat_interval;
-    group.start = match config.start {
-        StartConfig::Begin => Start::Begin,
-        StartConfig::End => Start::End,
-        StartConfig::At(instant) => Start::Time(instant.as_second()),
-    };
-    group.end = config.end.map(jiff::Timestamp::as_second);
-    group.filter = config.query.as_ref().map(|query| match query {
-        Query::Spl(text) => Filter::Query(text.clone()),
-        Query::Processor(id) => Filter::Processor(id.clone()),
-    });
-    group.on_invalid_cursor = match config.on_invalid_cursor {
-        InvalidCursor::Begin => OnInvalidCursor::Begin,
-        InvalidCursor::End => OnInvalidCursor::End,
-        InvalidCursor::Fail => OnInvalidCursor::Fail,
-    };
+    group.start = config.start;
+    group.end = config.end;
+    group.filter.clone_from(&config.query);
+    group.on_invalid_cursor = config.on_invalid_cursor;
     group.idle = (group.idle.0.min(config.idle_poll), config.idle_poll);
     group.block_limit = config.max_block;
     group
