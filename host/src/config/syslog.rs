@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use forwarder_sinks::syslog::rfc5424::FromLog;
 use forwarder_sinks::syslog::{
-    Facility, Framing, OversizePolicy, Payload, Priority, Security, Separator, Severity, Target,
-    WindowLimits,
+    EncoderSettings, Facility, Framing, OversizePolicy, Payload, Priority, Security, Separator,
+    Severity, Target, WindowLimits,
 };
 use forwarder_sinks::{FieldPath, Template, TlsSettings};
 
@@ -14,10 +14,6 @@ use super::address::{self, Address, SYSLOG, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Section};
 use super::{template, tls};
-
-/// What a stock rsyslog takes (its `8k`); it cuts what is longer, and other receivers lose their place in the
-/// stream.
-const MAX_MESSAGE: usize = 8096;
 
 /// Where messages go and how they are written.
 #[derive(Debug, Clone)]
@@ -93,7 +89,8 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
         time_field,
         event_id,
         max_message: max_message
-            .map_or(MAX_MESSAGE, |found| usize::try_from(found.value).unwrap_or(MAX_MESSAGE)),
+            .and_then(|found| usize::try_from(found.value).ok())
+            .unwrap_or(EncoderSettings::default().max_message_bytes),
         oversize: oversize.map_or(OversizePolicy::Reject, |found| found.value),
         resend,
         timeout: timeout.map_or(30 * SECOND, |found| found.value),

@@ -23,42 +23,42 @@ impl Refusal {
     }
 
     /// A parameter is missing or outside its range.
-    pub fn parameter(message: impl Into<String>) -> Self {
+    pub(crate) fn parameter(message: impl Into<String>) -> Self {
         Self::new(400, "ParameterInvalid", message)
     }
 
     /// A JSON body lacks a key or holds the wrong type.
-    pub fn json(message: impl Into<String>) -> Self {
+    pub(crate) fn json(message: impl Into<String>) -> Self {
         Self::new(400, "JsonInfoInvalid", message)
     }
 
     /// The text is not a cursor, has been trimmed, or lies beyond the end.
-    pub fn cursor(message: impl Into<String>) -> Self {
+    pub(crate) fn cursor(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidCursor", message)
     }
 
     /// No such project.
-    pub fn no_project(name: &str) -> Self {
+    pub(crate) fn no_project(name: &str) -> Self {
         Self::new(404, "ProjectNotExist", format!("project {name} does not exist"))
     }
 
     /// No such logstore.
-    pub fn no_logstore(name: &str) -> Self {
+    pub(crate) fn no_logstore(name: &str) -> Self {
         Self::new(404, "LogStoreNotExist", format!("logstore {name} does not exist"))
     }
 
     /// No such shard. Published tables say 400 here and 404 there; we answer 404.
-    pub fn no_shard(shard: u32) -> Self {
+    pub(crate) fn no_shard(shard: u32) -> Self {
         Self::new(404, "ShardNotExist", format!("shard {shard} does not exist"))
     }
 
     /// No such consumer group.
-    pub fn no_group(name: &str) -> Self {
+    pub(crate) fn no_group(name: &str) -> Self {
         Self::new(404, "ConsumerGroupNotExist", format!("consumer group {name} does not exist"))
     }
 
     /// The path and method name no API we serve.
-    pub fn method(message: impl Into<String>) -> Self {
+    pub(crate) fn method(message: impl Into<String>) -> Self {
         Self::new(405, "InvalidMethod", message)
     }
 }

@@ -83,7 +83,7 @@ impl Service {
     ///
     /// # Errors
     /// `ProjectNotExist`.
-    pub fn delete_project(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn delete_project(&mut self, name: &str) -> Result<(), Refusal> {
         self.projects.remove(name).map(drop).ok_or_else(|| Refusal::no_project(name))
     }
 
@@ -91,7 +91,7 @@ impl Service {
     ///
     /// # Errors
     /// `ProjectNotExist`, `LogStoreAlreadyExist`, or a bad name.
-    pub fn create_logstore(
+    pub(crate) fn create_logstore(
         &mut self,
         project: &str,
         name: &str,
@@ -119,7 +119,7 @@ impl Service {
     ///
     /// # Errors
     /// `ProjectNotExist`, `LogStoreNotExist`.
-    pub fn delete_logstore(&mut self, project: &str, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn delete_logstore(&mut self, project: &str, name: &str) -> Result<(), Refusal> {
         let project = self.project_mut(project)?;
         project.logstores.remove(name).map(drop).ok_or_else(|| Refusal::no_logstore(name))
     }
@@ -148,7 +148,11 @@ impl Service {
     ///
     /// # Errors
     /// `ProjectNotExist`, `LogStoreNotExist`.
-    pub fn logstore_mut(&mut self, project: &str, name: &str) -> Result<&mut Logstore, Refusal> {
+    pub(crate) fn logstore_mut(
+        &mut self,
+        project: &str,
+        name: &str,
+    ) -> Result<&mut Logstore, Refusal> {
         let project = self.project_mut(project)?;
         project.logstores.get_mut(name).ok_or_else(|| Refusal::no_logstore(name))
     }
@@ -181,7 +185,12 @@ impl Service {
     ///
     /// # Errors
     /// `ProjectNotExist`.
-    pub fn set_processor(&mut self, project: &str, id: &str, spl: &str) -> Result<(), Refusal> {
+    pub(crate) fn set_processor(
+        &mut self,
+        project: &str,
+        id: &str,
+        spl: &str,
+    ) -> Result<(), Refusal> {
         self.project_mut(project)?.processors.insert(id.to_owned(), spl.to_owned());
         Ok(())
     }

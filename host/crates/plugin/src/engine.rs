@@ -15,7 +15,7 @@ use crate::package::Digest;
 use crate::settings;
 
 /// Time between two ticks of the engine's clock; a guest that must stop does so at the next one.
-pub const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// The stack that a thread must have to call a [`crate::Worker`]: the guest's share, and the host functions
 /// that it calls from the depth of it.

@@ -11,21 +11,21 @@ use crate::fault::Fault;
 /// Calls of `process`, by `plugin` and `outcome` (`ok`, or the kind of fault).
 pub const CALLS: &str = "forwarder_plugin_calls_total";
 /// CPU time of calls of `process`, by `plugin`.
-pub const CALL_SECONDS: &str = "forwarder_plugin_call_seconds";
+pub(crate) const CALL_SECONDS: &str = "forwarder_plugin_call_seconds";
 /// Instances thrown away, by `plugin` and `reason` (`fault`, `memory`).
-pub const INSTANCES_RETIRED: &str = "forwarder_plugin_instances_retired_total";
+pub(crate) const INSTANCES_RETIRED: &str = "forwarder_plugin_instances_retired_total";
 /// Rows that a plugin dropped on purpose, by `plugin`.
-pub const ROWS_DROPPED: &str = "forwarder_plugin_rows_dropped_total";
+pub(crate) const ROWS_DROPPED: &str = "forwarder_plugin_rows_dropped_total";
 /// Rows that a plugin refused or was at fault for, to be dead-lettered, by `plugin`.
-pub const ROWS_REJECTED: &str = "forwarder_plugin_rows_rejected_total";
+pub(crate) const ROWS_REJECTED: &str = "forwarder_plugin_rows_rejected_total";
 /// Rows that a plugin added, by `plugin`.
-pub const ROWS_EMITTED: &str = "forwarder_plugin_rows_emitted_total";
+pub(crate) const ROWS_EMITTED: &str = "forwarder_plugin_rows_emitted_total";
 /// Rows at fault that continued unchanged or were dropped, as `on_error` says, by `plugin` and `policy`.
-pub const ROWS_AT_FAULT: &str = "forwarder_plugin_rows_at_fault_total";
+pub(crate) const ROWS_AT_FAULT: &str = "forwarder_plugin_rows_at_fault_total";
 /// Values that were to be treated as JSON and are not, by `plugin`; they stayed as they were.
-pub const NOT_JSON: &str = "forwarder_plugin_not_json_total";
+pub(crate) const NOT_JSON: &str = "forwarder_plugin_not_json_total";
 /// Lines of a plugin that were left out of the log, by `plugin`.
-pub const LOG_LINES_SUPPRESSED: &str = "forwarder_plugin_log_lines_suppressed_total";
+pub(crate) const LOG_LINES_SUPPRESSED: &str = "forwarder_plugin_log_lines_suppressed_total";
 /// 1 while a plugin is suspended after repeated faults, by `plugin`.
 pub const SUSPENDED: &str = "forwarder_plugin_suspended";
 

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Largest component we read. The largest that a toolchain makes today is componentize-py's, at 18 MB;
 /// compiling takes tens of times its size in memory.
-pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// SHA-256 of a component: its identity, whatever file or registry it came from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +87,7 @@ impl Package {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is larger than [`MAX_COMPONENT_BYTES`].
+    /// The file cannot be read, or is larger than a component may be.
     pub fn read(path: &Path) -> Result<Self, PackageError> {
         let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;

@@ -47,7 +47,7 @@ impl Batch {
     /// # Errors
     ///
     /// As [`Batch::decode`], for this part: what follows it has not been looked at.
-    pub fn decode_part(
+    pub(crate) fn decode_part(
         block: &Bytes,
         origin: Origin,
         limits: &Limits,

@@ -27,7 +27,6 @@ use crate::error::{CallTo, Chain, ConfigError, Error, ErrorCode, Refusal};
 use crate::names::ProjectName;
 use crate::sign::{Parts, Signature, percent_encode};
 use service_clock::ServiceClock;
-pub use transport::Proxy;
 use transport::{Connections, Transport};
 
 /// Most bytes of a refusal's body that are looked at.
@@ -51,8 +50,6 @@ pub struct ClientConfig {
     pub signature: Signature,
     /// A PEM file with certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// How to leave the network. Ignored for loopback endpoints.
-    pub proxy: Proxy,
     /// Longest wait for a connection, TLS included.
     pub connect_timeout: Duration,
     /// Longest wait for the answer to one attempt.
@@ -68,8 +65,8 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// The defaults: version 1 signatures, system trust, the environment's proxy, 10 s to connect, 60 s
-    /// to answer, four attempts.
+    /// The defaults: version 1 signatures, system trust, 10 s to connect, 60 s to answer, four
+    /// attempts.
     pub fn new(endpoint: Endpoint, project: ProjectName, credentials: Credentials) -> Self {
         Self {
             endpoint,
@@ -77,7 +74,6 @@ impl ClientConfig {
             credentials,
             signature: Signature::V1,
             ca_file: None,
-            proxy: Proxy::Environment,
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(60),
             attempts: 4,
@@ -116,8 +112,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// No TLS provider is installed in this process, the CA file is unusable, the proxy is no URL, or the
-    /// endpoint already contains the project.
+    /// No TLS provider is installed in this process, the CA file is unusable, or the endpoint already
+    /// contains the project.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let ClientConfig { endpoint, project, credentials, signature, clock, .. } = config.clone();
         let label = format!("{project}.");
@@ -150,7 +146,7 @@ impl Client {
     /// # Errors
     ///
     /// The HTTP client cannot be built, which then is a matter of the system's certificates.
-    pub fn with_own_connections(&self) -> Result<Self, ConfigError> {
+    pub(crate) fn with_own_connections(&self) -> Result<Self, ConfigError> {
         let connections = Arc::new(self.shared.transport.connections()?);
         Ok(Self { connections, ..self.clone() })
     }
@@ -178,14 +174,14 @@ impl Client {
     }
 
     /// The service's clock in seconds since the epoch: ours, corrected by the last answer's `Date`. One answer may be
-    /// wrong, so this is for what only informs; see [`earliest_time`](Self::earliest_time).
+    /// wrong, so this is for what only informs.
     pub fn server_time(&self) -> i64 {
         self.local_time().saturating_add(self.shared.service_clock.ahead())
     }
 
     /// A time in seconds since the epoch that the service's clock has reached, unless both our clock and its last two
     /// answers are ahead of it. For decisions that skip logs if they are made too early.
-    pub fn earliest_time(&self) -> i64 {
+    pub(crate) fn earliest_time(&self) -> i64 {
         self.local_time().saturating_add(self.shared.service_clock.ahead_at_least())
     }
 

@@ -59,7 +59,7 @@ impl Cursor {
     }
 
     /// Whether this position certainly lies before `other` of the same shard.
-    pub fn lies_before(&self, other: &Self) -> bool {
+    pub(crate) fn lies_before(&self, other: &Self) -> bool {
         matches!((self.position(), other.position()), (Some(here), Some(there)) if here < there)
     }
 

@@ -12,8 +12,7 @@ use crate::names::ProjectName;
 
 /// How requests find their project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Addressing {
+enum Addressing {
     /// The project is the first label of the host we connect to.
     VirtualHost,
     /// We connect to the endpoint as written; only the `Host` header names the project.
@@ -65,13 +64,8 @@ impl Endpoint {
         Self { scheme, host, port, addressing, loopback }
     }
 
-    /// How the project is named.
-    pub fn addressing(&self) -> Addressing {
-        self.addressing
-    }
-
     /// Whether the transport is encrypted.
-    pub fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
     }
 

@@ -109,9 +109,6 @@ pub enum ConfigError {
         /// Where we looked.
         path: PathBuf,
     },
-    /// The proxy's address makes no sense.
-    #[error("the proxy address is not a URL like `http://proxy.example.org:3128`")]
-    Proxy(#[source] reqwest::Error),
     /// The project's name stands twice: in the endpoint and by itself.
     #[error(
         "the endpoint `{endpoint}` begins with the project's name; write it without: `{without}`"
@@ -188,7 +185,7 @@ impl Error {
     }
 
     /// Whether the request surely had no effect.
-    pub fn had_no_effect(&self) -> bool {
+    pub(crate) fn had_no_effect(&self) -> bool {
         match self {
             Self::Refused(refusal) => {
                 refusal.is_retryable() && (refusal.quota() || refusal.code == ErrorCode::ServerBusy)
@@ -215,12 +212,12 @@ impl Error {
 
     /// The shard is not ours any more, or the whole membership is gone: stop delivering, write no
     /// checkpoint.
-    pub fn ownership_lost(&self) -> bool {
+    pub(crate) fn ownership_lost(&self) -> bool {
         self.membership_lost() || self.code() == Some(&ErrorCode::ConsumerNotMatch)
     }
 
     /// The service does not know this consumer any more.
-    pub fn membership_lost(&self) -> bool {
+    pub(crate) fn membership_lost(&self) -> bool {
         matches!(
             self.code(),
             Some(ErrorCode::NotExistConsumerWithBody | ErrorCode::ConsumerNotExist)
@@ -228,27 +225,22 @@ impl Error {
     }
 
     /// The consumer group does not exist.
-    pub fn group_missing(&self) -> bool {
+    pub(crate) fn group_missing(&self) -> bool {
         self.code() == Some(&ErrorCode::ConsumerGroupNotExist)
     }
 
     /// The shard does not exist.
-    pub fn shard_missing(&self) -> bool {
+    pub(crate) fn shard_missing(&self) -> bool {
         self.code() == Some(&ErrorCode::ShardNotExist)
     }
 
     /// The thing to be created is there already.
-    pub fn already_exists(&self) -> bool {
+    pub(crate) fn already_exists(&self) -> bool {
         self.code() == Some(&ErrorCode::ConsumerGroupAlreadyExist)
     }
 
-    /// The project or logstore does not exist: a matter of configuration.
-    pub fn not_found(&self) -> bool {
-        matches!(self.code(), Some(ErrorCode::ProjectNotExist | ErrorCode::LogStoreNotExist))
-    }
-
     /// The cursor lies outside of what is stored.
-    pub fn invalid_cursor(&self) -> bool {
+    pub(crate) fn invalid_cursor(&self) -> bool {
         self.refusal().is_some_and(Refusal::invalid_cursor)
     }
 

@@ -33,10 +33,10 @@ pub mod sign;
 pub mod wire;
 
 pub use access_key::AccessKey;
-pub use client::{Client, ClientConfig, Clock, Proxy};
+pub use client::{Client, ClientConfig, Clock};
 pub use credentials::{Credentials, CredentialsError, Part};
 pub use cursor::{Cursor, CursorError};
-pub use endpoint::{Addressing, Endpoint, Scheme};
+pub use endpoint::{Endpoint, Scheme};
 pub use error::{CallTo, Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
 pub use group::{ConsumerGroup, GroupConfig, JoinError, Lease, LeaseState};
 pub use names::{ConsumerName, GroupName, LogstoreName, NameError, ProjectName};

@@ -7,15 +7,15 @@ use metrics::{Counter, Gauge, Label, Unit, counter, describe_counter, describe_g
 /// Seconds between now and when the service received what is pulled next; 0 at the end of the shard.
 pub const LAG_SECONDS: &str = "forwarder_lag_seconds";
 /// Pulls by outcome: `data`, `empty`, or the kind of error.
-pub const PULLS: &str = "forwarder_pulls_total";
+pub(crate) const PULLS: &str = "forwarder_pulls_total";
 /// Bytes pulled, as they travelled.
-pub const PULLED_PACKED_BYTES: &str = "forwarder_pulled_packed_bytes_total";
+pub(crate) const PULLED_PACKED_BYTES: &str = "forwarder_pulled_packed_bytes_total";
 /// Log groups pulled.
-pub const PULLED_GROUPS: &str = "forwarder_pulled_groups_total";
+pub(crate) const PULLED_GROUPS: &str = "forwarder_pulled_groups_total";
 /// Lines on which the service-side filter failed.
-pub const FILTER_FAILED_LINES: &str = "forwarder_filter_failed_lines_total";
+pub(crate) const FILTER_FAILED_LINES: &str = "forwarder_filter_failed_lines_total";
 /// Heartbeats by outcome: `ok`, or the kind of error.
-pub const HEARTBEATS: &str = "forwarder_heartbeats_total";
+pub(crate) const HEARTBEATS: &str = "forwarder_heartbeats_total";
 /// Positions that were no longer valid and were replaced; data may have been lost.
 pub const INVALID_CURSOR_RESETS: &str = "forwarder_invalid_cursor_resets_total";
 /// How often this consumer lost its membership in the group.

@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::access_key::AccessKey;
 
 /// The version of the service's interface we speak, sent as `x-log-apiversion`.
-pub const API_VERSION: &str = "0.6.0";
+pub(crate) const API_VERSION: &str = "0.6.0";
 
 /// Header of a temporary key's token; signed in both versions.
 pub const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-acs-security-token");

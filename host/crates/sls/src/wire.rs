@@ -36,7 +36,7 @@ impl Compression {
     }
 
     /// The largest body that can unpack to `raw_size`, so that nothing longer is read from the network.
-    pub fn max_packed_size(self, raw_size: u64) -> u64 {
+    pub(crate) fn max_packed_size(self, raw_size: u64) -> u64 {
         match self {
             Self::Plain => raw_size,
             Self::Lz4 => raw_size.saturating_add(raw_size / MAX_RATIO).saturating_add(SLACK),
@@ -44,7 +44,7 @@ impl Compression {
     }
 
     /// Whether `packed` bytes can unpack to `raw_size`.
-    pub fn can_hold(self, raw_size: u64, packed: u64) -> bool {
+    pub(crate) fn can_hold(self, raw_size: u64, packed: u64) -> bool {
         match self {
             Self::Plain => packed == raw_size,
             Self::Lz4 => {
@@ -129,7 +129,7 @@ impl Block {
     }
 
     /// Size on the wire in bytes.
-    pub fn packed_size(&self) -> u64 {
+    pub(crate) fn packed_size(&self) -> u64 {
         self.packed.len() as u64
     }
 

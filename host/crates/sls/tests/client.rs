@@ -202,7 +202,7 @@ async fn what_will_not_change_is_not_repeated() {
     let sls = Sls::start(1).await;
     sls.fault(Api::ListShards, refuse(404, "LogStoreNotExist"));
     let error = sls.client().list_shards(&logstore()).await.unwrap_err();
-    assert!(error.not_found());
+    assert_eq!(error.code(), Some(&ErrorCode::LogStoreNotExist));
     let refusal = error.refusal().unwrap();
     assert_eq!(refusal.request_id.as_deref().map(str::len), Some(24));
     assert_eq!(sls.seen(Api::ListShards).len(), 1);

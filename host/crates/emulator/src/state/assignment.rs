@@ -79,7 +79,7 @@ impl Assignment {
     }
 
     /// Changes how long a silent consumer is kept.
-    pub fn set_timeout(&mut self, timeout: Duration) {
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
 

@@ -154,7 +154,7 @@ impl ConsumerGroup {
     }
 
     /// Who holds what, for a test that interferes.
-    pub fn assignment_mut(&mut self) -> &mut Assignment {
+    pub(crate) fn assignment_mut(&mut self) -> &mut Assignment {
         &mut self.assignment
     }
 

@@ -37,13 +37,13 @@ impl KeyRange {
     }
 
     /// Whether `other` begins where this range ends.
-    pub fn touches(&self, other: &Self) -> bool {
+    pub(crate) fn touches(&self, other: &Self) -> bool {
         self.end == other.begin
     }
 
     /// This range and its right neighbour as one.
     #[must_use]
-    pub fn joined_with(&self, right: &Self) -> Self {
+    pub(crate) fn joined_with(&self, right: &Self) -> Self {
         Self { begin: self.begin, end: right.end }
     }
 

@@ -169,7 +169,7 @@ impl Shard {
     }
 
     /// Whether a consumer at `cursor` has nothing left to read, now or ever.
-    pub fn is_finished_at(&self, cursor: Cursor) -> bool {
+    pub(crate) fn is_finished_at(&self, cursor: Cursor) -> bool {
         self.status == ShardStatus::ReadOnly && cursor == self.end()
     }
 

@@ -52,7 +52,7 @@ impl<'a> Parsed<'a> {
 
     /// The form a receiver keeps.
     #[must_use]
-    pub fn to_message(&self) -> Message {
+    pub(crate) fn to_message(self) -> Message {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Message {
             pri: self.pri,

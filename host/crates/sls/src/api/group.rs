@@ -68,7 +68,7 @@ impl Client {
     /// # Errors
     ///
     /// Refused with `ConsumerGroupAlreadyExist`, or a quota on the number of groups.
-    pub async fn create_consumer_group(
+    pub(crate) async fn create_consumer_group(
         &self,
         logstore: &LogstoreName,
         group: &GroupName,
@@ -88,7 +88,7 @@ impl Client {
     /// # Errors
     ///
     /// Refused with `ConsumerGroupNotExist`.
-    pub async fn update_consumer_group(
+    pub(crate) async fn update_consumer_group(
         &self,
         logstore: &LogstoreName,
         group: &GroupName,
@@ -147,7 +147,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::ownership_lost`]: another consumer holds the shard. [`Error::shard_missing`]: it does not exist.
-    pub async fn update_checkpoint(
+    pub(crate) async fn update_checkpoint(
         &self,
         logstore: &LogstoreName,
         group: &GroupName,

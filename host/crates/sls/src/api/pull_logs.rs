@@ -92,7 +92,6 @@ pub struct PullHead {
     /// The position behind the last group that was read, by a header that only some answers have.
     behind_last: Option<u64>,
     cursor_time: Option<i64>,
-    scanned_bytes: Option<u64>,
     scanned_groups: Option<u64>,
     result_lines: Option<u64>,
     failed_lines: Option<u64>,
@@ -119,7 +118,6 @@ impl PullHead {
             end_of_cursor: optional("x-log-end-of-cursor") == Some(1),
             behind_last: optional("x-log-read-last-cursor").and_then(|last| last.checked_add(1)),
             cursor_time: optional("x-log-cursor-time").and_then(|time| i64::try_from(time).ok()),
-            scanned_bytes: optional("x-log-rawdatasize"),
             scanned_groups: optional("x-log-rawdatacount"),
             result_lines: optional("x-log-resultlines"),
             failed_lines: optional("x-log-failedlines"),
@@ -179,7 +177,7 @@ impl PullHead {
     }
 
     /// The cursor that was asked for.
-    pub fn request_cursor(&self) -> &Cursor {
+    pub(crate) fn request_cursor(&self) -> &Cursor {
         &self.request_cursor
     }
 
@@ -205,7 +203,7 @@ impl PullHead {
 
     /// Whether the cursor moves although there is no data. Without a filter that is not an answer by itself: what
     /// lay between may have expired, or the answer is damaged.
-    pub fn skips(&self) -> bool {
+    pub(crate) fn skips(&self) -> bool {
         !self.filtered && !self.has_data() && !self.is_unmoved()
     }
 
@@ -230,18 +228,13 @@ impl PullHead {
         self.cursor_time
     }
 
-    /// Bytes read by the service before filtering.
-    pub fn scanned_bytes(&self) -> u64 {
-        self.scanned_bytes.unwrap_or(self.raw_size)
-    }
-
     /// Log groups read by the service before filtering.
-    pub fn scanned_groups(&self) -> u64 {
+    pub(crate) fn scanned_groups(&self) -> u64 {
         self.scanned_groups.unwrap_or(self.count)
     }
 
     /// Log lines the filter failed on.
-    pub fn failed_lines(&self) -> u64 {
+    pub(crate) fn failed_lines(&self) -> u64 {
         self.failed_lines.unwrap_or(0)
     }
 
@@ -284,7 +277,7 @@ impl PullResponse {
     /// # Errors
     ///
     /// The network fails, or the body is larger than claimed or allowed. The position has not moved:
-    /// pull again from [`PullHead::request_cursor`].
+    /// pull again from the cursor that was asked for.
     pub async fn block(self, limit: u64) -> Result<Block, Error> {
         let call = self.reply.call().clone();
         let fault = |source| Error::Block { call: call.clone(), source };

@@ -18,25 +18,14 @@ const IDLE: Duration = Duration::from_secs(50);
 /// More headers than this is not an answer of the service.
 const MAX_HEADERS: usize = 100;
 
-/// How requests leave the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Proxy {
-    /// As `http_proxy`, `https_proxy` and `no_proxy` say.
-    Environment,
-    /// Directly.
-    None,
-    /// Through this one, like `http://proxy.example.org:3128`.
-    Url(String),
-}
-
 /// Everything that is needed to build the HTTP client, again if need be.
 pub(super) struct Transport {
     /// Whether TLS is not used at all.
     plain: bool,
     /// Roots besides the system's.
     ca_file: Option<PathBuf>,
-    proxy: Proxy,
+    /// Whether no proxy is used: for loopback endpoints. Others follow `http_proxy`, `https_proxy` and `no_proxy`.
+    direct: bool,
     connect_timeout: Duration,
     user_agent: String,
 }
@@ -47,13 +36,13 @@ impl Transport {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(ConfigError::NoTlsProvider);
         }
-        let proxy = if config.endpoint.is_loopback() { Proxy::None } else { config.proxy.clone() };
+        let direct = config.endpoint.is_loopback();
         // Proxies may be https themselves, so only a direct plain connection needs no trust store.
-        let plain = !config.endpoint.is_https() && proxy == Proxy::None;
+        let plain = !config.endpoint.is_https() && direct;
         Ok(Self {
             plain,
             ca_file: config.ca_file.clone().filter(|_| !plain),
-            proxy,
+            direct,
             connect_timeout: config.connect_timeout,
             user_agent: config.user_agent.clone(),
         })
@@ -79,11 +68,9 @@ impl Transport {
             .pool_idle_timeout(IDLE)
             .connect_timeout(self.connect_timeout)
             .user_agent(&self.user_agent);
-        builder = match &self.proxy {
-            Proxy::Environment => builder,
-            Proxy::None => builder.no_proxy(),
-            Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url).map_err(ConfigError::Proxy)?),
-        };
+        if self.direct {
+            builder = builder.no_proxy();
+        }
         builder = if self.plain {
             // Containers without any system certificates must still reach a plain emulator.
             builder.tls_certs_only([])

@@ -29,7 +29,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// The position asked for is outside of what is stored.
-    pub fn invalid_cursor(&self) -> bool {
+    pub(crate) fn invalid_cursor(&self) -> bool {
         self.code == ErrorCode::InvalidCursor
             || (self.code == ErrorCode::ParameterInvalid
                 && contains_ignoring_case(&self.message, "invalid cursor"))
@@ -58,7 +58,7 @@ impl Refusal {
     }
 
     /// The clocks differ too much.
-    pub fn clock_skew(&self) -> bool {
+    pub(crate) fn clock_skew(&self) -> bool {
         self.code == ErrorCode::RequestTimeTooSkewed
             || (self.status == 401 && self.skew.is_some_and(|skew| skew.abs() > MAX_SKEW))
     }

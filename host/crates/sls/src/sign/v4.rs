@@ -12,7 +12,7 @@ use super::{
 use crate::access_key::AccessKey;
 
 /// First word of the `Authorization` header and of the string to sign.
-pub const ALGORITHM: &str = "SLS4-HMAC-SHA256";
+pub(crate) const ALGORITHM: &str = "SLS4-HMAC-SHA256";
 /// Header with the lower-case hexadecimal SHA-256 of the body; the canonical request ends in its value.
 pub const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-log-content-sha256");
 

@@ -69,7 +69,6 @@ mod tests {
             end_of_cursor: false,
             behind_last: None,
             cursor_time: None,
-            scanned_bytes: None,
             scanned_groups: None,
             result_lines: None,
             failed_lines: None,
