@@ -145,25 +145,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     forwarder_pipeline::metrics::describe();
     forwarder_sls::metrics::describe();
     forwarder_plugin::metrics::describe();
-    metrics::describe_counter!(
-        TRUNCATED_RECORDS,
-        "rows whose end was cut off to fit a sink's limit"
-    );
-    metrics::describe_counter!(
-        AMBIGUOUS_RECORDS,
-        "rows a reader of the sink cannot take apart for certain"
-    );
-    metrics::describe_counter!(
-        UNPROVEN_RECORDS,
-        "rows that count as delivered by their age, since the receiver does not show what it has read"
-    );
+    forwarder_sinks::metrics::describe();
     metrics::describe_counter!(
         DROPPED_LINES,
         "lines of this program's own log that could not be written in time"
-    );
-    metrics::describe_counter!(
-        OWN_TIME_RECORDS,
-        "rows sent with the log's own time, since `time_field` holds none"
     );
     metrics::describe_gauge!("forwarder_build_info", "always 1; the labels say which build runs");
     metrics::gauge!("forwarder_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
@@ -182,18 +167,6 @@ pub async fn keep_metrics_small(metrics: PrometheusHandle) {
         tracing::trace!("folded the histograms of the metrics");
     }
 }
-
-/// Rows whose end was cut off, by sink.
-pub(crate) const TRUNCATED_RECORDS: &str = "forwarder_truncated_records_total";
-
-/// Rows in the sample's unescaped form that hold the separator, by sink.
-pub(crate) const AMBIGUOUS_RECORDS: &str = "forwarder_ambiguous_records_total";
-
-/// Rows that count as delivered though nothing shows that the receiver has read them, by sink.
-pub(crate) const UNPROVEN_RECORDS: &str = "forwarder_unproven_records_total";
-
-/// Rows sent with the time of the log where a sink's `time_field` asks for another, by sink and reason.
-pub(crate) const OWN_TIME_RECORDS: &str = "forwarder_own_time_records_total";
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,14 +16,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use forwarder_connector::Sink;
 use forwarder_pipeline::{
-    Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, ShardSettings, Sink,
+    Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, ShardSettings,
 };
 use forwarder_sls::ConsumerName;
 
 use self::consumer::Consumer;
 use self::dead_letters::WiredDeadLetters;
-use self::sink::WiredSink;
 use crate::config::Config;
 use crate::config::process::DeadLetterConfig;
 use crate::config::source::SourceConfig;
@@ -37,7 +37,7 @@ pub struct Wired {
     /// Sinks are served; no shard is pulled from yet.
     pub pipeline: Pipeline,
     /// The sinks, to ask how they are.
-    pub sinks: Vec<Arc<WiredSink>>,
+    pub sinks: Vec<Arc<dyn Sink>>,
     /// Sources that have not joined their groups.
     pub consumers: Vec<Consumer>,
     /// The plugins; a source may begin when those that its logs pass through are loaded.
@@ -75,7 +75,7 @@ pub async fn assemble(
             .zip(&sinks)
             .map(|(config, wired)| {
                 let delivery = sink::delivery(&config.delivery, refusals.max_ratio);
-                (Arc::clone(wired) as Arc<dyn Sink>, delivery)
+                (Arc::clone(wired), delivery)
             })
             .collect(),
         routes: config.routes.clone(),
@@ -96,12 +96,12 @@ pub async fn assemble(
 ///
 /// # Errors
 /// All sinks that cannot be set up, at once.
-pub fn sinks(config: &Config) -> Result<Vec<Arc<WiredSink>>, Failure> {
+pub fn sinks(config: &Config) -> Result<Vec<Arc<dyn Sink>>, Failure> {
     let mut sinks = Vec::with_capacity(config.sinks.len());
     let mut problems = Vec::new();
     for sink in &config.sinks {
-        match WiredSink::new(sink) {
-            Ok(sink) => sinks.push(Arc::new(sink)),
+        match sink::new(sink) {
+            Ok(sink) => sinks.push(sink),
             Err(failure) => problems.extend(failure.problems),
         }
     }

@@ -17,6 +17,8 @@ use forwarder::config::source::Credentials;
 use forwarder::config::{Checked, Config, Request, check};
 use forwarder_record::Pattern;
 use forwarder_sinks::Verify;
+use forwarder_sinks::hec::HecSettings;
+use forwarder_sinks::syslog::{HeaderFormat, SyslogSettings, rfc5424};
 use forwarder_sls::api::Filter;
 use forwarder_sls::group::Start;
 use forwarder_sls::sign::Signature;
@@ -113,10 +115,13 @@ fn the_samples_environment_is_a_source() {
     let names: Vec<_> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     assert_eq!(names, ["hec", "syslog", "stdout", "file", "stdout-2"]);
     let SinkKind::Hec(hec) = &config.sinks[0].kind else { panic!("not HEC") };
-    assert_eq!((hec.endpoint.origin().as_str(), hec.gzip), ("https://10.1.2.3:8088", false));
-    assert_eq!(hec.timeout, Duration::from_secs(5));
+    assert_eq!(
+        (hec.collector.endpoint.origin().as_str(), hec.events.gzip),
+        ("https://10.1.2.3:8088", false)
+    );
+    assert_eq!(hec.collector.timeout, Duration::from_secs(5));
     let SinkKind::Syslog(syslog) = &config.sinks[1].kind else { panic!("not syslog") };
-    assert_eq!(syslog.target.to_string(), "tls://siem.example.org:6514");
+    assert_eq!(syslog.receiver.target.to_string(), "tls://siem.example.org:6514");
     assert_eq!(config.routes.otherwise, [0, 1, 2, 3, 4].into());
     assert_eq!(config.transforms[0].name, "audit");
     insta::assert_snapshot!("environment_notices", printed(&checked.notices));
@@ -208,7 +213,7 @@ fn braces_are_values_of_the_log_or_refused_with_what_to_write() {
     }
     let config =
         accepted(&syslog("severity = \"{level|4}\"\nhostname = \"{account}\"\napp_name = \"x\""));
-    let found = syslog_of(&config);
+    let found = header_of(&config);
     assert_eq!(found.priority.value(), 8 + 4, "what is sent where the log says nothing");
     assert!(found.from_log.severity.is_some() && found.from_log.hostname.is_some());
     assert_eq!((found.hostname.as_deref(), found.app_name.as_deref()), (None, Some("x")));
@@ -231,17 +236,24 @@ fn source_of(config: &Config) -> &forwarder::config::source::SourceConfig {
     &config.sources[0]
 }
 
-fn hec_of(config: &Config) -> &forwarder::config::hec::HecConfig {
+fn hec_of(config: &Config) -> &HecSettings {
     match &config.sinks[0].kind {
         SinkKind::Hec(hec) => hec,
         other => panic!("{other:?}"),
     }
 }
 
-fn syslog_of(config: &Config) -> &forwarder::config::syslog::SyslogConfig {
+fn syslog_of(config: &Config) -> &SyslogSettings {
     match &config.sinks[0].kind {
         SinkKind::Syslog(syslog) => syslog,
         other => panic!("{other:?}"),
+    }
+}
+
+fn header_of(config: &Config) -> &rfc5424::HeaderSettings {
+    match &syslog_of(config).messages.header {
+        HeaderFormat::Rfc5424(header) => header,
+        other @ HeaderFormat::Rfc3164(_) => panic!("{other:?}"),
     }
 }
 
@@ -312,59 +324,59 @@ fn splunk_cases() -> Vec<Case> {
         c(
             "host",
             "host = \"10.1.2.3\"\nport = 8089\nhttps = true",
-            Means(|c| hec_of(c).endpoint.origin() == "https://10.1.2.3:8089"),
+            Means(|c| hec_of(c).collector.endpoint.origin() == "https://10.1.2.3:8089"),
         ),
         c(
             "host",
             r#"host = "10.1.2.3""#,
-            Means(|c| hec_of(c).endpoint.origin() == "https://10.1.2.3:8088"),
+            Means(|c| hec_of(c).collector.endpoint.origin() == "https://10.1.2.3:8088"),
         ),
         c("port", "url = \"https://h\"\nport = 8088", RefusedNaming("`port` is part of `url`")),
         c("https", "host = \"10.1.2.3\"\nhttps = false", RefusedNaming("allow_plaintext = true")),
         c(
             "https",
             "host = \"10.1.2.3\"\nhttps = false\nallow_plaintext = true",
-            Means(|c| hec_of(c).endpoint.origin().starts_with("http://")),
+            Means(|c| hec_of(c).collector.endpoint.origin().starts_with("http://")),
         ),
         c(
             "https",
             "host = \"127.0.0.1\"\nhttps = false",
-            Means(|c| hec_of(c).endpoint.origin() == "http://127.0.0.1:8088"),
+            Means(|c| hec_of(c).collector.endpoint.origin() == "http://127.0.0.1:8088"),
         ),
         c(
             "token",
             r#"url = "https://h""#,
-            Means(|c| format!("{:?}", hec_of(c).token) == "Fixed(Token(***))"),
+            Means(|c| format!("{:?}", hec_of(c).collector.token) == "Fixed(Token(***))"),
         ),
         c(
             "timeout",
             "url = \"https://h\"\ntimeout = 120",
-            Means(|c| hec_of(c).timeout == Duration::from_secs(120)),
+            Means(|c| hec_of(c).collector.timeout == Duration::from_secs(120)),
         ),
         c(
             "ssl_verify",
             "url = \"https://h\"\nssl_verify = false",
-            Means(|c| hec_of(c).tls.verify == Verify::Nothing),
+            Means(|c| hec_of(c).collector.tls.verify == Verify::Nothing),
         ),
         c(
             "ssl_verify",
             "url = \"https://h\"\nssl_verify = true",
-            Means(|c| hec_of(c).tls.verify == Verify::SystemRoots),
+            Means(|c| hec_of(c).collector.tls.verify == Verify::SystemRoots),
         ),
         c(
             "sourcetype",
             "url = \"https://h\"\nsourcetype = \"aliyun\"",
-            Means(|c| hec_of(c).sourcetype.as_fixed() == Some("aliyun")),
+            Means(|c| hec_of(c).events.sourcetype.as_fixed() == Some("aliyun")),
         ),
         c(
             "index",
             "url = \"https://h\"\nindex = \"\"",
-            Means(|c| hec_of(c).index.as_fixed() == Some("")),
+            Means(|c| hec_of(c).events.index.as_fixed() == Some("")),
         ),
         c(
             "source",
             "url = \"https://h\"\nsource = \"sls\"",
-            Means(|c| hec_of(c).source.as_fixed() == Some("sls")),
+            Means(|c| hec_of(c).events.source.as_fixed() == Some("sls")),
         ),
     ]
 }
@@ -376,7 +388,7 @@ fn syslog_cases() -> Vec<Case> {
         c(
             "host",
             "host = \"siem\"\nport = 6514\nprotocol = \"tls\"",
-            Means(|c| syslog_of(c).target.to_string() == "tls://siem:6514"),
+            Means(|c| syslog_of(c).receiver.target.to_string() == "tls://siem:6514"),
         ),
         c(
             "port",
@@ -392,51 +404,52 @@ fn syslog_cases() -> Vec<Case> {
             "protocol",
             "host = \"127.0.0.1\"\nprotocol = \"tcp\"",
             Means(|c| {
-                syslog_of(c).target.security == Security::Plain && syslog_of(c).target.port == 514
+                syslog_of(c).receiver.target.security == Security::Plain
+                    && syslog_of(c).receiver.target.port == 514
             }),
         ),
         c("protocol", "host = \"siem\"\nprotocol = \"udp\"", RefusedNaming("tls://HOST:PORT")),
         c(
             "sep",
             "address = \"tls://h\"\nsep = \"||\"",
-            Means(|c| syslog_of(c).payload == Payload::default()),
+            Means(|c| syslog_of(c).messages.payload == Payload::default()),
         ),
         c(
             "cert_path",
             "address = \"tls://h\"\ncert_path = \"/etc/ca.pem\"",
-            Means(|c| syslog_of(c).tls.verify == Verify::CaFile("/etc/ca.pem".into())),
+            Means(|c| syslog_of(c).receiver.tls.verify == Verify::CaFile("/etc/ca.pem".into())),
         ),
         c(
             "timeout",
             "address = \"tls://h\"\ntimeout = 120",
-            Means(|c| syslog_of(c).timeout == Duration::from_secs(120)),
+            Means(|c| syslog_of(c).receiver.write_timeout == Duration::from_secs(120)),
         ),
         c(
             "facility",
             "address = \"tls://h\"\nfacility = \"FAC_LOCAL3\"",
-            Means(|c| syslog_of(c).priority.value() == 19 * 8 + 6),
+            Means(|c| header_of(c).priority.value() == 19 * 8 + 6),
         ),
         c(
             "facility",
             "address = \"tls://h\"\nfacility = 13",
-            Means(|c| syslog_of(c).priority.value() == 13 * 8 + 6),
+            Means(|c| header_of(c).priority.value() == 13 * 8 + 6),
         ),
         c("facility", "address = \"tls://h\"\nfacility = \"FAC_NONE\"", RefusedNaming("local7")),
         c(
             "severity",
             "address = \"tls://h\"\nseverity = \"SEV_WARNING\"",
-            Means(|c| syslog_of(c).priority.value() == 8 + 4),
+            Means(|c| header_of(c).priority.value() == 8 + 4),
         ),
         c(
             "hostname",
             "address = \"tls://h\"\nhostname = \"fw.example.org\"",
-            Means(|c| syslog_of(c).hostname.as_deref() == Some("fw.example.org")),
+            Means(|c| header_of(c).hostname.as_deref() == Some("fw.example.org")),
         ),
-        c("tag", "address = \"tls://h\"\ntag = \"-\"", Means(|c| syslog_of(c).app_name.is_none())),
+        c("tag", "address = \"tls://h\"\ntag = \"-\"", Means(|c| header_of(c).app_name.is_none())),
         c(
             "tag",
             "address = \"tls://h\"\ntag = \"sls\"",
-            Means(|c| syslog_of(c).app_name.as_deref() == Some("sls")),
+            Means(|c| header_of(c).app_name.as_deref() == Some("sls")),
         ),
     ]
 }

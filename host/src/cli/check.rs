@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::Sink;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -16,7 +17,6 @@ use crate::exit::{Exit, Failure};
 use crate::instance::Instance;
 use crate::problem::Problem;
 use crate::wiring;
-use crate::wiring::sink::WiredSink;
 
 /// How long a sink or SLS may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -101,7 +101,7 @@ async fn reach(config: &Config, findings: &mut Findings) {
         Ok(sinks) => {
             let asked = sinks.iter().map(async |sink| (sink, ask_sink(sink).await));
             for (sink, answer) in join_all(asked).await {
-                let what = format!("sink {}", sink_name(sink));
+                let what = format!("sink {}", sink.name());
                 let (answer, unknown) = match answer {
                     Ok(unknown) => (Ok("ok".to_owned()), unknown),
                     Err(failure) => (Err(failure), Vec::new()),
@@ -120,16 +120,12 @@ async fn reach(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn sink_name(sink: &WiredSink) -> &str {
-    forwarder_pipeline::Sink::name(sink)
-}
-
 /// What could not be found out about a sink that seems to be in order.
-async fn ask_sink(sink: &Arc<WiredSink>) -> Result<Vec<String>, Failure> {
+async fn ask_sink(sink: &Arc<dyn Sink>) -> Result<Vec<String>, Failure> {
     let problem = match timeout(PATIENCE, sink.probe()).await {
         Ok(Ok(unknown)) => return Ok(unknown),
-        Ok(Err(cause)) => format!("sink `{}`: {}", sink_name(sink), cause.fact()),
-        Err(_) => format!("sink `{}` did not answer within {PATIENCE:?}", sink_name(sink)),
+        Ok(Err(cause)) => format!("sink `{}`: {}", sink.name(), cause.fact()),
+        Err(_) => format!("sink `{}` did not answer within {PATIENCE:?}", sink.name()),
     };
     Err(Failure::new(Exit::Sink, Problem::new(problem)))
 }

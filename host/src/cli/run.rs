@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::Sink;
 use forwarder_pipeline::Runner;
+use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
@@ -24,7 +26,6 @@ use crate::shutdown::Signals;
 use crate::status;
 use crate::telemetry::{self, COMMIT, VERSION};
 use crate::wiring::consumer::{Consumer, Sources};
-use crate::wiring::sink::WiredSink;
 use crate::wiring::transform::{Chain, Loading};
 use crate::wiring::{self, Wired};
 
@@ -241,14 +242,14 @@ async fn work(
 const READER_LEFT_GRACE: Duration = Duration::from_secs(5);
 
 /// What standard output has not taken cannot be delivered any more, so the full grace would always pass in vain.
-fn grace_without_reader(grace: Duration, sinks: &[Arc<WiredSink>]) -> Duration {
-    let others = sinks.iter().any(|sink| !sink.is_stdout());
+fn grace_without_reader(grace: Duration, sinks: &[Arc<dyn Sink>]) -> Duration {
+    let others = sinks.iter().any(|sink| sink.receiver_left().now_or_never().is_none());
     if others { grace.min(READER_LEFT_GRACE) } else { Duration::ZERO }
 }
 
-/// Resolves once the reader of a sink that writes to standard output has left.
-async fn reader_left(sinks: &[Arc<WiredSink>]) {
-    let mut watched: FuturesUnordered<_> = sinks.iter().map(|sink| sink.reader_left()).collect();
+/// Resolves once the receiver of a sink has left for good: the reader of standard output.
+async fn reader_left(sinks: &[Arc<dyn Sink>]) {
+    let mut watched: FuturesUnordered<_> = sinks.iter().map(|sink| sink.receiver_left()).collect();
     if watched.next().await.is_none() {
         std::future::pending().await
     }

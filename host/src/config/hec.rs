@@ -2,47 +2,18 @@
 
 use std::time::Duration;
 
-use forwarder_sinks::hec::{Endpoint, EventFormat, SuccessReply, Token, TokenSource};
-use forwarder_sinks::{FieldPath, Template, TlsSettings};
+use forwarder_sinks::hec::{
+    ClientSettings, EncoderSettings, Endpoint, EventFormat, HecSettings, SuccessReply, Token,
+    TokenSource,
+};
 
 use super::address::{self, HTTP, Schemes};
 use super::legacy::{self, Script};
 use super::raw::{Context, Found, Section};
-use super::{template, tls};
-
-/// Where events go and what surrounds them.
-#[derive(Debug, Clone)]
-pub struct HecConfig {
-    /// Where events are posted to.
-    pub endpoint: Endpoint,
-    /// Where the token is; sent as `Authorization: Splunk …`.
-    pub token: TokenSource,
-    /// Index of the events; empty leaves it to the token.
-    pub index: Template,
-    /// `source` of the events; empty leaves it to the token.
-    pub source: Template,
-    /// `sourcetype` of the events; empty leaves it to the token.
-    pub sourcetype: Template,
-    /// `host` of the events; empty leaves it to the token.
-    pub event_host: Template,
-    /// Where the time of an event is; `None` for the time of the log.
-    pub time_field: Option<FieldPath>,
-    /// How a log is put into `event`.
-    pub event_format: EventFormat,
-    /// Whether bodies are compressed.
-    pub gzip: bool,
-    /// Whether each event carries its stable id as an indexed field.
-    pub event_id: bool,
-    /// Which answers count as delivered.
-    pub success_reply: SuccessReply,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// Which certificates are trusted.
-    pub tls: TlsSettings,
-}
+use super::{sink, template, tls};
 
 /// Reads the settings of a HEC sink.
-pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecConfig> {
+pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecSettings> {
     legacy::rename(Script::Splunk, section, cx);
     let allow_plaintext = section.flag("allow_plaintext", cx).is_some_and(|found| found.value);
     let endpoint = endpoint(section, allow_plaintext, cx);
@@ -66,7 +37,7 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
     let index = metadata("index");
     let source = metadata("source");
     let sourcetype = metadata("sourcetype");
-    let event_host = metadata("event_host");
+    let host = metadata("event_host");
     let time_field = template::time_field(section, cx);
     let formats = [("object", EventFormat::Object), ("json_string", EventFormat::JsonString)];
     let event_format = section.choice("event_format", &formats, cx);
@@ -76,20 +47,26 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecCo
     let gzip = section.flag("gzip", cx).is_none_or(|found| found.value);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
-    Some(HecConfig {
-        endpoint: endpoint?,
-        token: token?,
-        index,
-        source,
-        sourcetype,
-        event_host,
-        time_field,
-        event_format: event_format.map_or(EventFormat::Object, |found| found.value),
-        gzip,
-        event_id,
-        success_reply: success_reply.map_or(SuccessReply::Hec, |found| found.value),
-        timeout: timeout.map_or(60 * SECOND, |found| found.value),
-        tls,
+    let timeout = timeout.map_or(60 * SECOND, |found| found.value);
+    Some(HecSettings {
+        events: EncoderSettings {
+            host,
+            source,
+            sourcetype,
+            index,
+            time_field,
+            event_format: event_format.map_or(EventFormat::Object, |found| found.value),
+            event_id,
+            gzip,
+        },
+        collector: ClientSettings {
+            endpoint: endpoint?,
+            token: token?,
+            success: success_reply.map_or(SuccessReply::Hec, |found| found.value),
+            tls,
+            connect_timeout: sink::CONNECT_TIMEOUT.min(timeout),
+            timeout,
+        },
     })
 }
 
@@ -132,7 +109,7 @@ const HELP: &str = "write `https://HOST:PORT`, or the whole address as Splunk sh
 /// The URL that the sample's `host`, `port` and `https` mean.
 fn url_of_parts(section: &mut Section, cx: &mut Context<'_>) -> Option<Found<String>> {
     let host = section.text("host", cx)?;
-    let port = section.whole("port", 1..=65_535, cx);
+    let port = section.whole::<u16>("port", 1..=65_535, cx);
     let https = section.flag("https", cx);
     if https.is_none() {
         let message =

@@ -125,7 +125,7 @@ pub(super) fn log(root: &mut Section, cx: &mut Context<'_>) -> LogConfig {
         log.max_size = found.value;
     }
     if let Some(found) = section.whole("max_files", 1..=1_000, cx) {
-        log.max_files = usize::try_from(found.value).unwrap_or(log.max_files);
+        log.max_files = found.value;
     }
     if let Some(found) =
         section.duration("status_interval", Duration::ZERO..=24 * 3600 * SECOND, cx)
@@ -186,7 +186,7 @@ pub(super) fn process(root: &mut Section, cx: &mut Context<'_>) -> ProcessConfig
             .text("state_dir", cx)
             .map_or_else(|| usual_state_dir(cx.env), |found| found.value.into()),
         plugin_dirs: plugin_dirs.into_iter().map(|found| found.value.into()).collect(),
-        threads: threads.and_then(|threads| usize::try_from(threads).ok()),
+        threads,
         shutdown_grace: root
             .duration("shutdown_grace", Duration::ZERO..=3600 * SECOND, cx)
             .map_or(30 * SECOND, |found| found.value),

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::hec::{self, HecConfig};
+use forwarder_sinks::hec::HecSettings;
+use forwarder_sinks::syslog::SyslogSettings;
+
 use super::raw::{Context, Section};
-use super::syslog::{self, SyslogConfig};
+use super::{hec, syslog};
 
 /// One destination.
 #[derive(Debug, Clone)]
@@ -22,9 +24,9 @@ pub struct SinkConfig {
 #[derive(Debug, Clone)]
 pub enum SinkKind {
     /// Splunk's HTTP Event Collector.
-    Hec(Box<HecConfig>),
+    Hec(Box<HecSettings>),
     /// Syslog over TCP or TLS.
-    Syslog(Box<SyslogConfig>),
+    Syslog(Box<SyslogSettings>),
     /// JSON lines appended to a file.
     File(PathBuf),
     /// JSON lines on standard output.
@@ -35,7 +37,7 @@ pub enum SinkKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryConfig {
     /// Largest body before compression, in bytes.
-    pub max_body: u64,
+    pub max_body: usize,
     /// How long a body that is not full waits for more while others are in flight.
     pub linger: Duration,
     /// How many bodies may be in flight at once.
@@ -48,10 +50,13 @@ pub struct DeliveryConfig {
     pub retry_max: Duration,
 }
 
+/// For a connection to stand, TLS included; not longer than a request may take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A sink's own part of the defaults.
 struct Defaults {
-    max_body: u64,
-    in_flight: u64,
+    max_body: usize,
+    in_flight: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -84,9 +89,8 @@ pub(super) fn check(mut section: Section, cx: &mut Context<'_>) -> Option<SinkCo
     let delivery = delivery(&mut section, &defaults, cx);
     let kind = match kind {
         Type::Hec => hec::check(&mut section, cx).map(|hec| SinkKind::Hec(Box::new(hec))),
-        Type::Syslog => {
-            syslog::check(&mut section, cx).map(|syslog| SinkKind::Syslog(Box::new(syslog)))
-        }
+        Type::Syslog => syslog::check(&mut section, delivery.retry_max, cx)
+            .map(|syslog| SinkKind::Syslog(Box::new(syslog))),
         Type::File => section.required("path", cx).map(|path| SinkKind::File(path.value.into())),
         Type::Stdout => Some(SinkKind::Stdout),
     };
@@ -105,7 +109,7 @@ fn delivery(section: &mut Section, defaults: &Defaults, cx: &mut Context<'_>) ->
     DeliveryConfig {
         max_body: max_body.map_or(defaults.max_body, |found| found.value),
         linger: linger.map_or(Duration::from_millis(20), |found| found.value),
-        in_flight: usize::try_from(in_flight).unwrap_or(1),
+        in_flight,
         ordered: section.flag("ordered", cx).is_some_and(|found| found.value),
         retry_min,
         retry_max: retry_max.map_or(30 * SECOND, |found| found.value).max(retry_min),

@@ -3,55 +3,31 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use forwarder_sinks::syslog::rfc5424::FromLog;
+use forwarder_sinks::Template;
+use forwarder_sinks::syslog::rfc5424::{self, FromLog};
 use forwarder_sinks::syslog::{
-    EncoderSettings, Facility, Framing, OversizePolicy, Payload, Priority, Security, Separator,
-    Severity, Target, WindowLimits,
+    ClientSettings, EncoderSettings, Facility, Framing, HeaderFormat, OversizePolicy, Payload,
+    Priority, Security, Separator, Severity, SyslogSettings, Target, WindowLimits,
 };
-use forwarder_sinks::{FieldPath, Template, TlsSettings};
 
 use super::address::{self, Address, SYSLOG, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Section};
-use super::{template, tls};
+use super::{sink, template, tls};
 
-/// Where messages go and how they are written.
-#[derive(Debug, Clone)]
-pub struct SyslogConfig {
-    /// The receiver.
-    pub target: Target,
-    /// How messages are separated.
-    pub framing: Framing,
-    /// How a log becomes the text of a message.
-    pub payload: Payload,
-    /// Facility and severity of every message.
-    pub priority: Priority,
-    /// HOSTNAME; `None` is this host's name.
-    pub hostname: Option<String>,
-    /// APP-NAME; `None` is written `-`.
-    pub app_name: Option<String>,
-    /// What of these comes from the log.
-    pub from_log: FromLog,
-    /// Where the time of a message is; `None` for the time of the log.
-    pub time_field: Option<FieldPath>,
-    /// Whether each message carries the log's stable id as structured data.
-    pub event_id: bool,
-    /// The largest message, in bytes; receivers cut or drop longer ones in ways that harm the next.
-    pub max_message: usize,
-    /// What happens to a longer one.
-    pub oversize: OversizePolicy,
-    /// What is kept to be sent again when the connection breaks.
-    pub resend: WindowLimits,
-    /// How long connecting or a stalled write may take.
-    pub timeout: Duration,
-    /// Which certificates are trusted.
-    pub tls: TlsSettings,
-}
+/// SD-ID of the element that carries the event's id. 32473 is the number reserved for examples
+/// (RFC 5612), which is what projects without one of their own are left with.
+const ID_ELEMENT: &str = "forwarder@32473";
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reads the settings of a syslog sink.
-pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<SyslogConfig> {
+/// Reads the settings of a syslog sink, which tries a receiver again that it cannot reach after `longest_pause` at the
+/// latest.
+pub(super) fn check(
+    section: &mut Section,
+    longest_pause: Duration,
+    cx: &mut Context<'_>,
+) -> Option<SyslogSettings> {
     legacy::rename(Script::Syslog, section, cx);
     let allow_plaintext = section.flag("allow_plaintext", cx).is_some_and(|found| found.value);
     let target = target(section, allow_plaintext, cx);
@@ -75,26 +51,36 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
     let oversizes =
         [("dead_letter", OversizePolicy::Reject), ("truncate", OversizePolicy::Truncate)];
     let oversize = section.choice("oversize", &oversizes, cx);
-    let resend = resend(section, cx);
+    let window = resend(section, cx);
     let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
     let tls = tls::check(section, cx);
-    Some(SyslogConfig {
-        target: target?,
-        framing: framing.map_or(Framing::OctetCounting, |found| found.value),
-        payload,
+    let timeout = timeout.map_or(30 * SECOND, |found| found.value);
+    let header = rfc5424::HeaderSettings {
         priority: Priority { facility, severity },
         hostname,
         app_name,
+        id_element: event_id.then(|| ID_ELEMENT.to_owned()),
         from_log,
-        time_field,
-        event_id,
-        max_message: max_message
-            .and_then(|found| usize::try_from(found.value).ok())
-            .unwrap_or(EncoderSettings::default().max_message_bytes),
-        oversize: oversize.map_or(OversizePolicy::Reject, |found| found.value),
-        resend,
-        timeout: timeout.map_or(30 * SECOND, |found| found.value),
-        tls,
+        ..rfc5424::HeaderSettings::default()
+    };
+    Some(SyslogSettings {
+        messages: EncoderSettings {
+            header: HeaderFormat::Rfc5424(header),
+            time_field,
+            payload,
+            framing: framing.map_or(Framing::OctetCounting, |found| found.value),
+            max_message_bytes: max_message
+                .map_or(EncoderSettings::default().max_message_bytes, |found| found.value),
+            oversize: oversize.map_or(OversizePolicy::Reject, |found| found.value),
+        },
+        receiver: ClientSettings {
+            target: target?,
+            tls,
+            connect_timeout: sink::CONNECT_TIMEOUT.min(timeout),
+            write_timeout: timeout,
+            window,
+            longest_pause,
+        },
     })
 }
 
@@ -102,9 +88,11 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<Syslo
 fn resend(section: &mut Section, cx: &mut Context<'_>) -> WindowLimits {
     let WindowLimits { bytes, age } = WindowLimits::default();
     let wanted = section.size("resend_window", 0..=1 << 30, cx);
-    let wanted = wanted.and_then(|found| usize::try_from(found.value).ok());
     let for_long = section.duration("resend_age", SECOND..=3600 * SECOND, cx);
-    WindowLimits { bytes: wanted.unwrap_or(bytes), age: for_long.map_or(age, |found| found.value) }
+    WindowLimits {
+        bytes: wanted.map_or(bytes, |found| found.value),
+        age: for_long.map_or(age, |found| found.value),
+    }
 }
 
 /// Reads `address`, or the sample's `host`, `port` and `protocol`.
@@ -146,7 +134,6 @@ fn target_from_parts(
     };
     match address::parse(&host.value, SYSLOG) {
         Ok(parsed) if parsed.port.is_none() && !host.value.contains("://") => {
-            let port = port.and_then(|port| u16::try_from(port).ok());
             let address = Address { transport, port, ..parsed };
             address::allowed("protocol", address, &host.at, allow_plaintext, SYSLOG, cx)
                 .map(target_at)

@@ -99,9 +99,8 @@ fn limits(mut section: Section, cx: &mut Context<'_>) -> Limits {
     const SHORTEST: Duration = Duration::from_millis(10);
     const DAY: Duration = Duration::from_secs(86_400);
     let mut limits = Limits::default();
-    let bytes = |found: Found<u64>| usize::try_from(found.value).ok();
-    if let Some(memory) = section.size("memory", 1 << 20..=4 << 30, cx).and_then(bytes) {
-        limits.memory = memory;
+    if let Some(found) = section.size("memory", 1 << 20..=4 << 30, cx) {
+        limits.memory = found.value;
     }
     if let Some(found) = section.duration("cpu", SHORTEST..=DAY, cx) {
         limits.cpu = found.value;
@@ -109,8 +108,8 @@ fn limits(mut section: Section, cx: &mut Context<'_>) -> Limits {
     if let Some(found) = section.duration("wall", SHORTEST..=DAY, cx) {
         limits.wall = found.value;
     }
-    if let Some(factor) = section.whole("output_factor", 0..=1000, cx).and_then(bytes) {
-        limits.output_factor = factor;
+    if let Some(found) = section.whole("output_factor", 0..=1000, cx) {
+        limits.output_factor = found.value;
     }
     // The kernel counts whole seconds.
     if let Some(found) = section.duration("compile_cpu", Duration::from_secs(1)..=DAY, cx) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_backoff::{Backoff, Waits};
-use forwarder_pipeline::{Budget, Damage, LeaseState, Runner, ShardEnd, ShardId, ShardRun};
+use forwarder_pipeline::{Budget, Damage, Runner, ShardEnd, ShardId, ShardRun};
 use forwarder_sls::group::{FirstUse as FirstUseRecord, PullError};
 use forwarder_sls::{Chain, Client, ConsumerGroup, ConsumerName, GroupConfig, JoinError, Lease};
 use tokio::sync::watch;
@@ -366,19 +366,15 @@ impl Shard {
         }
         let origin = source::origin(&self.config, shard);
         let source = ShardSource::new(puller, origin, self.budget.clone(), self.config.max_block);
-        let (passed_on, lease) = watch::channel(source::lease_state(*self.lease.state().borrow()));
         let run = ShardRun {
             shard: self.id(),
             source: Box::new(source),
             store: Arc::new(ShardCheckpoints::new(self.lease.checkpoints())),
             stored: Some(start),
             damage: damage.clone(),
-            lease,
+            lease: self.lease.state(),
         };
-        tokio::select! {
-            end = self.runner.run_shard(run) => self.next(end, damage),
-            () = self.pass_on_lease(&passed_on) => Next::Release,
-        }
+        self.next(self.runner.run_shard(run).await, damage)
     }
 
     fn next(&self, end: ShardEnd, damage: &mut Option<Damage>) -> Next {
@@ -410,19 +406,6 @@ impl Shard {
             );
         }
         Next::After(TRY_AGAIN)
-    }
-
-    /// Passes on what the lease is worth; ends only when that cannot be known any more.
-    async fn pass_on_lease(&self, to: &watch::Sender<LeaseState>) {
-        let mut state = self.lease.state();
-        loop {
-            let now = source::lease_state(*state.borrow_and_update());
-            to.send_if_modified(|known| std::mem::replace(known, now) != now);
-            if state.changed().await.is_err() {
-                to.send_replace(LeaseState::Lost);
-                std::future::pending::<()>().await;
-            }
-        }
     }
 
     /// Waits until the shard is no longer ours to keep.

@@ -4,7 +4,7 @@
 //! refused and why, where the log came from, its typed metadata, and its fields. Fields that a plugin
 //! had marked as JSON are listed in `json`, since their text alone does not show it.
 
-use forwarder_pipeline::{BoxError, DeadLetters, Letter, RefusedBy};
+use forwarder_connector::{BoxError, DeadLetter, DeadLetters, RefusedBy};
 use forwarder_record::Format;
 use forwarder_record::json::push_verbatim;
 use futures_util::future::BoxFuture;
@@ -25,7 +25,7 @@ impl WiredDeadLetters {
 }
 
 impl DeadLetters for WiredDeadLetters {
-    fn write<'a>(&'a self, letters: &'a [Letter]) -> BoxFuture<'a, Result<(), BoxError>> {
+    fn write<'a>(&'a self, letters: &'a [DeadLetter]) -> BoxFuture<'a, Result<(), BoxError>> {
         let written = jiff::Timestamp::now();
         let mut lines = Vec::new();
         for letter in letters {
@@ -36,7 +36,7 @@ impl DeadLetters for WiredDeadLetters {
     }
 }
 
-fn line(letter: &Letter, written: jiff::Timestamp) -> Value {
+fn line(letter: &DeadLetter, written: jiff::Timestamp) -> Value {
     let (by, name) = match &letter.refused_by {
         RefusedBy::Plugin(name) => ("plugin", name),
         RefusedBy::Sink(name) => ("sink", name),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_letter_is_one_line_with_everything_a_replay_needs() {
-        let letter = Letter {
+        let letter = DeadLetter {
             refused_by: RefusedBy::Sink(Arc::from("splunk")),
             reason: "Event field cannot be blank".to_owned(),
             id: None,

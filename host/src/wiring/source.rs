@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use forwarder_connector::BoxError;
 use forwarder_pipeline::{
-    Block, BoxError, Budget, CheckpointStore, LeaseState, Load, Position, Pulled, SafePoint,
-    SaveError, Source, SourceLost, Unreadable,
+    Block, Budget, CheckpointStore, Load, Position, Pulled, SafePoint, SaveError, Source,
+    SourceLost, Unreadable,
 };
 use forwarder_record::{Batch, BlockReader, DecodeError, Limits, Origin, count_groups};
 use forwarder_sls::group::{Checkpoints, Pull, PullError, Puller};
@@ -102,16 +103,6 @@ pub fn group(config: &SourceConfig, consumer: ConsumerName) -> GroupConfig {
     group.idle = (group.idle.0.min(config.idle_poll), config.idle_poll);
     group.block_limit = config.max_block;
     group
-}
-
-/// What a lease is worth, in the pipeline's words.
-pub fn lease_state(state: forwarder_sls::LeaseState) -> LeaseState {
-    match state {
-        forwarder_sls::LeaseState::Held => LeaseState::Held,
-        forwarder_sls::LeaseState::Suspended => LeaseState::Suspended,
-        forwarder_sls::LeaseState::HandOver => LeaseState::HandOver,
-        forwarder_sls::LeaseState::Lost => LeaseState::Lost,
-    }
 }
 
 /// A cursor as the pipeline keeps it.

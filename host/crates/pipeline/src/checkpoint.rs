@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::BoxError;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
@@ -10,7 +11,7 @@ use crate::ledger::{Ledger, SafePoint};
 use crate::metrics::ShardMeters;
 use crate::position::Position;
 use crate::retry::RetryPolicy;
-use crate::seams::{BoxError, CheckpointStore, SaveError};
+use crate::seams::{CheckpointStore, SaveError};
 
 /// Keeps the stored checkpoint of one shard close behind its ledger.
 pub(crate) struct Saver {

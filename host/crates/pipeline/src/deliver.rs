@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use forwarder_connector::{Sink, Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -26,7 +27,7 @@ use tracing::error;
 pub use self::attempt::Delivered;
 use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
-pub use self::parcel::Parcel;
+use self::parcel::Parcel;
 use self::part::Part;
 pub(crate) use self::piece::{Piece, Written};
 use self::rate::RefusalRate;
@@ -40,7 +41,6 @@ use crate::lease::Bell;
 use crate::metrics::{self as meters, SinkMeters};
 use crate::refusals::{RejectLimit, RejectWatch};
 use crate::retry::RetryPolicy;
-use crate::seams::{Sink, Verdict};
 
 /// How one sink is served.
 #[derive(Debug, Clone)]

@@ -5,20 +5,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
-/// What the lease on a shard allows at the moment, as the source's heartbeat sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseState {
-    /// The shard is ours.
-    Held,
-    /// It may have been given away, since we were not heard for too long: nothing new is delivered until we
-    /// know.
-    Suspended,
-    /// Another consumer waits for it: finish what is in flight, save, and let go.
-    HandOver,
-    /// It is another consumer's. Stop at once and save nothing.
-    Lost,
-}
-
 /// Whether rows of one run over a shard may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passage {

@@ -35,7 +35,8 @@
 //! # What is not here
 //!
 //! No sockets, no files, no environment, no protocol, no sandbox. They are on the other side of five traits:
-//! [`Source`], [`Transform`], [`Sink`], [`CheckpointStore`], [`DeadLetters`].
+//! [`Source`], [`Transform`] and [`CheckpointStore`] here, [`Sink`](forwarder_connector::Sink) and
+//! [`DeadLetters`](forwarder_connector::DeadLetters) in the crate that sinks know too.
 
 #![forbid(unsafe_code)]
 
@@ -64,10 +65,9 @@ mod unmatched;
 
 pub use crate::budget::{Budget, Permit};
 pub use crate::compute::Compute;
-pub use crate::dead_letter::{DeadLettered, Letter, RefusedBy};
-pub use crate::deliver::{Delivered, DeliverySettings, Parcel};
+pub use crate::dead_letter::DeadLettered;
+pub use crate::deliver::{Delivered, DeliverySettings};
 pub use crate::demand::Demand;
-pub use crate::lease::LeaseState;
 pub use crate::ledger::SafePoint;
 pub use crate::plan::Filtered;
 pub use crate::position::{Position, ShardId};
@@ -75,9 +75,8 @@ pub use crate::refusals::RejectLimit;
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{RouteTable, Rule};
 pub use crate::seams::{
-    Block, BodyLimits, BoxError, Cause, CheckpointStore, Confirmation, DeadLetters, EncodeReport,
-    Halt, Load, Outcome, Pulled, Rejected, SaveError, Sink, Source, SourceLost, Transform,
-    TransformFactory, Unreadable, Verdict,
+    Block, CheckpointStore, Halt, Load, Outcome, Pulled, Rejected, SaveError, Source, SourceLost,
+    Transform, TransformFactory, Unreadable,
 };
 pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
 pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};

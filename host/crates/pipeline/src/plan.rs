@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use forwarder_connector::{Cause, DeadLetter, EncodeReport};
 use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::join_all;
 use thiserror::Error;
@@ -16,7 +17,7 @@ use tracing::warn;
 
 use crate::budget::Permit;
 use crate::compute::Died;
-use crate::dead_letter::{Burial, Letter, Office};
+use crate::dead_letter::{Burial, Office};
 use crate::deliver::{Piece, SinkQueue, Written};
 use crate::lease::Gate;
 use crate::ledger::Ticket;
@@ -24,7 +25,7 @@ use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
 use crate::refusals::{Milestone, Offer, Refusals, RejectLimit, RejectWatch, TooManyRefused};
 use crate::route::{RouteTable, Routes};
-use crate::seams::{Cause, EncodeReport, Halt, Load, Outcome, Rejected, Transform, Unreadable};
+use crate::seams::{Halt, Load, Outcome, Rejected, Transform, Unreadable};
 use crate::shelf::Shelf;
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
@@ -184,7 +185,7 @@ pub(crate) struct Plan {
     shares: usize,
     /// Rows dropped on purpose: by plugins, by rules, or because nothing is left in them.
     filtered: usize,
-    letters: Vec<Letter>,
+    letters: Vec<DeadLetter>,
     /// Rows that each plugin was given, and those of them that it refused.
     by_plugin: Vec<(Arc<str>, usize, Refusals)>,
     /// Per sink that any were routed to.
@@ -413,7 +414,7 @@ struct Draft {
     written: Vec<(SinkQueue, Arc<Written>)>,
     shares: usize,
     filtered: usize,
-    letters: Vec<Letter>,
+    letters: Vec<DeadLetter>,
     by_plugin: Vec<(Arc<str>, usize, Refusals)>,
     unsent: Vec<Unsent>,
     /// Bytes of all of it.
@@ -439,7 +440,7 @@ impl Draft {
         let gone = outcome.dropped + outcome.rejected.len();
         let refused = outcome.rejected.into_iter();
         let letters = refused.map(|Rejected { row, plugin, reason }| {
-            Letter::from_plugin(&plugin, &batch, row, reason)
+            DeadLetter::from_plugin(&plugin, &batch, row, reason)
         });
         let letters = letters.collect();
         let assigned = to.routes.assign(&batch);
@@ -460,7 +461,7 @@ impl Draft {
                 return Ok(None);
             }
         }
-        draft.held += draft.letters.iter().map(Letter::held_bytes).sum::<usize>();
+        draft.held += draft.letters.iter().map(DeadLetter::held_bytes).sum::<usize>();
         Ok(bears(draft.held).then_some(draft))
     }
 
@@ -546,7 +547,7 @@ fn encode(
     shelf: &Arc<Shelf>,
     batch: &Batch,
     rows: &[RowIx],
-    letters: &mut Vec<Letter>,
+    letters: &mut Vec<DeadLetter>,
     mut bears: impl FnMut(usize) -> bool,
 ) -> Result<Option<Encoding>, Fault> {
     let mut out = Encoded::default();
@@ -574,7 +575,7 @@ fn encode(
     let mut unfit = Refusals::default();
     for (row, cause) in report.rejected {
         unfit.add(&cause);
-        letters.push(Letter::from_sink(sink, batch, row, cause.to_string()));
+        letters.push(DeadLetter::from_sink(sink, batch, row, cause.to_string()));
     }
     Ok(Some(Encoding { rows: Written::new(shelf.lend(bytes), ends, encoded), blank, unfit }))
 }

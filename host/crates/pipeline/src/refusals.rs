@@ -9,9 +9,8 @@ use std::fmt;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use forwarder_connector::Cause;
 use thiserror::Error;
-
-use crate::seams::Cause;
 
 /// How much refusing is believed, of one plugin or by one sink.
 #[derive(Debug, Clone, Copy, PartialEq)]

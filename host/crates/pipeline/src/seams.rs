@@ -1,26 +1,18 @@
-//! Where the core meets the world: five small traits, owned by the core, implemented by the program's wiring.
-//!
-//! They speak of batches, rows, positions and verdicts; what a cursor, a component or a HEC reply is stays on
-//! the other side. The futures are boxed, so that a program can have mixed sinks in one list: that is one
-//! allocation per request, none per row.
+//! Where the core meets sources, plugins and checkpoints: three small traits, owned by the core, implemented by
+//! the program's wiring. They speak of batches and positions; what a cursor or a component is stays on the other side.
+//! Sinks and dead letters are in `forwarder_connector`, since libraries implement them that do not know the core.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use forwarder_record::{Batch, BlockReader, Encoded, RowIx};
+use forwarder_connector::BoxError;
+use forwarder_record::{Batch, BlockReader, RowIx};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
 use crate::budget::Permit;
-use crate::dead_letter::Letter;
-use crate::deliver::Parcel;
 use crate::ledger::SafePoint;
 use crate::position::Position;
-
-/// An error of the other side of a seam: to be shown to a person, never to be looked into.
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Where batches come from. One per lease on a shard.
 pub trait Source: Send {
@@ -161,145 +153,6 @@ pub struct Halt {
     pub retry_in: Option<Duration>,
 }
 
-/// Takes responsibility for rows, or says why not.
-pub trait Sink: Send + Sync {
-    /// Its name in the configuration.
-    fn name(&self) -> &str;
-
-    /// Encodes rows of a batch, each separable from the next. Runs on a compute thread.
-    ///
-    /// Every row is either encoded, or named in the report, or counted there as blank.
-    fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> EncodeReport;
-
-    /// Whether [`Sink::pack`] does work that belongs on a compute thread, such as compression.
-    fn packs(&self) -> bool {
-        false
-    }
-
-    /// Makes a request body of encoded rows. As it stands, a body is its parts one after the other.
-    fn pack(&self, parts: &[Bytes]) -> Vec<Bytes> {
-        parts.to_vec()
-    }
-
-    /// The most that may go into one body. Asked for every body, so that a sink can learn from refusals.
-    fn limits(&self) -> BodyLimits;
-
-    /// Sends one body and waits for the answer, with a time limit of its own.
-    ///
-    /// One attempt: repeating it is for the pipeline. The future may be dropped when the process stops; then
-    /// it is not known whether the far side has the rows, and they are sent again after the restart.
-    fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict>;
-
-    /// Rows that were accepted are waited for: ask the far side for their confirmation now, if it can be
-    /// asked. Called again and again while that is so; returns at once.
-    fn confirm(&self) {}
-
-    /// Ends connections in an orderly way, after the last delivery.
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-}
-
-/// Why rows were not delivered: a key for counting, and a sentence for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{text}")]
-pub struct Cause {
-    reason: &'static str,
-    text: String,
-}
-
-impl Cause {
-    /// `reason` is one of a small fixed set of `snake_case` words, since refusals are counted by it; `text` says
-    /// what happened, where, and what to do about it.
-    pub fn new(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
-    }
-
-    /// The key.
-    pub const fn reason(&self) -> &'static str {
-        self.reason
-    }
-}
-
-/// What became of rows that were not encoded.
-#[derive(Debug, Default)]
-pub struct EncodeReport {
-    /// Rows that this sink can never send, such as oversize ones, each with the reason.
-    pub rejected: Vec<(RowIx, Cause)>,
-    /// Rows in which nothing was left to send.
-    pub blank: usize,
-}
-
-/// The most that may go into one body, before packing. A single row that exceeds it is sent alone.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimits {
-    /// Encoded bytes.
-    pub max_bytes: usize,
-    /// Rows.
-    pub max_rows: usize,
-}
-
-/// A verdict that is still to come, about rows that the far side has accepted.
-///
-/// Until it says [`Verdict::Delivered`], the rows are ours: they are not settled, and no checkpoint passes
-/// them. One that is dropped settles nothing.
-pub struct Confirmation(BoxFuture<'static, Verdict>);
-
-impl Confirmation {
-    /// `proof` resolves to what the far side finally says. Anything but [`Verdict::Delivered`] is treated like
-    /// the answer to a request: after [`Verdict::Retry`] the rows are sent again.
-    pub fn new(proof: impl Future<Output = Verdict> + Send + 'static) -> Self {
-        Self(Box::pin(proof))
-    }
-
-    pub(crate) fn into_future(self) -> BoxFuture<'static, Verdict> {
-        self.0
-    }
-}
-
-impl std::fmt::Debug for Confirmation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Confirmation").finish_non_exhaustive()
-    }
-}
-
-/// A sink's answer. The core never gives a retry up, and believes a refusal only when the same receiver has
-/// accepted something else meanwhile, see `deliver/search.rs`.
-#[derive(Debug)]
-pub enum Verdict {
-    /// The far side has taken responsibility for the rows.
-    Delivered,
-    /// The far side has the rows and has not yet confirmed that it is responsible for them. The request is
-    /// over, so the next may begin; the rows are settled when the confirmation comes. In order
-    /// (`ordered`), later rows of the shard may follow: a sink that accepts rows repeats them in order by
-    /// itself, or does not use this.
-    Accepted(Confirmation),
-    /// Not now; the same bytes may succeed later.
-    Retry {
-        /// What the far side asked us to wait, if it did.
-        after: Option<Duration>,
-        /// For the log.
-        cause: Cause,
-    },
-    /// Not these rows, as the far side says; the rest of the parcel is worth sending.
-    Reject {
-        /// Rows of the parcel, counted from zero.
-        rows: Vec<usize>,
-        /// For the dead letter.
-        cause: Cause,
-    },
-    /// Too large, or refused without a word about which row is to blame: send parts of it.
-    Divide {
-        /// For the log, or for the dead letter.
-        cause: Cause,
-    },
-    /// Nothing from us will be taken until a person acts: keep the rows, ask again slowly.
-    Hold {
-        /// For the person.
-        cause: Cause,
-    },
-}
-
 /// Remembers how far a shard is. Accepts nothing weaker than a safe point.
 pub trait CheckpointStore: Send + Sync {
     /// Saves it, by no force: a store that another consumer owns by now must refuse.
@@ -315,11 +168,4 @@ pub enum SaveError {
     /// Not now; asked again with the next safe point.
     #[error("checkpoint could not be saved: {0}")]
     Unavailable(#[source] BoxError),
-}
-
-/// Keeps what can never be delivered.
-pub trait DeadLetters: Send + Sync {
-    /// Writes the letters; `Ok` means that they survive a loss of power. Written twice is better than not:
-    /// after an error all of them are offered again.
-    fn write<'a>(&'a self, letters: &'a [Letter]) -> BoxFuture<'a, Result<(), BoxError>>;
 }

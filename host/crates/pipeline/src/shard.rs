@@ -14,6 +14,7 @@ mod orders;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::{BoxError, LeaseState};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -26,11 +27,11 @@ use self::orders::{Order, Orders};
 use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
 use crate::demand::Demand;
-use crate::lease::{Bell, Gate, LeaseState, Passage};
+use crate::lease::{Bell, Gate, Passage};
 use crate::ledger::{Ledger, Standing, Tally, Ticket};
 use crate::plan::{Charge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
 use crate::position::{Position, ShardId};
-use crate::seams::{Block, BoxError, CheckpointStore, Pulled, Source, SourceLost, Transform};
+use crate::seams::{Block, CheckpointStore, Pulled, Source, SourceLost, Transform};
 
 /// How shards are run.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use forwarder_connector::{DeadLetters, Sink};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -24,7 +25,6 @@ use crate::position::ShardId;
 use crate::refusals::RejectLimit;
 use crate::retry::RetryPolicy;
 use crate::route::RouteTable;
-use crate::seams::{DeadLetters, Sink};
 use crate::shard::{self, ShardEnd, ShardRun, ShardSettings, Station};
 
 /// What a pipeline is made of.

@@ -157,14 +157,14 @@ fn encoders(corpus: &str, batch: &Batch) {
         let encoder = syslog::Encoder::new(&settings).unwrap();
         with(name, &|out| drop(encoder.encode(batch, &rows, out)));
     }
-    with("json lines", &|out| drop(file::Encoder.encode(batch, &rows, out)));
+    with("json lines", &|out| drop(file::encode(batch, &rows, out)));
 
     let encoder = hec(true, hec::EventFormat::Object);
     let mut out = Encoded::default();
     drop(encoder.encode(batch, &rows, &mut out));
     let segment = Bytes::from(out.into_parts().0);
     report(corpus, batch, "hec gzip 1, after encoding", || {
-        black_box(encoder.pack(std::slice::from_ref(&segment), rows.len()));
+        black_box(encoder.pack(vec![segment.clone()], rows.len()));
     });
 }
 

@@ -9,48 +9,42 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use forwarder_connector::{Answer, Body, BodyLimits, Cause, EncodeReport, Sink, Verdict};
 use forwarder_record::{Batch, Encoded, RowIx};
+use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::body::Body;
+use crate::MAX_ROWS;
+use crate::message::chain;
+use crate::metrics::NoteMeters;
 use crate::notes::Notes;
 use crate::object::{EventCells, Lines, Objects};
-use crate::outcome::{Cause, Outcome, chain};
 
-/// Writes rows as lines, each one JSON object with every field of the row, the time included.
-#[derive(Debug, Default)]
-pub struct Encoder;
-
-impl Encoder {
-    /// Appends the rows' lines to `out`. Rows without any field are left out and named.
-    pub fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> Notes {
-        let mut objects = Objects::new(batch, EventCells::all(), Lines::Single);
-        let mut notes = Notes::default();
-        for &ix in rows {
-            if objects.push(&mut out.bytes, &batch.row(ix)) {
-                out.bytes.push(b'\n');
-                out.end_row(ix);
-            } else {
-                notes.empty.push(ix);
-            }
+/// Writes rows as lines, each one JSON object with every field of the row, the time included. Rows without any field
+/// are left out and named.
+pub fn encode(batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> Notes {
+    let mut objects = Objects::new(batch, EventCells::all(), Lines::Single);
+    let mut notes = Notes::default();
+    for &ix in rows {
+        if objects.push(&mut out.bytes, &batch.row(ix)) {
+            out.bytes.push(b'\n');
+            out.end_row(ix);
+        } else {
+            notes.empty.push(ix);
         }
-        notes
     }
-
-    /// Makes a body of encoded rows; `rows` is how many the segments hold together. Copies nothing.
-    pub fn pack(&self, segments: &[Bytes], rows: usize) -> Body {
-        Body::plain(segments.to_vec(), rows)
-    }
+    notes
 }
 
 /// Appends to a file. Follows a rotation: when the path no longer leads to the file that is open, it is
 /// opened, and made, again. The file is locked while it is open: a second writer would take back lines of the
 /// first when a write of its own fails.
-#[derive(Debug, Clone)]
 pub struct FileSink {
+    name: String,
+    max_body: usize,
+    meters: NoteMeters,
     shared: Arc<Shared>,
 }
 
@@ -61,30 +55,51 @@ struct Shared {
 }
 
 impl FileSink {
-    /// A sink for one file; opens nothing yet.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    /// A sink for one file, with bodies of at most `max_body` bytes; opens nothing yet.
+    pub fn new(name: &str, max_body: usize, path: impl Into<PathBuf>) -> Self {
         let shared = Shared { path: path.into(), open: Mutex::new(None) };
-        Self { shared: Arc::new(shared) }
+        let (name, meters) = (name.to_owned(), NoteMeters::new(name));
+        Self { name, max_body, meters, shared: Arc::new(shared) }
     }
 
     /// Appends a body, all of it or nothing. Once begun, it is completed even if this is dropped.
-    pub async fn send(&self, body: &Body) -> Outcome {
+    async fn append(&self, body: &Body) -> Verdict {
         let (shared, body) = (Arc::clone(&self.shared), body.clone());
         let place = self.shared.path.display().to_string();
         on_blocking_thread(&place, move || shared.append(&body)).await
     }
+}
+
+impl Sink for FileSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn delivered_means(&self) -> &'static str {
+        "it is on the disk"
+    }
+
+    fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> EncodeReport {
+        self.meters.report(encode(batch, rows, out))
+    }
+
+    fn limits(&self) -> BodyLimits {
+        BodyLimits { max_bytes: self.max_body, max_rows: MAX_ROWS }
+    }
+
+    fn deliver<'a>(&'a self, body: &'a Body) -> BoxFuture<'a, Answer> {
+        Box::pin(async { self.append(body).await.into() })
+    }
 
     /// Makes sure that the file can be opened for writing, and makes it if there is none.
-    ///
-    /// # Errors
-    ///
-    /// Why not, and what to do.
-    pub async fn probe(&self) -> Result<(), Cause> {
+    fn probe(&self) -> BoxFuture<'_, Result<Vec<String>, Cause>> {
         let shared = Arc::clone(&self.shared);
         let place = self.shared.path.display().to_string();
         let open = move || open_for_append(&shared.path).map(drop);
-        let outcome = on_blocking_thread(&place, open).await;
-        outcome.cause().map_or(Ok(()), |cause| Err(cause.clone()))
+        Box::pin(async move {
+            let opened = on_blocking_thread(&place, open).await;
+            opened.cause().map_or(Ok(Vec::new()), |cause| Err(cause.clone()))
+        })
     }
 }
 
@@ -210,39 +225,73 @@ fn is_at(_file: &File, path: &Path) -> bool {
 }
 
 /// Writes to standard output. Lines of one body stand together; the handle is locked while they are written.
-#[derive(Debug, Clone)]
 pub struct StdoutSink {
+    name: String,
+    max_body: usize,
+    meters: NoteMeters,
     reader_left: watch::Sender<bool>,
 }
 
-impl Default for StdoutSink {
-    fn default() -> Self {
-        Self { reader_left: watch::Sender::new(false) }
-    }
-}
-
 impl StdoutSink {
+    /// A sink with bodies of at most `max_body` bytes.
+    pub fn new(name: &str, max_body: usize) -> Self {
+        let (name, meters) = (name.to_owned(), NoteMeters::new(name));
+        Self { name, max_body, meters, reader_left: watch::Sender::new(false) }
+    }
+
     /// Writes a body and flushes. Once begun, it is completed even if this is dropped.
-    pub async fn send(&self, body: &Body) -> Outcome {
+    async fn write(&self, body: &Body) -> Verdict {
         let body = body.clone();
-        let outcome = on_blocking_thread("standard output", move || {
+        let verdict = on_blocking_thread("standard output", move || {
             let mut out = Patient(io::stdout().lock());
             write_all(&mut out, &body)?;
             out.flush()
         })
         .await;
-        if outcome.cause().is_some_and(|cause| cause.reason() == READER_LEFT) {
+        if verdict.cause().is_some_and(|cause| cause.reason() == READER_LEFT) {
             self.reader_left.send_replace(true);
         }
-        outcome
+        verdict
+    }
+}
+
+impl Sink for StdoutSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn delivered_means(&self) -> &'static str {
+        "it is in the pipe"
+    }
+
+    fn encode(&self, batch: &Batch, rows: &[RowIx], out: &mut Encoded) -> EncodeReport {
+        self.meters.report(encode(batch, rows, out))
+    }
+
+    fn limits(&self) -> BodyLimits {
+        BodyLimits { max_bytes: self.max_body, max_rows: MAX_ROWS }
+    }
+
+    fn deliver<'a>(&'a self, body: &'a Body) -> BoxFuture<'a, Answer> {
+        Box::pin(async { self.write(body).await.into() })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<Vec<String>, Cause>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Resolves once the reader of standard output has left, which a write shows, or, while there is nothing to
-    /// write, a look now and then. It does not come back: the process should end.
-    pub async fn reader_left(&self) {
+    /// write, a look now and then.
+    fn receiver_left(&self) -> BoxFuture<'_, ()> {
         let mut left = self.reader_left.subscribe();
-        // The sender is ours, so waiting cannot fail.
-        while timeout(LOOK, left.wait_for(|left| *left)).await.is_err() && !has_no_reader() {}
+        Box::pin(async move {
+            while !has_no_reader() {
+                // The sender is ours, so waiting cannot fail.
+                if timeout(LOOK, left.wait_for(|left| *left)).await.is_ok() {
+                    return;
+                }
+            }
+        })
     }
 }
 
@@ -258,7 +307,7 @@ fn has_no_reader() -> bool {
     ready && polled.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
-/// Reason of the outcome when what read our output has left.
+/// Reason of the verdict when what read our output has left.
 const READER_LEFT: &str = "broken_pipe";
 
 /// How long to wait before a descriptor that is not ready is tried again.
@@ -299,15 +348,15 @@ fn write_all(out: &mut impl Write, body: &Body) -> io::Result<()> {
 async fn on_blocking_thread(
     place: &str,
     write: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Outcome {
+) -> Verdict {
     let written = tokio::task::spawn_blocking(write).await;
     match written.unwrap_or_else(|stopped| Err(io::Error::other(stopped))) {
-        Ok(()) => Outcome::Delivered,
+        Ok(()) => Verdict::Delivered,
         Err(error) => refused(place, &error),
     }
 }
 
-fn refused(place: &str, error: &io::Error) -> Outcome {
+fn refused(place: &str, error: &io::Error) -> Verdict {
     let (reason, help) = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ("disk_full", "make room"),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -327,17 +376,23 @@ fn refused(place: &str, error: &io::Error) -> Outcome {
             let text = format!("cannot write to {place}: {}", chain(error));
             let cause =
                 Cause::new("write_failed", text).with_fate("nothing was lost, will try again");
-            return Outcome::Retry { after: None, cause };
+            return Verdict::Retry { after: None, cause };
         }
     };
     let text = format!("cannot write to {place}: {}; {help}", chain(error));
     let cause = Cause::new(reason, text).with_fate("nothing was lost, the records are held");
-    Outcome::Hold { cause }
+    Verdict::Hold { cause }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    fn sink(path: impl Into<PathBuf>) -> FileSink {
+        FileSink::new("archive", 1_000_000, path)
+    }
 
     fn body(text: &'static str) -> Body {
         Body::plain(vec![Bytes::from_static(text.as_bytes())], 1)
@@ -347,13 +402,13 @@ mod tests {
     async fn bodies_are_appended_and_survive_a_rotation() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let sink = FileSink::new(&path);
-        assert_eq!(sink.probe().await, Ok(()));
-        assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
-        assert_eq!(sink.send(&body("2\n")).await, Outcome::Delivered);
+        let sink = sink(&path);
+        assert_eq!(sink.probe().await, Ok(Vec::new()));
+        assert_eq!(sink.append(&body("1\n")).await, Verdict::Delivered);
+        assert_eq!(sink.append(&body("2\n")).await, Verdict::Delivered);
         let rotated = folder.path().join("out.jsonl.1");
         std::fs::rename(&path, &rotated).unwrap();
-        assert_eq!(sink.send(&body("3\n")).await, Outcome::Delivered);
+        assert_eq!(sink.append(&body("3\n")).await, Verdict::Delivered);
         assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "1\n2\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
     }
@@ -363,51 +418,51 @@ mod tests {
     async fn a_pipe_keeps_nothing_and_is_refused_also_when_it_takes_the_place_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let sink = FileSink::new(&path);
-        assert_eq!(sink.send(&body("1\n")).await, Outcome::Delivered);
+        let sink = sink(&path);
+        assert_eq!(sink.append(&body("1\n")).await, Verdict::Delivered);
         std::fs::remove_file(&path).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
-        let refused = sink.send(&body("2\n")).await;
+        let refused = sink.append(&body("2\n")).await;
         let cause = refused.cause().unwrap();
         assert_eq!((refused.label(), cause.reason()), ("hold", "is_pipe"));
         assert_eq!(sink.probe().await.unwrap_err().reason(), "is_pipe");
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(sink.send(&body("2\n")).await, Outcome::Delivered);
+        assert_eq!(sink.append(&body("2\n")).await, Verdict::Delivered);
     }
 
     #[tokio::test]
     async fn a_second_writer_is_refused_until_the_first_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.jsonl");
-        let first = FileSink::new(&path);
-        let second = FileSink::new(&path);
-        assert_eq!(first.send(&body("1\n")).await, Outcome::Delivered);
-        assert_eq!(second.probe().await, Ok(()), "to look is allowed");
-        let refused = second.send(&body("2\n")).await;
+        let first = sink(&path);
+        let second = sink(&path);
+        assert_eq!(first.append(&body("1\n")).await, Verdict::Delivered);
+        assert_eq!(second.probe().await, Ok(Vec::new()), "to look is allowed");
+        let refused = second.append(&body("2\n")).await;
         let cause = refused.cause().unwrap();
         assert_eq!((refused.label(), cause.reason()), ("hold", "in_use"));
         assert!(cause.to_string().contains("out.jsonl"), "{cause}");
         drop(first);
-        assert_eq!(second.send(&body("2\n")).await, Outcome::Delivered);
+        assert_eq!(second.append(&body("2\n")).await, Verdict::Delivered);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
     }
 
     #[tokio::test]
     async fn a_missing_folder_is_held_and_named() {
         let folder = tempfile::tempdir().unwrap();
-        let sink = FileSink::new(folder.path().join("no/out"));
-        let outcome = sink.send(&body("1\n")).await;
-        assert_eq!(outcome.label(), "hold");
-        let text = outcome.cause().unwrap().to_string();
+        let sink = sink(folder.path().join("no/out"));
+        let verdict = sink.append(&body("1\n")).await;
+        assert_eq!(verdict.label(), "hold");
+        let text = verdict.cause().unwrap().to_string();
         assert!(text.contains("no/out") && text.contains("nothing was lost"), "{text}");
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_full_disk_is_held() {
-        let sink = FileSink::new("/dev/full");
-        let outcome = sink.send(&body("1\n")).await;
-        assert_eq!(outcome.cause().map(Cause::reason), Some("disk_full"), "{outcome:?}");
+        let sink = sink("/dev/full");
+        let verdict = sink.append(&body("1\n")).await;
+        assert_eq!(verdict.cause().map(Cause::reason), Some("disk_full"), "{verdict:?}");
     }
 }

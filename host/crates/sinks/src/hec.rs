@@ -18,9 +18,11 @@ mod event;
 mod probe;
 mod reason;
 mod reply;
+mod sink;
 
 pub use access::TokenSource;
 pub use client::{BadClient, Client, ClientSettings, Unreachable};
 pub use endpoint::{BadEndpoint, BadToken, Endpoint, Token};
 pub use event::{Encoder, EncoderSettings, EventFormat};
 pub use reply::{Reply, SuccessReply};
+pub use sink::{HecSettings, HecSink};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::outcome::chain;
+use crate::message::chain;
 
 /// How old a reading may be when the value is used.
 const INTERVAL: Duration = Duration::from_secs(10);

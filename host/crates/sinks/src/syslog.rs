@@ -9,8 +9,8 @@
 //!   that has read to the end closes its own, and that is the proof. What it then holds in its own memory is in
 //!   its hands. Of a receiver that does not close, the acknowledgement and an age have to do.
 //!
-//! The way of a row: [`Encoder::encode`] writes header, payload and frame; [`Encoder::pack`] makes a body;
-//! [`Client::send`] writes it to the receiver.
+//! The way of a row: [`Encoder::encode`] writes header, payload and frame; [`Client::send`] writes a body of such
+//! frames to the receiver.
 
 mod acked;
 mod allowance;
@@ -25,6 +25,7 @@ mod priority;
 mod reconnect;
 pub mod rfc3164;
 pub mod rfc5424;
+mod sink;
 mod target;
 mod transport;
 mod window;
@@ -33,6 +34,7 @@ pub use encoder::{BadSettings, Encoder, EncoderSettings, HeaderFormat, OversizeP
 pub use framing::Framing;
 pub use payload::{BadSeparator, Payload, Separator};
 pub use priority::{Facility, Priority, Severity, UnknownName};
+pub use sink::{BadSink, SyslogSettings, SyslogSink};
 pub use target::{Security, Target};
-pub use transport::{Client, ClientSettings, Closed, Confirmation, Sent};
+pub use transport::{Client, ClientSettings, Closed, PendingProof, Sent};
 pub use window::{Proof, WindowLimits};

@@ -91,18 +91,19 @@ impl Section {
     }
 
     /// A whole number within `range`.
-    pub(in crate::config) fn whole(
+    pub(in crate::config) fn whole<T: TryFrom<u64>>(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u64>,
         cx: &mut Context<'_>,
-    ) -> Option<Found<u64>> {
+    ) -> Option<Found<T>> {
         let Entry { value, at } = self.take(key)?;
         let number = match value.typed() {
             Value::Whole(number) => number,
             other => return mismatch(key, "a whole number", &other, &at, cx),
         };
         let number = u64::try_from(number).ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
         within(key, number, &format!("from {} to {}", range.start(), range.end()), at, cx)
     }
 
@@ -138,17 +139,17 @@ impl Section {
     }
 
     /// A size within `range`, such as `"64MiB"`.
-    pub(in crate::config) fn size(
+    pub(in crate::config) fn size<T: TryFrom<u64>>(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u64>,
         cx: &mut Context<'_>,
-    ) -> Option<Found<u64>> {
+    ) -> Option<Found<T>> {
         let found = self.measure(key, "a size such as \"64MiB\"", units::size, cx)?;
         let value = Some(found.value).filter(|value| range.contains(value));
         within(
             key,
-            value,
+            value.and_then(|value| T::try_from(value).ok()),
             &format!("from {} to {} bytes", range.start(), range.end()),
             found.at,
             cx,

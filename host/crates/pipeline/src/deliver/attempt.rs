@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use forwarder_connector::{Answer, Body, Cause, Verdict};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -16,7 +17,6 @@ use crate::deliver::parcel::Parcel;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::retry::Retries;
-use crate::seams::{Cause, Verdict};
 
 /// Receipt of a sink: it has taken responsibility for these rows. Made in this file only, on hearing
 /// [`Verdict::Delivered`].
@@ -40,8 +40,8 @@ impl Desk {
     }
 }
 
-/// What a sink finally said about a parcel.
-pub(super) enum Answer {
+/// What was finally decided about a parcel.
+pub(super) enum Decision {
     /// Every row is settled.
     Delivered,
     /// Every row waits for its confirmation.
@@ -68,7 +68,7 @@ pub(super) async fn decide(
     parcel: Parcel,
     heard: Option<Verdict>,
     number: u64,
-) -> Answer {
+) -> Decision {
     Attempts::new(desk, accept, number).until_decided(parcel, heard).await
 }
 
@@ -92,24 +92,26 @@ impl<'d> Attempts<'d> {
         Self { desk, accept, retries, holds, failed: 0, holding: None, taken: desk.taken(), number }
     }
 
-    async fn until_decided(mut self, mut parcel: Parcel, mut heard: Option<Verdict>) -> Answer {
+    async fn until_decided(mut self, mut parcel: Parcel, mut heard: Option<Verdict>) -> Decision {
         loop {
             self.until_admitted(&mut parcel).await;
             if parcel.is_empty() {
-                return Answer::Gone;
+                return Decision::Gone;
             }
-            let verdict = match heard.take() {
-                Some(heard) => heard,
-                None => match self.pack(&mut parcel).await {
+            let answer = match heard.take() {
+                Some(heard) => Answer::Decided(heard),
+                None => match self.body(&mut parcel).await {
                     // A lease moved while we waited for a compute thread.
                     _ if !parcel.is_admitted() => continue,
-                    Ok(()) => self.ask(&parcel).await,
-                    Err(died) => Verdict::Hold { cause: Cause::new("panic", died.to_string()) },
+                    Ok(body) => self.ask(body).await,
+                    Err(died) => {
+                        Verdict::Hold { cause: Cause::new("panic", died.to_string()) }.into()
+                    }
                 },
             };
-            match verdict {
-                Verdict::Delivered => return self.delivered(parcel),
-                Verdict::Accepted(confirmation) => {
+            let verdict = match answer {
+                Answer::Decided(verdict) => verdict,
+                Answer::Accepted(confirmation) => {
                     let number = self.number;
                     let unconfirmed = Unconfirmed { parcel, confirmation, number };
                     if !unconfirmed.parcel.is_suspect() {
@@ -117,11 +119,14 @@ impl<'d> Attempts<'d> {
                     }
                     self.desk.sink.confirm();
                     let Some(decided) = unconfirmed.decided(self.desk).await else {
-                        return Answer::Gone;
+                        return Decision::Gone;
                     };
                     parcel = decided.parcel;
-                    heard = Some(decided.verdict);
+                    decided.verdict
                 }
+            };
+            match verdict {
+                Verdict::Delivered => return self.delivered(parcel),
                 Verdict::Retry { after, cause } => self.retry(&mut parcel, after, &cause).await,
                 Verdict::Hold { cause } => self.hold(&mut parcel, &cause).await,
                 Verdict::Reject { mut rows, cause } => {
@@ -130,11 +135,11 @@ impl<'d> Attempts<'d> {
                     rows.retain(|&row| row < parcel.rows());
                     rows.sort_unstable();
                     rows.dedup();
-                    return Answer::Refused { parcel, rows, cause };
+                    return Decision::Refused { parcel, rows, cause };
                 }
                 Verdict::Divide { cause } => {
                     self.desk.meters.divided.increment(1);
-                    return Answer::Refused { parcel, rows: Vec::new(), cause };
+                    return Decision::Refused { parcel, rows: Vec::new(), cause };
                 }
             }
         }
@@ -153,39 +158,42 @@ impl<'d> Attempts<'d> {
         }
     }
 
-    async fn pack(&self, parcel: &mut Parcel) -> Result<(), Died> {
-        let Some(parts) = parcel.unpacked() else { return Ok(()) };
+    /// The packed body of a parcel. Cheap if it was packed before.
+    async fn body(&self, parcel: &mut Parcel) -> Result<Body, Died> {
+        if let Some(body) = parcel.body() {
+            return Ok(body.clone());
+        }
+        let (segments, rows) = (parcel.segments(), parcel.rows());
         let body = if self.desk.sink.packs() {
             let sink = Arc::clone(&self.desk.sink);
-            self.desk.compute.submit(move |_| sink.pack(&parts)).await.result().await?
+            self.desk.compute.submit(move |_| sink.pack(segments, rows)).await.result().await?
         } else {
-            self.desk.sink.pack(&parts)
+            self.desk.sink.pack(segments, rows)
         };
-        parcel.set_body(body);
-        Ok(())
+        Ok(parcel.set_body(body).clone())
     }
 
-    async fn ask(&self, parcel: &Parcel) -> Verdict {
+    async fn ask(&self, body: Body) -> Answer {
         let asked = Instant::now();
-        let verdict = self.desk.sink.deliver(parcel).await;
+        let answer = self.desk.sink.deliver(&body).await;
         self.desk.meters.seconds.record(asked.elapsed().as_secs_f64());
-        verdict
+        answer
     }
 
-    fn delivered(self, parcel: Parcel) -> Answer {
+    fn delivered(self, parcel: Parcel) -> Decision {
         let desk = self.desk;
         self.succeeded();
         desk.delivered(parcel);
-        Answer::Delivered
+        Decision::Delivered
     }
 
     /// The rows are settled when they are confirmed; meanwhile the next body may be sent.
-    async fn accepted(self, unconfirmed: Unconfirmed) -> Answer {
+    async fn accepted(self, unconfirmed: Unconfirmed) -> Decision {
         let accept = self.accept;
         self.succeeded();
         // The dispatcher, which joins us, keeps the other end. If it is gone, the rows stay unsettled.
         let _ = accept.send(unconfirmed).await;
-        Answer::Unconfirmed
+        Decision::Unconfirmed
     }
 
     fn succeeded(self) {

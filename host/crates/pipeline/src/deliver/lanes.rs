@@ -7,11 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::BodyLimits;
 use tokio::time::Instant;
 
 use crate::deliver::piece::Piece;
 use crate::lease::{Gate, Passage};
-use crate::seams::BodyLimits;
 
 /// Number of a lane: that of the gate its rows have to pass.
 pub(crate) type LaneId = u64;

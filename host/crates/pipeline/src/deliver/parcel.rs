@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use forwarder_connector::Body;
 
 use crate::deliver::piece::Piece;
 use crate::lease::Passage;
 
-/// What a [`Sink`](crate::Sink) is asked to deliver.
+/// What a sink is asked to deliver.
 #[derive(Debug)]
-pub struct Parcel {
+pub(crate) struct Parcel {
     pieces: Vec<Piece>,
-    /// What [`Sink::pack`](crate::Sink::pack) made of the pieces; `None` until it has, and after a change.
-    body: Option<Vec<Bytes>>,
+    /// What the sink made of the pieces; `None` until it has, and after a change.
+    body: Option<Body>,
     is_suspect: bool,
 }
 
@@ -22,41 +23,37 @@ impl Parcel {
     }
 
     /// Whether the receiver has refused something that held these rows. Then its answer must be about them alone.
-    pub const fn is_suspect(&self) -> bool {
+    pub(crate) const fn is_suspect(&self) -> bool {
         self.is_suspect
     }
 
-    pub(crate) const fn suspect(&mut self) {
+    pub(crate) fn suspect(&mut self) {
         self.is_suspect = true;
-    }
-
-    /// The packed body, in parts to be sent one after the other.
-    pub fn body(&self) -> &[Bytes] {
-        self.body.as_deref().unwrap_or_default()
-    }
-
-    /// Each row's encoded bytes, before packing: for sinks that send rows one by one.
-    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().flat_map(Piece::messages)
+        self.body = self.body.take().map(Body::as_suspect);
     }
 
     /// Number of rows.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.pieces.iter().map(Piece::rows).sum()
     }
 
     /// Encoded bytes of all rows, before packing.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.pieces.iter().map(Piece::byte_len).sum()
     }
 
-    /// What is to be packed, unless it is packed already.
-    pub(crate) fn unpacked(&self) -> Option<Vec<Bytes>> {
-        self.body.is_none().then(|| self.pieces.iter().map(Piece::bytes).collect())
+    /// The packed body, if it is packed.
+    pub(crate) const fn body(&self) -> Option<&Body> {
+        self.body.as_ref()
     }
 
-    pub(crate) fn set_body(&mut self, body: Vec<Bytes>) {
-        self.body = Some(body);
+    /// What is to be packed.
+    pub(crate) fn segments(&self) -> Vec<Bytes> {
+        self.pieces.iter().map(Piece::bytes).collect()
+    }
+
+    pub(crate) fn set_body(&mut self, body: Body) -> &Body {
+        self.body.insert(if self.is_suspect { body.as_suspect() } else { body })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

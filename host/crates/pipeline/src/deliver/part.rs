@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use forwarder_connector::{Cause, Verdict};
 use tokio::time::Instant;
 
 use crate::deliver::parcel::Parcel;
 use crate::deliver::rate::{OpenRefusal, Since};
-use crate::seams::{Cause, Verdict};
 
 /// Some rows of a body, and what was heard about them.
 #[derive(Debug)]

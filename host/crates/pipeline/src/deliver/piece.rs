@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use forwarder_connector::DeadLetter;
 use forwarder_record::{RowIx, row_start};
 
-use crate::dead_letter::Letter;
 use crate::lease::{Gate, Passage};
 use crate::ledger::{Receipt, Share};
 use crate::plan::Cargo;
@@ -96,10 +96,7 @@ impl Piece {
     }
 
     /// Each row's bytes.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "rows lie in their buffer, and none may be left out"
-    )]
+    #[cfg(test)]
     pub(crate) fn messages(&self) -> impl Iterator<Item = &[u8]> {
         self.range
             .clone()
@@ -137,8 +134,8 @@ impl Piece {
     }
 
     /// A letter about each of its rows, and the share that they settle.
-    pub(crate) fn into_letters(self, sink: &Arc<str>, reason: &str) -> (Vec<Letter>, Share) {
-        let letter = |&row| Letter::from_sink(sink, &self.cargo.batch, row, reason.to_owned());
+    pub(crate) fn into_letters(self, sink: &Arc<str>, reason: &str) -> (Vec<DeadLetter>, Share) {
+        let letter = |&row| DeadLetter::from_sink(sink, &self.cargo.batch, row, reason.to_owned());
         (self.row_numbers().iter().map(letter).collect(), self.share)
     }
 }

@@ -17,19 +17,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use forwarder_connector::Cause;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::dead_letter::Burial;
 use crate::deliver::Desk;
-use crate::deliver::attempt::{self, Answer};
+use crate::deliver::attempt::{self, Decision};
 use crate::deliver::parcel::Parcel;
 use crate::deliver::part::{Part, Refusal};
 use crate::deliver::rate::{OpenRefusal, REFUSALS, Since};
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::refusals::{Milestone, Offer, Refusals, TooManyRefused};
-use crate::seams::Cause;
 
 /// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
 pub(super) const REFUSED_IN_A_ROW: u32 = 8;
@@ -173,12 +173,12 @@ impl Search<'_> {
         let since = refusal.as_ref().map_or_else(|| self.desk.rate.now(), |known| known.since);
         let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
         match attempt::decide(self.desk, self.accept, parcel, heard, number).await {
-            Answer::Gone => {}
-            Answer::Unconfirmed => {
+            Decision::Gone => {}
+            Decision::Unconfirmed => {
                 // Cannot be too many refused, since none was.
                 let _ = self.offer.hear(&Refusals::default());
             }
-            Answer::Delivered => {
+            Decision::Delivered => {
                 let disproved =
                     |known: &&Refusal| known.alone > 0 || known.named || known.as_it_was;
                 if let Some(known) = refusal.as_ref().filter(disproved) {
@@ -189,7 +189,7 @@ impl Search<'_> {
                 self.probe = Probe::No;
                 let _ = self.offer.hear(&Refusals::default());
             }
-            Answer::Refused { parcel, rows, cause } if parcel.rows() == 1 => {
+            Decision::Refused { parcel, rows, cause } if parcel.rows() == 1 => {
                 let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
                 let mut heard = self.heard(cause, named, since);
                 let alone = refusal.as_ref().filter(|known| known.alone > 0);
@@ -215,7 +215,7 @@ impl Search<'_> {
                 };
                 self.refused_alone(index, parcel, heard, contrasted);
             }
-            Answer::Refused { parcel, rows, cause } => {
+            Decision::Refused { parcel, rows, cause } => {
                 let known = refusal.as_ref();
                 let mut heard = self.heard(cause, false, since);
                 let within = known.and_then(|known| known.open.clone());

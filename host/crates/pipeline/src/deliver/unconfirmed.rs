@@ -3,9 +3,10 @@
 //! They take no request slot and keep no lane busy. Their rows stay open in the ledger, so that no checkpoint
 //! passes them, and their bytes stay charged to the budget, which bounds them.
 
+use forwarder_connector::{Confirmation, Verdict};
+
 use crate::deliver::Desk;
 use crate::deliver::parcel::Parcel;
-use crate::seams::{Confirmation, Verdict};
 
 /// Bodies of one sink that may wait for confirmation. Beyond that its requests wait for a place here.
 pub(super) const UNCONFIRMED_BODIES: usize = 4_096;
@@ -32,17 +33,15 @@ impl Unconfirmed {
         let Self { mut parcel, confirmation, number } = self;
         let _waiting = Waiting::new(desk, &parcel);
         let mut moved = desk.bell.listen();
-        let mut proof = confirmation.into_future();
+        let proof = confirmation.verdict();
+        tokio::pin!(proof);
         let verdict = loop {
             parcel.drop_closed();
             if parcel.is_empty() {
                 return None;
             }
             tokio::select! {
-                verdict = &mut proof => match verdict {
-                    Verdict::Accepted(later) => proof = later.into_future(),
-                    verdict => break verdict,
-                },
+                verdict = &mut proof => break verdict,
                 _ = moved.changed() => {}
             }
         };

@@ -1,9 +1,10 @@
 //! What a run is ordered from outside: by the lease, and by the process that wants to stop.
 
+use forwarder_connector::LeaseState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::lease::{LeaseState, Passage};
+use crate::lease::Passage;
 
 /// When the process has to be done with draining; `None` while it runs.
 pub(crate) type Stop = watch::Receiver<Option<Instant>>;

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forwarder_pipeline::{Cause, Confirmation, LeaseState, ShardEnd, Verdict};
+use forwarder_connector::{Answer, Cause, Confirmation, LeaseState, Verdict};
+use forwarder_pipeline::ShardEnd;
 use tokio::sync::oneshot;
 
 use crate::world::{MemorySink, Plot, divide, hold, retry, rows, until};
@@ -27,7 +28,7 @@ impl Proofs {
                 || Verdict::Retry { after: None, cause: Cause::new("gone", "sink is gone") };
             let confirmation =
                 Confirmation::new(async move { heard.await.unwrap_or_else(|_| never()) });
-            Verdict::Accepted(confirmation)
+            Answer::Accepted(confirmation)
         });
         proofs
     }
@@ -158,7 +159,7 @@ async fn a_row_that_is_accepted_and_never_confirmed_is_found_by_what_is() {
         // As a receiver does whose kernel takes everything and whose program fails on one message.
         world.sink("siem").answers(move |rows| {
             let (rows, read) = (rows.to_vec(), Arc::clone(&read));
-            Verdict::Accepted(Confirmation::new(async move {
+            Answer::Accepted(Confirmation::new(async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 if rows.iter().any(|row| row == "77") {
                     return divide();
@@ -187,7 +188,7 @@ async fn a_row_that_is_accepted_and_never_confirmed_is_found_by_what_is() {
 async fn what_is_only_accepted_is_nothing_to_compare_a_refusal_with() {
     let world = Plot::new().sink("siem").start();
     world.sink("siem").answers(move |_| {
-        Verdict::Accepted(Confirmation::new(async move {
+        Answer::Accepted(Confirmation::new(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             divide()
         }))

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forwarder_pipeline::{LeaseState, RefusedBy, ShardEnd, Verdict};
+use forwarder_connector::{LeaseState, RefusedBy, Verdict};
+use forwarder_pipeline::ShardEnd;
 
 use crate::world::{Plot, divide, reject, rows, until};
 

@@ -60,7 +60,7 @@ async fn a_refused_token_holds_rows_until_it_is_accepted() {
 async fn what_is_too_large_is_sent_in_halves() {
     let world = Plot::new().sink("splunk").start();
     world.sink("splunk").answers(|rows| {
-        if rows.len() > 3 { divide() } else { forwarder_pipeline::Verdict::Delivered }
+        if rows.len() > 3 { divide() } else { forwarder_connector::Verdict::Delivered }
     });
     let shard = world.shard(7);
     shard.put(rows(1..=10));
@@ -120,7 +120,7 @@ async fn a_slow_request_does_not_keep_later_rows_unless_order_matters() {
             if std::mem::take(&mut first) {
                 retry(None)
             } else {
-                forwarder_pipeline::Verdict::Delivered
+                forwarder_connector::Verdict::Delivered
             }
         });
         let shard = world.shard(7);
@@ -151,7 +151,7 @@ async fn in_order_even_when_rows_are_refused_divided_and_retried() {
             (0, _) => retry(None),
             (1, 2..) => divide(),
             (2, 2..) => reject([1]),
-            _ => forwarder_pipeline::Verdict::Delivered,
+            _ => forwarder_connector::Verdict::Delivered,
         }
     });
     let shard = world.shard(7);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forwarder_pipeline::{Drained, LeaseState, ShardEnd, ShardSettings};
+use forwarder_connector::LeaseState;
+use forwarder_pipeline::{Drained, ShardEnd, ShardSettings};
 use tokio::time::Instant;
 
 use crate::world::{Plot, rows, until};

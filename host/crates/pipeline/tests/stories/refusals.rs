@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forwarder_pipeline::Verdict;
+use forwarder_connector::Verdict;
 
 use crate::world::{MemorySink, Plot, divide, hold, reject, rows, until};
 

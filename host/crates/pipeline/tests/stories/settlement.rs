@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forwarder_pipeline::{LeaseState, ShardEnd, Verdict};
+use forwarder_connector::{Answer, LeaseState, Verdict};
+use forwarder_pipeline::ShardEnd;
 
 use crate::world::{Plot, retry, rows, until};
 
@@ -168,7 +169,7 @@ async fn a_shard_is_not_finished_when_its_last_batch_was_abandoned() {
     let world = Plot::new().sink("splunk").start();
     let splunk = world.sink("splunk");
     splunk.takes(SECOND);
-    splunk.answers(|_| panic!("on purpose"));
+    splunk.answers(|_| -> Answer { panic!("on purpose") });
     let shard = world.shard(1);
     shard.put(["1"]);
     until("asked", || splunk.attempts().len() == 1).await;
@@ -294,7 +295,7 @@ async fn whatever_sinks_answer_every_row_arrives_or_is_a_dead_letter() {
     }
     let letters = world.dead_letters.letters();
     for sink in ["splunk", "qradar"] {
-        let name = forwarder_pipeline::RefusedBy::Sink(sink.into());
+        let name = forwarder_connector::RefusedBy::Sink(sink.into());
         let refused = letters.iter().filter(|letter| letter.refused_by == name);
         let refused = refused.map(|letter| letter.fields.last().unwrap().1.clone());
         let mut all: Vec<_> = refused.chain(world.sink(sink).received()).collect();

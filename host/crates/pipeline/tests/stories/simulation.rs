@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use forwarder_connector::{LeaseState, Verdict};
 use forwarder_pipeline::{
-    Budget, CheckpointStore, DeliverySettings, LeaseState, Position, Pulled, SafePoint, SaveError,
-    ShardEnd, ShardId, ShardRun, Source, SourceLost, Verdict,
+    Budget, CheckpointStore, DeliverySettings, Position, Pulled, SafePoint, SaveError, ShardEnd,
+    ShardId, ShardRun, Source, SourceLost,
 };
 use futures_util::future::BoxFuture;
 use proptest::prelude::*;

@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forwarder_connector::{
+    Answer, Body, BodyLimits, BoxError, Cause, DeadLetter, DeadLetters, EncodeReport, LeaseState,
+    Sink, Verdict,
+};
 use forwarder_pipeline::{
-    Block, BodyLimits, BoxError, Budget, Cause, CheckpointStore, Compute, Damage, DeadLetters,
-    DeliverySettings, Demand, Drained, EncodeReport, Halt, LeaseState, Letter, Outcome, Parcel,
-    Parts, Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy, RouteTable,
-    Rule, Runner, SafePoint, SaveError, ShardEnd, ShardId, ShardRun, ShardSettings, Sink, Source,
-    SourceLost, Transform, TransformFactory, Verdict,
+    Block, Budget, CheckpointStore, Compute, Damage, DeliverySettings, Demand, Drained, Halt,
+    Outcome, Parts, Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy,
+    RouteTable, Rule, Runner, SafePoint, SaveError, ShardEnd, ShardId, ShardRun, ShardSettings,
+    Source, SourceLost, Transform, TransformFactory,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, BlockReader, Encoded, Limits, Origin, RowIx, RowState};
@@ -386,13 +389,13 @@ fn text(batch: &Batch, row: RowIx) -> &str {
     batch.row(row).get("n").map_or("", |cell| cell.value)
 }
 
-type Answer = Box<dyn FnMut(&[String]) -> Verdict + Send>;
+type Answering = Box<dyn FnMut(&[String]) -> Answer + Send>;
 
 /// A sink that remembers.
 pub(crate) struct MemorySink {
     name: &'static str,
     pub(crate) max_rows: AtomicUsize,
-    answer: Mutex<Answer>,
+    answer: Mutex<Answering>,
     takes: Mutex<Duration>,
     attempts: Mutex<Vec<(Instant, Vec<String>)>>,
     delivered: Mutex<Vec<Vec<String>>>,
@@ -406,7 +409,7 @@ impl MemorySink {
         Self {
             name,
             max_rows: AtomicUsize::new(usize::MAX),
-            answer: Mutex::new(Box::new(|_| Verdict::Delivered)),
+            answer: Mutex::new(Box::new(|_| Verdict::Delivered.into())),
             takes: Mutex::default(),
             attempts: Mutex::default(),
             delivered: Mutex::default(),
@@ -416,8 +419,12 @@ impl MemorySink {
     }
 
     /// How it answers requests from now on.
-    pub(crate) fn answers(&self, answer: impl FnMut(&[String]) -> Verdict + Send + 'static) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(answer);
+    pub(crate) fn answers<A: Into<Answer>>(
+        &self,
+        mut answer: impl FnMut(&[String]) -> A + Send + 'static,
+    ) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) =
+            Box::new(move |rows| answer(rows).into());
     }
 
     /// Answers these, one after the other, and `Delivered` from then on.
@@ -476,6 +483,7 @@ impl Sink for MemorySink {
                 report.blank += 1;
             } else {
                 out.bytes.extend_from_slice(text.as_bytes());
+                out.bytes.push(b'\n');
                 out.end_row(row);
             }
         }
@@ -486,28 +494,35 @@ impl Sink for MemorySink {
         true
     }
 
-    fn pack(&self, parts: &[Bytes]) -> Vec<Bytes> {
-        vec![parts.concat().into()]
+    fn pack(&self, segments: Vec<Bytes>, rows: usize) -> Body {
+        Body::plain(vec![segments.concat().into()], rows)
     }
 
     fn limits(&self) -> BodyLimits {
         BodyLimits { max_bytes: 1_000_000, max_rows: self.max_rows.load(Ordering::SeqCst) }
     }
 
-    fn deliver<'a>(&'a self, parcel: &'a Parcel) -> BoxFuture<'a, Verdict> {
+    fn delivered_means(&self) -> &'static str {
+        "it is in memory"
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<Vec<String>, Cause>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn deliver<'a>(&'a self, body: &'a Body) -> BoxFuture<'a, Answer> {
         Box::pin(async {
-            let rows: Vec<String> =
-                parcel.messages().map(|row| String::from_utf8(row.to_vec()).unwrap()).collect();
-            assert_eq!(parcel.body().concat(), rows.concat().as_bytes());
-            assert_eq!(parcel.rows(), rows.len());
+            let text = String::from_utf8(body.segments().concat()).unwrap();
+            let rows: Vec<String> = text.lines().map(str::to_owned).collect();
+            assert_eq!(body.rows(), rows.len());
             self.attempts.lock().unwrap().push((Instant::now(), rows.clone()));
             let takes = *self.takes.lock().unwrap();
             sleep(takes).await;
-            let verdict = (self.answer.lock().unwrap_or_else(PoisonError::into_inner))(&rows);
-            if matches!(verdict, Verdict::Delivered) {
+            let answer = (self.answer.lock().unwrap_or_else(PoisonError::into_inner))(&rows);
+            if matches!(answer, Answer::Decided(Verdict::Delivered)) {
                 self.delivered.lock().unwrap().push(rows);
             }
-            verdict
+            answer
         })
     }
 
@@ -573,18 +588,18 @@ impl CheckpointStore for MemoryStore {
 /// Dead letters that remember, and can be full.
 #[derive(Default)]
 pub(crate) struct MemoryDeadLetters {
-    letters: Mutex<Vec<Letter>>,
+    letters: Mutex<Vec<DeadLetter>>,
     pub(crate) is_full: AtomicBool,
 }
 
 impl MemoryDeadLetters {
-    pub(crate) fn letters(&self) -> Vec<Letter> {
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
         self.letters.lock().unwrap().clone()
     }
 
     /// The rows they are about, by their original number.
     pub(crate) fn rows(&self) -> Vec<String> {
-        let number = |letter: Letter| {
+        let number = |letter: DeadLetter| {
             letter.fields.into_iter().find(|(key, ..)| key == "n").map(|(_, value, _)| value)
         };
         self.letters().into_iter().filter_map(number).collect()
@@ -592,7 +607,7 @@ impl MemoryDeadLetters {
 }
 
 impl DeadLetters for MemoryDeadLetters {
-    fn write<'a>(&'a self, letters: &'a [Letter]) -> BoxFuture<'a, Result<(), BoxError>> {
+    fn write<'a>(&'a self, letters: &'a [DeadLetter]) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async {
             if self.is_full.load(Ordering::SeqCst) {
                 return Err("file is at its cap of 1 GiB".into());

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use forwarder_connector::{Body, Cause, Encoding, Verdict};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 use tokio::time::{Instant, timeout_at};
@@ -15,9 +16,8 @@ use super::access::{Access, AccessFiles, TokenSource};
 use super::body::Segments;
 use super::endpoint::{BadToken, Endpoint};
 use super::reply::{Reply, SuccessReply};
-use crate::body::Body;
 use crate::limit::{BodyLimit, Suspicion};
-use crate::outcome::{Cause, Outcome, chain};
+use crate::message::chain;
 use crate::reload::Reloaded;
 use crate::tls::{Refusal, TlsError, TlsSettings};
 
@@ -136,12 +136,12 @@ impl Unreachable {
     }
 
     /// Retry, unless the two sides do not accept each other's certificates: that needs operator action.
-    pub fn outcome(&self) -> Outcome {
+    pub fn verdict(&self) -> Verdict {
         let cause = self.cause();
         if self.is_refusal() {
-            Outcome::Hold { cause }
+            Verdict::Hold { cause }
         } else {
-            Outcome::Retry { after: None, cause }
+            Verdict::Retry { after: None, cause }
         }
     }
 }
@@ -211,57 +211,57 @@ impl Client {
     /// Posts a body and says what became of its rows. A body without rows is delivered unsent.
     ///
     /// May be dropped at any time; the events may have arrived then.
-    pub async fn send(&self, body: &Body) -> Outcome {
+    pub async fn send(&self, body: &Body) -> Verdict {
         if body.rows() == 0 {
-            return Outcome::Delivered;
+            return Verdict::Delivered;
         }
         let access = self.access.current().await;
-        let (outcome, refused) = match self.post(&access, body).await {
+        let (verdict, refused) = match self.post(&access, body).await {
             Ok(reply) => (self.answered(&reply, body), reply.refuses_us()),
             Err(lost) => (self.unanswered(&lost, body), lost.is_refusal()),
         };
-        match outcome.cause() {
+        match verdict.cause() {
             Some(cause) if refused && self.access.replaced(&access).await => {
                 let text = format!(
                     "{cause}; the token or TLS files have changed since, will use the new ones"
                 );
-                Outcome::Retry { after: None, cause: Cause::new("credentials_changed", text) }
+                Verdict::Retry { after: None, cause: Cause::new("credentials_changed", text) }
             }
-            _ => outcome,
+            _ => verdict,
         }
     }
 
-    fn answered(&self, reply: &Reply, body: &Body) -> Outcome {
+    fn answered(&self, reply: &Reply, body: &Body) -> Verdict {
         let (rows, bytes) = (body.rows(), body.raw_bytes());
-        let outcome = reply.outcome(&self.posting(), rows, self.success);
+        let verdict = reply.verdict(&self.posting(), rows, self.success);
         if reply.is_too_large() && rows > 1 {
             self.learn(bytes);
-        } else if outcome == Outcome::Delivered {
+        } else if verdict == Verdict::Delivered {
             self.body_limit.accepted(bytes);
         }
-        outcome
+        verdict
     }
 
-    fn unanswered(&self, lost: &Unreachable, body: &Body) -> Outcome {
+    fn unanswered(&self, lost: &Unreachable, body: &Body) -> Verdict {
         if !lost.may_be_size() {
-            return lost.outcome();
+            return lost.verdict();
         }
         if body.rows() < 2 {
             return if self.body_limit.failed_alone(body.raw_bytes()) {
-                Outcome::Divide { cause: lost.suspected_row() }
+                Verdict::Divide { cause: lost.suspected_row() }
             } else {
-                lost.outcome()
+                lost.verdict()
             };
         }
         let cause = lost.suspected_size(body.raw_bytes());
         match self.body_limit.failed(body.raw_bytes()) {
-            Suspicion::None => return lost.outcome(),
+            Suspicion::None => return lost.verdict(),
             Suspicion::Known => {}
             Suspicion::New { limit } => {
                 tracing::warn!(reason = cause.reason(), error = %cause, limit, "sending smaller bodies");
             }
         }
-        Outcome::Divide { cause }
+        Verdict::Divide { cause }
     }
 
     /// The largest body that is worth sending, in bytes before compression, as refusals have taught:
@@ -299,7 +299,7 @@ impl Client {
             let mut request = http
                 .post(url.clone())
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            if body.is_gzip() {
+            if body.encoding() == Encoding::Gzip {
                 request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
             request.body(reqwest::Body::wrap(Segments::of(body)))

@@ -1,11 +1,11 @@
 //! A row as a HEC event: the envelope Splunk wants around it, and the event itself.
 
 use bytes::Bytes;
+use forwarder_connector::Body;
 use forwarder_record::json::escape_into;
 use forwarder_record::{Batch, Encoded, Row, RowIx};
 
 use super::body;
-use crate::body::Body;
 use crate::notes::Notes;
 use crate::object::{EventCells, Lines, Objects};
 use crate::stamp::push_epoch;
@@ -109,15 +109,20 @@ impl Encoder {
         notes
     }
 
+    /// Whether bodies are compressed.
+    pub(super) const fn compresses(&self) -> bool {
+        self.gzip
+    }
+
     /// Makes a body of encoded rows; `rows` is how many the segments hold together. Compresses if so
     /// configured, else copies nothing.
-    pub fn pack(&self, segments: &[Bytes], rows: usize) -> Body {
+    pub fn pack(&self, segments: Vec<Bytes>, rows: usize) -> Body {
         if self.gzip
-            && let Ok(body) = body::gzip(segments, rows)
+            && let Ok(body) = body::gzip(&segments, rows)
         {
             return body;
         }
-        Body::plain(segments.to_vec(), rows)
+        Body::plain(segments, rows)
     }
 }
 

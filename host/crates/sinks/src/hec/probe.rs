@@ -5,12 +5,12 @@
 //! index is allowed. Splunk stores neither. The health page is asked too, but decides nothing: balancers
 //! often do not forward it.
 
+use forwarder_connector::{Cause, Verdict};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use super::client::{Client, Unreachable};
 use super::reply::Reply;
-use crate::outcome::{Cause, Outcome};
 
 /// Splunk's code for a request without an event, which has passed all other checks.
 const NO_DATA: u16 = 5;
@@ -49,7 +49,7 @@ impl Client {
                 unknown.extend(self.probe_index(index).await?);
             }
         } else {
-            refusal(&self.outcome(&empty))?;
+            refusal(&self.verdict(&empty))?;
             let what = if index.is_some() { "token and index" } else { "the token" };
             unknown.push(format!(
                 "the collector accepts an empty request (HTTP {}), where Splunk answers code {NO_DATA}; \
@@ -76,7 +76,7 @@ impl Client {
         let envelope = json!({ "index": index }).to_string();
         let reply = self.try_post(envelope.into_bytes()).await?;
         match reply.code {
-            Some(INCORRECT_INDEX) => refusal(&self.outcome(&reply)).map(|()| None),
+            Some(INCORRECT_INDEX) => refusal(&self.verdict(&reply)).map(|()| None),
             Some(EVENT_REQUIRED) => Ok(Some(format!(
                 "the collector did not say whether the token may write to index `{index}`; a wrong \
                  index shows with the first events"
@@ -105,8 +105,8 @@ impl Client {
     }
 
     /// What an answer to an empty post means.
-    fn outcome(&self, reply: &Reply) -> Outcome {
-        reply.outcome(&format!("POST {}", self.endpoint().as_str()), 0, self.success())
+    fn verdict(&self, reply: &Reply) -> Verdict {
+        reply.verdict(&format!("POST {}", self.endpoint().as_str()), 0, self.success())
     }
 
     fn health_refusal(&self, reply: &Reply) -> Result<(), Cause> {
@@ -114,10 +114,10 @@ impl Client {
             return Ok(());
         }
         let call = format!("GET {}", self.endpoint().health);
-        refusal(&reply.outcome(&call, 0, self.success()))
+        refusal(&reply.verdict(&call, 0, self.success()))
     }
 }
 
-fn refusal(outcome: &Outcome) -> Result<(), Cause> {
-    outcome.cause().map_or(Ok(()), |cause| Err(cause.clone()))
+fn refusal(verdict: &Verdict) -> Result<(), Cause> {
+    verdict.cause().map_or(Ok(()), |cause| Err(cause.clone()))
 }

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use forwarder_connector::{Cause, Verdict};
 use serde_json::Value;
 
 use super::reason::{self, Reason};
-use crate::outcome::{Cause, MAX_RETRY_AFTER, Outcome, excerpt};
+use crate::message::excerpt;
 
 /// How much of a reply's text is worth repeating to a person.
 const TEXT_BYTES: usize = 200;
@@ -37,7 +38,7 @@ pub struct Reply {
     /// Position from 0 of the event at which Splunk stopped. Whether those before it were kept is not
     /// dependable, so it is only ever used to single that event out.
     pub invalid_event: Option<usize>,
-    /// How long the answering side asks us to wait, at most [`MAX_RETRY_AFTER`].
+    /// How long the answering side asks us to wait, at most five minutes.
     pub retry_after: Option<Duration>,
     /// Number under which an indexer would acknowledge the request, for tokens that have that on.
     pub ack_id: Option<u64>,
@@ -111,20 +112,24 @@ impl Reply {
     }
 
     /// What the reply means for a body of `rows` rows. `call` is the method and the address, for the message.
-    pub fn outcome(&self, call: &str, rows: usize, success: SuccessReply) -> Outcome {
+    pub fn verdict(&self, call: &str, rows: usize, success: SuccessReply) -> Verdict {
         let (action, reason) = self.rule(success);
         let cause = || {
             let text = self.sentence(call, rows, reason.help);
             Cause::new(reason.label, text).with_fate(action.fate())
         };
         match (action, self.invalid_event) {
-            (Action::Accept, _) => Outcome::Delivered,
-            (Action::Retry, _) => Outcome::Retry { after: self.retry_after, cause: cause() },
-            (Action::Hold, _) => Outcome::Hold { cause: cause() },
-            (Action::Isolate, Some(row)) if row < rows => Outcome::Reject { row, cause: cause() },
-            (Action::Isolate, None) if rows == 1 => Outcome::Reject { row: 0, cause: cause() },
+            (Action::Accept, _) => Verdict::Delivered,
+            (Action::Retry, _) => Verdict::Retry { after: self.retry_after, cause: cause() },
+            (Action::Hold, _) => Verdict::Hold { cause: cause() },
+            (Action::Isolate, Some(row)) if row < rows => {
+                Verdict::Reject { rows: vec![row], cause: cause() }
+            }
+            (Action::Isolate, None) if rows == 1 => {
+                Verdict::Reject { rows: vec![0], cause: cause() }
+            }
             (Action::Isolate | Action::Search | Action::Halve, _) => {
-                Outcome::Divide { cause: cause() }
+                Verdict::Divide { cause: cause() }
             }
         }
     }
@@ -221,6 +226,9 @@ impl Action {
     }
 }
 
+/// Longest pause we let a receiver impose; a proxy that asks for a day must not stop delivery for one.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
 /// `Retry-After` as whole seconds or as an HTTP date (RFC 9110 §10.2.3), capped.
 fn parse_retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     let value = value.trim();
@@ -288,17 +296,17 @@ mod tests {
 
     #[test]
     fn every_code_that_splunk_documents_has_its_verdict() {
-        for &(status, code, text, number, verdict, reason) in TABLE {
+        for &(status, code, text, number, expected, reason) in TABLE {
             let mut body = serde_json::json!({ "text": text, "code": code });
             if let Some(number) = number {
                 body["invalid-event-number"] = number.into();
             }
             let reply = reply(status, &body.to_string());
-            let outcome = reply.outcome(CALL, ROWS, SuccessReply::Hec);
-            assert_eq!(outcome.label(), verdict, "{status} {body}");
-            assert_eq!(outcome.cause().map_or("", Cause::reason), reason, "{status} {body}");
-            if let Outcome::Reject { row, .. } = outcome {
-                assert_eq!(Some(row), number, "{status} {body}");
+            let verdict = reply.verdict(CALL, ROWS, SuccessReply::Hec);
+            assert_eq!(verdict.label(), expected, "{status} {body}");
+            assert_eq!(verdict.cause().map_or("", Cause::reason), reason, "{status} {body}");
+            if let Verdict::Reject { rows, .. } = verdict {
+                assert_eq!(rows, Vec::from_iter(number), "{status} {body}");
             }
         }
         let listed: std::collections::BTreeSet<_> = TABLE.iter().map(|row| row.1).collect();
@@ -317,11 +325,11 @@ mod tests {
             (413, "divide"), (400, "divide"), (418, "divide"), (422, "divide"),
             (199, "hold"), (600, "hold"),
         ];
-        for (status, verdict) in table {
+        for (status, expected) in table {
             for body in ["", "upstream unavailable", "[1]", "{\"error\":1}"] {
                 assert_eq!(
-                    reply(status, body).outcome(CALL, ROWS, SuccessReply::Hec).label(),
-                    verdict,
+                    reply(status, body).verdict(CALL, ROWS, SuccessReply::Hec).label(),
+                    expected,
                     "{status}"
                 );
             }
@@ -347,17 +355,17 @@ mod tests {
             (200, "{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":0}"),
             (200, "{\"text\":\"Server is busy\",\"code\":9}"),
         ] {
-            let outcome = reply(status, body).outcome(CALL, ROWS, SuccessReply::Hec);
-            assert_eq!(outcome.label(), "hold", "{status} {body}");
-            assert_eq!(outcome.cause().unwrap().reason(), "no_confirmation", "{status} {body}");
+            let verdict = reply(status, body).verdict(CALL, ROWS, SuccessReply::Hec);
+            assert_eq!(verdict.label(), "hold", "{status} {body}");
+            assert_eq!(verdict.cause().unwrap().reason(), "no_confirmation", "{status} {body}");
         }
-        let seen = reply(200, "{\"error\":\"no route\"}").outcome(CALL, ROWS, SuccessReply::Hec);
+        let seen = reply(200, "{\"error\":\"no route\"}").verdict(CALL, ROWS, SuccessReply::Hec);
         assert!(seen.cause().unwrap().to_string().contains("no route"), "{seen:?}");
     }
 
     #[test]
     fn a_plain_ok_is_a_delivery_where_the_operator_has_said_so() {
-        for (status, body, verdict) in [
+        for (status, body, expected) in [
             (202, "", "delivered"),
             (204, "", "delivered"),
             (200, "OK", "delivered"),
@@ -369,43 +377,43 @@ mod tests {
             (200, "<html>", "divide"),
             (503, "OK", "retry"),
         ] {
-            let outcome = reply(status, body).outcome(CALL, ROWS, SuccessReply::Ok);
-            assert_eq!(outcome.label(), verdict, "{status} {body}");
+            let verdict = reply(status, body).verdict(CALL, ROWS, SuccessReply::Ok);
+            assert_eq!(verdict.label(), expected, "{status} {body}");
         }
-        let seen = reply(200, "{\"error\":1}").outcome(CALL, ROWS, SuccessReply::Ok);
+        let seen = reply(200, "{\"error\":1}").verdict(CALL, ROWS, SuccessReply::Ok);
         assert!(seen.cause().unwrap().to_string().contains("this is none of them"), "{seen:?}");
     }
 
     #[test]
     fn one_row_refused_alone_is_the_row_at_fault() {
-        let outcome = reply(400, r#"{"text":"Invalid data format","code":6}"#).outcome(
+        let verdict = reply(400, r#"{"text":"Invalid data format","code":6}"#).verdict(
             CALL,
             1,
             SuccessReply::Hec,
         );
-        assert!(matches!(outcome, Outcome::Reject { row: 0, .. }), "{outcome:?}");
+        assert!(matches!(verdict, Verdict::Reject { ref rows, .. } if rows == &[0]), "{verdict:?}");
         // A number that cannot be is no verdict on the row.
         let odd = r#"{"text":"Invalid data format","code":6,"invalid-event-number":7}"#;
-        assert_eq!(reply(400, odd).outcome(CALL, 1, SuccessReply::Hec).label(), "divide");
+        assert_eq!(reply(400, odd).verdict(CALL, 1, SuccessReply::Hec).label(), "divide");
     }
 
     #[test]
     fn a_friendly_web_page_is_not_a_delivery() {
-        let outcome = reply(200, "<!doctype html><title>Splunk</title>");
-        let outcome = outcome.outcome(CALL, ROWS, SuccessReply::Hec);
-        assert_eq!(outcome.label(), "divide");
-        assert!(outcome.cause().unwrap().to_string().contains("8088"));
+        let verdict = reply(200, "<!doctype html><title>Splunk</title>");
+        let verdict = verdict.verdict(CALL, ROWS, SuccessReply::Hec);
+        assert_eq!(verdict.label(), "divide");
+        assert!(verdict.cause().unwrap().to_string().contains("8088"));
     }
 
     #[test]
     fn a_cause_says_where_what_and_what_next() {
-        let outcome = reply(403, r#"{"text":"Invalid token","code":4}"#).outcome(
+        let verdict = reply(403, r#"{"text":"Invalid token","code":4}"#).verdict(
             CALL,
             ROWS,
             SuccessReply::Hec,
         );
         assert_eq!(
-            outcome.cause().unwrap().to_string(),
+            verdict.cause().unwrap().to_string(),
             "POST https://splunk:8088/services/collector/event answered HTTP 403, code 4: Invalid token; \
              put a token that exists in Splunk into the sink's `token`; nothing was lost, the records \
              are held"
@@ -428,7 +436,7 @@ mod tests {
     #[test]
     fn a_busy_receiver_passes_on_how_long_to_wait() {
         let busy = Reply::parse(503, Some("2"), b"", jiff::Timestamp::UNIX_EPOCH);
-        let Outcome::Retry { after, .. } = busy.outcome(CALL, ROWS, SuccessReply::Hec) else {
+        let Verdict::Retry { after, .. } = busy.verdict(CALL, ROWS, SuccessReply::Hec) else {
             panic!("{busy:?}")
         };
         assert_eq!(after, Some(Duration::from_secs(2)));
@@ -449,8 +457,8 @@ mod tests {
         ) {
             let reply = Reply::parse(status, Some(&header), &body, jiff::Timestamp::UNIX_EPOCH);
             proptest::prop_assert!(reply.text.len() <= TEXT_BYTES + 3);
-            if let Outcome::Reject { row, .. } = reply.outcome(CALL, ROWS, SuccessReply::Hec) {
-                proptest::prop_assert!(row < ROWS);
+            if let Verdict::Reject { rows, .. } = reply.verdict(CALL, ROWS, SuccessReply::Hec) {
+                proptest::prop_assert!(rows.iter().all(|row| *row < ROWS));
             }
         }
     }

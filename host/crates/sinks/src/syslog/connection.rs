@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::{Body, Cause, Verdict};
 use rustls::ProtocolVersion;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -16,8 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::acked::{Counted, Gauge};
 use super::target::{Security, Target};
-use crate::body::Body;
-use crate::outcome::{Cause, Outcome, chain};
+use crate::message::chain;
 use crate::reload::{Origin, Print, Reloaded};
 use crate::tls::{Refusal, TlsError, TlsFiles, TlsSettings};
 
@@ -92,9 +92,9 @@ impl Failure {
     }
 
     /// What it means for a body that was not delivered because of it.
-    pub(super) fn outcome(&self, after: Option<Duration>) -> Outcome {
+    pub(super) fn verdict(&self, after: Option<Duration>) -> Verdict {
         let cause = self.cause.clone();
-        if self.permanent { Outcome::Hold { cause } } else { Outcome::Retry { after, cause } }
+        if self.permanent { Verdict::Hold { cause } } else { Verdict::Retry { after, cause } }
     }
 }
 

@@ -1,6 +1,5 @@
 //! A row as a framed syslog message.
 
-use bytes::Bytes;
 use forwarder_record::json::is_unseen;
 use forwarder_record::{Batch, Encoded, Row, RowIx, Time};
 
@@ -8,7 +7,6 @@ use super::escape::whole_escapes;
 use super::framing::{Framer, Framing};
 use super::payload::{Payload, Writer, Written};
 use super::{rfc3164, rfc5424};
-use crate::body::Body;
 use crate::notes::{Notes, Oversize};
 use crate::object::Lines;
 use crate::template::{EventTime, FieldPath};
@@ -18,9 +16,6 @@ const LEAST_MESSAGE_BYTES: usize = 480;
 
 /// Stands at the end of a message that was cut.
 const CUT: &[u8] = b"...";
-
-/// UTF-8's byte order mark, which declares a text to be UTF-8 (RFC 5424 §6.4).
-const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// How messages are to look.
 #[derive(Debug, Clone)]
@@ -38,9 +33,6 @@ pub struct EncoderSettings {
     pub max_message_bytes: usize,
     /// What becomes of a longer one.
     pub oversize: OversizePolicy,
-    /// Begin the text with a byte order mark, as RFC 5424 wants for UTF-8. Common receivers keep it as part
-    /// of the text, so it is off by default. RFC 3164 knows none.
-    pub bom: bool,
 }
 
 impl Default for EncoderSettings {
@@ -52,7 +44,6 @@ impl Default for EncoderSettings {
             framing: Framing::default(),
             max_message_bytes: 8096,
             oversize: OversizePolicy::default(),
-            bom: false,
         }
     }
 }
@@ -64,6 +55,17 @@ pub enum HeaderFormat {
     Rfc5424(rfc5424::HeaderSettings),
     /// The one before, on a single line whatever the framing.
     Rfc3164(rfc3164::HeaderSettings),
+}
+
+impl HeaderFormat {
+    /// Sets HOSTNAME where the settings leave it out.
+    #[must_use]
+    pub fn with_own_name(mut self, own: impl FnOnce() -> String) -> Self {
+        let (Self::Rfc5424(rfc5424::HeaderSettings { hostname, .. })
+        | Self::Rfc3164(rfc3164::HeaderSettings { hostname, .. })) = &mut self;
+        hostname.get_or_insert_with(own);
+        self
+    }
 }
 
 /// What becomes of a message that is too long.
@@ -111,7 +113,6 @@ pub struct Encoder {
     lines: Lines,
     limit: usize,
     oversize: OversizePolicy,
-    bom: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -143,7 +144,6 @@ impl Encoder {
             }
         };
         Ok(Self {
-            bom: settings.bom && matches!(header, Header::Rfc5424(_)),
             header,
             time_field: settings.time_field.clone(),
             payload: settings.payload.clone(),
@@ -191,11 +191,6 @@ impl Encoder {
         notes
     }
 
-    /// Makes a body of encoded rows; `rows` is how many the segments hold together. Copies nothing.
-    pub fn pack(&self, segments: &[Bytes], rows: usize) -> Body {
-        Body::plain(segments.to_vec(), rows)
-    }
-
     fn push_header(&self, header: &mut Header, out: &mut Vec<u8>, row: &Row<'_>, time: Time) {
         match header {
             Header::Rfc5424(header) => {
@@ -203,9 +198,6 @@ impl Encoder {
                 header.read(row);
                 header.push(out, Some(time), id.as_ref().map(|id| id.as_str()));
                 out.push(b' ');
-                if self.bom {
-                    out.extend_from_slice(BOM);
-                }
             }
             Header::Rfc3164(header) => header.push(out, time),
         }

@@ -15,6 +15,7 @@ mod losing;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::Verdict;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::allowance::Allowance;
@@ -24,7 +25,6 @@ use super::reconnect::Reconnect;
 use super::transport::{Close, Inbox, MAX_IN_FLIGHT, Order, Sent, not_confirming};
 use super::window::{Window, WindowLimits};
 use crate::limit::BodyLimit;
-use crate::outcome::Outcome;
 
 /// How often to look for acknowledgements: soon at first, seldom while a receiver is far or busy.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -134,11 +134,11 @@ impl Link {
                 Event::Upkeep => self.upkeep().await,
                 Event::Asked => self.is_asked = !self.window.is_empty(),
                 Event::Writable => self.write().await,
-                Event::Order(Some(Order::Send { body, is_alone, sent })) => match self.refusal() {
-                    Some(outcome) => {
-                        let _ = sent.send(Sent::Decided(outcome));
+                Event::Order(Some(Order::Send { body, sent })) => match self.refusal() {
+                    Some(verdict) => {
+                        let _ = sent.send(Sent::Decided(verdict));
                     }
-                    None => self.window.push(body, is_alone, sent),
+                    None => self.window.push(body, sent),
                 },
                 Event::Order(Some(Order::Probe { result })) => {
                     let ready = self.probe().await.map_err(|failure| failure.cause);
@@ -205,17 +205,17 @@ impl Link {
     }
 
     /// Why nothing can be taken on for now, if senders are to hear that rather than wait.
-    fn refusal(&self) -> Option<Outcome> {
+    fn refusal(&self) -> Option<Verdict> {
         if let Some(since) = self.finished_at {
             let cause = || not_confirming(self.dialer.target());
             let is_late = since.elapsed() >= self.patience;
-            return is_late.then(|| Outcome::Retry { after: None, cause: cause() });
+            return is_late.then(|| Verdict::Retry { after: None, cause: cause() });
         }
         if self.connection.is_some() {
             return None;
         }
         let after = self.reconnect.left(Instant::now())?;
-        Some(self.last_failure.as_ref()?.outcome(Some(after)))
+        Some(self.last_failure.as_ref()?.verdict(Some(after)))
     }
 
     /// Whether a finished connection is to show soon what the receiver does with one.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::{Body, Cause, Verdict};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -10,9 +11,7 @@ use super::connection::Dialer;
 use super::link::Link;
 use super::target::Target;
 use super::window::{Decided, Proof, WindowLimits};
-use crate::body::Body;
 use crate::limit::BodyLimit;
-use crate::outcome::{Cause, Outcome};
 use crate::tls::{TlsError, TlsSettings};
 
 /// Bodies that may be written before the first of them is acknowledged.
@@ -21,8 +20,6 @@ pub(super) const MAX_IN_FLIGHT: usize = 8;
 /// How to reach a receiver.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// The sink's name in the configuration, for the log.
-    pub sink: String,
     /// Where it is.
     pub target: Target,
     /// Which certificates to trust and to show; not used for plain TCP.
@@ -42,23 +39,23 @@ pub struct ClientSettings {
 #[must_use = "rows may be settled only on `Delivered` or once they are confirmed"]
 pub enum Sent {
     /// The receiver's kernel has it. Nothing proves yet that the receiver has read it.
-    Accepted(Confirmation),
+    Accepted(PendingProof),
     /// There is nothing to wait for.
-    Decided(Outcome),
+    Decided(Verdict),
 }
 
 /// The proof that a receiver has read a body, still to come. Meanwhile the client sends the body again on every
 /// new connection; if this is dropped, it no longer does.
 #[derive(Debug)]
-pub struct Confirmation(pub(super) oneshot::Receiver<Decided>);
+pub struct PendingProof(pub(super) oneshot::Receiver<Decided>);
 
-impl Confirmation {
+impl PendingProof {
     /// Waits for it. `None` if the client is gone and it will never come.
     ///
     /// # Errors
     ///
     /// Connections are lost again and again while nothing but this body is on them: its parts are to be sent, each
-    /// alone, see [`Client::send_alone`].
+    /// alone, see [`Body::as_suspect`].
     pub async fn proof(self) -> Option<Result<Proof, Cause>> {
         self.0.await.ok()
     }
@@ -89,7 +86,7 @@ pub enum Closed {
 
 #[derive(Debug)]
 pub(super) enum Order {
-    Send { body: Body, is_alone: bool, sent: oneshot::Sender<Sent> },
+    Send { body: Body, sent: oneshot::Sender<Sent> },
     Probe { result: oneshot::Sender<Result<(), Cause>> },
 }
 
@@ -107,22 +104,15 @@ pub(super) struct Inbox {
 }
 
 impl Client {
-    /// Starts the task that owns the connection; connects to nothing yet. Must be called on a tokio runtime.
+    /// Starts the task that owns the connection; connects to nothing yet. `sink` is what the log calls it. Must be called on a tokio runtime.
     /// Blocks on reading certificates.
     ///
     /// # Errors
     ///
     /// [`TlsError`] when the TLS settings cannot work.
-    pub fn start(settings: ClientSettings) -> Result<Self, TlsError> {
-        let ClientSettings {
-            sink,
-            target,
-            tls,
-            connect_timeout,
-            write_timeout,
-            window,
-            longest_pause,
-        } = settings;
+    pub fn start(sink: &str, settings: ClientSettings) -> Result<Self, TlsError> {
+        let ClientSettings { target, tls, connect_timeout, write_timeout, window, longest_pause } =
+            settings;
         let dialer = Dialer::new(target.clone(), tls, connect_timeout, write_timeout)?;
         let (orders, taken) = mpsc::channel(MAX_IN_FLIGHT);
         let (closing, closes) = mpsc::channel(1);
@@ -130,8 +120,14 @@ impl Client {
         let inbox = Inbox { orders: taken, closing: closes, confirm: Arc::clone(&confirm) };
         let mut link = JoinSet::new();
         let (learned, waits_for_proof) = (Arc::new(BodyLimit::new()), window.bytes > 0);
-        let task =
-            Link::new(sink, dialer, window, longest_pause, Arc::clone(&learned), write_timeout);
+        let task = Link::new(
+            sink.to_owned(),
+            dialer,
+            window,
+            longest_pause,
+            Arc::clone(&learned),
+            write_timeout,
+        );
         link.spawn(task.run(inbox));
         let patience = write_timeout;
         let _link = link;
@@ -146,15 +142,22 @@ impl Client {
     /// Writes a body and waits until the receiver's kernel has it. A body without rows is delivered unsent.
     /// Several may be under way at once; they are written in the order of the calls.
     ///
-    /// Once begun, a write is finished even if this is dropped; then its outcome is not reported.
+    /// A suspect is written with nothing else unconfirmed on the connection: if that is lost, it is this body that is
+    /// to be divided.
+    ///
+    /// Once begun, a write is finished even if this is dropped; then its verdict is not reported.
     pub async fn send(&self, body: &Body) -> Sent {
-        self.order(body, false).await
-    }
-
-    /// The same with nothing else unconfirmed on the connection. If that is lost, it is this body that is to be
-    /// divided.
-    pub async fn send_alone(&self, body: &Body) -> Sent {
-        self.order(body, true).await
+        if body.rows() == 0 {
+            return Sent::Decided(Verdict::Delivered);
+        }
+        let (sent, heard) = oneshot::channel();
+        let order = Order::Send { body: body.clone(), sent };
+        let closed = || retry(self.closed_already());
+        match self.orders.send_timeout(order, self.patience).await {
+            Ok(()) => heard.await.unwrap_or_else(|_| closed()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => retry(not_confirming(&self.target)),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => closed(),
+        }
     }
 
     /// Whether a body counts as delivered once it is proven to be read; otherwise as soon as the receiver's kernel has it.
@@ -166,20 +169,6 @@ impl Client {
     /// known.
     pub fn body_limit(&self) -> usize {
         self.learned.current()
-    }
-
-    async fn order(&self, body: &Body, is_alone: bool) -> Sent {
-        if body.rows() == 0 {
-            return Sent::Decided(Outcome::Delivered);
-        }
-        let (sent, heard) = oneshot::channel();
-        let order = Order::Send { body: body.clone(), is_alone, sent };
-        let closed = || retry(self.closed_already());
-        match self.orders.send_timeout(order, self.patience).await {
-            Ok(()) => heard.await.unwrap_or_else(|_| closed()),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => retry(not_confirming(&self.target)),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => closed(),
-        }
     }
 
     /// Asks the receiver soon to confirm what it has read so far. Returns at once.
@@ -221,7 +210,7 @@ impl Client {
 }
 
 fn retry(cause: Cause) -> Sent {
-    Sent::Decided(Outcome::Retry { after: None, cause })
+    Sent::Decided(Verdict::Retry { after: None, cause })
 }
 
 /// The receiver was asked for confirmation and gives none.

@@ -7,12 +7,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use forwarder_connector::{Body, Cause, Verdict};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::transport::{Confirmation, Sent};
-use crate::body::Body;
-use crate::outcome::{Cause, Outcome};
+use super::transport::{PendingProof, Sent};
 
 /// When the receiver is asked to confirm what it has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +77,6 @@ impl Count {
 #[derive(Debug)]
 struct Held {
     body: Body,
-    /// To be written when no other body is unconfirmed on the connection.
-    is_alone: bool,
     waits_for: WaitsFor,
     /// On this connection.
     progress: Progress,
@@ -126,7 +123,7 @@ impl Held {
         let (confirm, confirmed) = oneshot::channel();
         let waited = std::mem::replace(&mut self.waits_for, WaitsFor::Confirmation(confirm));
         if let WaitsFor::Acknowledgement(sender) = waited {
-            let _ = sender.send(Sent::Accepted(Confirmation(confirmed)));
+            let _ = sender.send(Sent::Accepted(PendingProof(confirmed)));
         }
     }
 
@@ -137,9 +134,9 @@ impl Held {
                 let _ = sender.send(decided);
             }
             WaitsFor::Acknowledgement(sender) => {
-                let outcome = decided
-                    .map_or_else(|cause| Outcome::Divide { cause }, |_proof| Outcome::Delivered);
-                let _ = sender.send(Sent::Decided(outcome));
+                let verdict = decided
+                    .map_or_else(|cause| Verdict::Divide { cause }, |_proof| Verdict::Delivered);
+                let _ = sender.send(Sent::Decided(verdict));
             }
         }
     }
@@ -172,11 +169,11 @@ impl Window {
     }
 
     /// Takes over a body that is to be written.
-    pub(super) fn push(&mut self, body: Body, is_alone: bool, sent: oneshot::Sender<Sent>) {
+    pub(super) fn push(&mut self, body: Body, sent: oneshot::Sender<Sent>) {
         self.total.add(&body);
         let waits_for = WaitsFor::Acknowledgement(sent);
         let progress = Progress::Unwritten;
-        self.held.push_back(Held { body, is_alone, waits_for, progress, failures: 0 });
+        self.held.push_back(Held { body, waits_for, progress, failures: 0 });
     }
 
     /// What is on this connection and not confirmed.
@@ -218,7 +215,7 @@ impl Window {
         let next = self.held.get(self.written.bodies)?;
         let suspects = self.suspects();
         let fits = || suspects.bytes.saturating_add(next.body.wire_bytes()) <= most;
-        let may_share = || !self.is_written_alone() && !next.is_alone && fits();
+        let may_share = || !self.is_written_alone() && !next.body.is_suspect() && fits();
         (suspects.bodies == 0 || may_share()).then_some(&next.body)
     }
 
@@ -300,12 +297,12 @@ impl Window {
     }
 
     /// Gives the bodies back that the receiver's kernel never had.
-    pub(super) fn give_back(&mut self, outcome: &Outcome) {
+    pub(super) fn give_back(&mut self, verdict: &Verdict) {
         let mut kept = VecDeque::with_capacity(self.held.len());
         for held in self.held.drain(..) {
             match held.waits_for {
                 WaitsFor::Acknowledgement(sender) => {
-                    let _ = sender.send(Sent::Decided(outcome.clone()));
+                    let _ = sender.send(Sent::Decided(verdict.clone()));
                 }
                 WaitsFor::Confirmation(_) => kept.push_back(held),
             }
@@ -317,7 +314,7 @@ impl Window {
     /// Whether the connection is kept for one body.
     pub(super) fn is_written_alone(&self) -> bool {
         let first = self.held.get(self.cleared.bodies);
-        first.is_some_and(|first| first.is_alone && first.is_written())
+        first.is_some_and(|first| first.body.is_suspect() && first.is_written())
     }
 
     /// The only suspect, if there is one alone; to be asked for before the loss of the connection is noted.
@@ -329,7 +326,7 @@ impl Window {
     pub(super) fn lost_at(&mut self, at: usize) -> Option<Lost> {
         let held = self.held.get_mut(at)?;
         held.failures += 1;
-        let Held { is_alone, failures, .. } = *held;
+        let (is_alone, failures) = (held.body.is_suspect(), held.failures);
         let (rows, bytes) = (held.body.rows(), held.body.wire_bytes());
         Some(Lost { rows, bytes, is_alone, failures })
     }
@@ -395,14 +392,15 @@ mod tests {
         window.wrote(0);
         assert_eq!(window.acknowledged(0, at), 1);
         match sent.try_recv() {
-            Ok(Sent::Accepted(Confirmation(confirmed))) => confirmed,
+            Ok(Sent::Accepted(PendingProof(confirmed))) => confirmed,
             other => panic!("{other:?}"),
         }
     }
 
     fn order(window: &mut Window, bytes: usize, is_alone: bool) -> oneshot::Receiver<Sent> {
         let (sent, heard) = oneshot::channel();
-        window.push(Body::plain(vec![vec![b'x'; bytes].into()], 1), is_alone, sent);
+        let body = Body::plain(vec![vec![b'x'; bytes].into()], 1);
+        window.push(if is_alone { body.as_suspect() } else { body }, sent);
         heard
     }
 
@@ -508,8 +506,8 @@ mod tests {
         let mut kept = push(&mut window, 4, Instant::now());
         let mut given = order(&mut window, 5, false);
         let cause = Cause::new("connect", "why");
-        window.give_back(&Outcome::Hold { cause: cause.clone() });
-        assert!(matches!(given.try_recv(), Ok(Sent::Decided(Outcome::Hold { .. }))));
+        window.give_back(&Verdict::Hold { cause: cause.clone() });
+        assert!(matches!(given.try_recv(), Ok(Sent::Decided(Verdict::Hold { .. }))));
         assert_eq!((sizes(&window), window.total.bytes), (vec![4], 4));
         window.disconnected();
         window.divide(0, cause.clone());

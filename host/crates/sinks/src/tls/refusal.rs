@@ -7,7 +7,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use super::{Fingerprint, MinVersion, TlsSettings, Verify};
-use crate::outcome::chain;
+use crate::message::chain;
 
 /// What a receiver needs to have of each, as `docs/configuration.md` lists it in full.
 const SPOKEN: &str = "ECDHE key exchange over X25519, P-256 or P-384; AES-GCM or ChaCha20-Poly1305 \

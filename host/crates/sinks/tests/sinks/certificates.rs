@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::{Body, Verdict};
 use forwarder_sinks::hec::{self, Endpoint, Token};
 use forwarder_sinks::syslog::{self, Security, WindowLimits};
-use forwarder_sinks::{Body, MinVersion, Outcome, TlsSettings, Verify};
+use forwarder_sinks::{MinVersion, TlsSettings, Verify};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -90,17 +91,19 @@ fn trust(verify: Verify) -> TlsSettings {
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
+async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Verdict {
     let receiver = Receiver::start().await;
-    let client = syslog::Client::start(syslog::ClientSettings {
-        sink: "siem".to_owned(),
-        target: receiver.target(Security::Tls),
-        tls,
-        connect_timeout: TEN_SECONDS,
-        write_timeout: TEN_SECONDS,
-        window: WindowLimits { bytes: 0, ..WindowLimits::default() },
-        longest_pause: Duration::from_secs(30),
-    })
+    let client = syslog::Client::start(
+        "siem",
+        syslog::ClientSettings {
+            target: receiver.target(Security::Tls),
+            tls,
+            connect_timeout: TEN_SECONDS,
+            write_timeout: TEN_SECONDS,
+            window: WindowLimits { bytes: 0, ..WindowLimits::default() },
+            longest_pause: Duration::from_secs(30),
+        },
+    )
     .unwrap();
     let record = body(&["record"]);
     // Without an end: a receiver that leaves says nothing of what it has read.
@@ -117,7 +120,7 @@ async fn over_syslog(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
     }
 }
 
-async fn over_hec(acceptor: &TlsAcceptor, tls: TlsSettings) -> Outcome {
+async fn over_hec(acceptor: &TlsAcceptor, tls: TlsSettings) -> Verdict {
     let collector = Collector::start().await;
     let client = hec::Client::new(hec::ClientSettings {
         endpoint: Endpoint::parse(&format!("https://{}", collector.address())).unwrap(),
@@ -147,9 +150,9 @@ async fn sent(shown: &Shown, tls: &TlsSettings) -> Result<(), String> {
     }
     let results: Vec<_> = outcomes
         .into_iter()
-        .map(|outcome| match outcome {
-            Outcome::Delivered => Ok(()),
-            Outcome::Hold { cause } => {
+        .map(|verdict| match verdict {
+            Verdict::Delivered => Ok(()),
+            Verdict::Hold { cause } => {
                 assert_eq!(cause.reason(), "tls_refused", "{cause}");
                 // What is said about the certificate is the same, whatever the address.
                 Err(cause.to_string().split_once("the receiver").unwrap().1.to_owned())
@@ -195,8 +198,8 @@ async fn a_pinned_certificate_is_exactly_that_one_and_its_key_has_to_be_shown() 
         let thief = Shown(Arc::new(key));
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
             let acceptor = thief.server(version);
-            assert_ne!(over_syslog(&acceptor, pinned.pinned()).await, Outcome::Delivered);
-            assert_ne!(over_hec(&acceptor, pinned.pinned()).await, Outcome::Delivered);
+            assert_ne!(over_syslog(&acceptor, pinned.pinned()).await, Verdict::Delivered);
+            assert_ne!(over_hec(&acceptor, pinned.pinned()).await, Verdict::Delivered);
         }
     }
 }
@@ -261,20 +264,22 @@ async fn a_receiver_without_parameters_in_common_is_not_blamed_on_certificates()
             // To the end, so that no reset overtakes the alert.
             let _ = stream.read_to_end(&mut Vec::new()).await;
         };
-        let client = syslog::Client::start(syslog::ClientSettings {
-            sink: "siem".to_owned(),
-            target: receiver.target(Security::Tls),
-            tls: TlsSettings { min_version: MinVersion::Tls12, ..trust(Verify::Nothing) },
-            connect_timeout: TEN_SECONDS,
-            write_timeout: TEN_SECONDS,
-            window: WindowLimits { bytes: 0, ..WindowLimits::default() },
-            longest_pause: Duration::from_secs(30),
-        })
+        let client = syslog::Client::start(
+            "siem",
+            syslog::ClientSettings {
+                target: receiver.target(Security::Tls),
+                tls: TlsSettings { min_version: MinVersion::Tls12, ..trust(Verify::Nothing) },
+                connect_timeout: TEN_SECONDS,
+                write_timeout: TEN_SECONDS,
+                window: WindowLimits { bytes: 0, ..WindowLimits::default() },
+                longest_pause: Duration::from_secs(30),
+            },
+        )
         .unwrap();
         let record = body(&["record"]);
         let ((), sent) = join!(answering, client.send(&record));
-        let outcome = decided(sent);
-        let Outcome::Hold { cause } = outcome else { panic!("{outcome:?}") };
+        let verdict = decided(sent);
+        let Verdict::Hold { cause } = verdict else { panic!("{verdict:?}") };
         assert!(cause.to_string().contains(said), "{cause}");
         assert!(!cause.to_string().contains("ca_file"), "{cause}");
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use forwarder_connector::{Body, Cause, Verdict};
 use forwarder_sinks::hec::{
     Client, ClientSettings, Encoder, EncoderSettings, Endpoint, SuccessReply, Token,
 };
-use forwarder_sinks::{Body, Cause, Outcome, TlsSettings, Verify};
+use forwarder_sinks::{TlsSettings, Verify};
 use tokio::join;
 use tokio_rustls::TlsAcceptor;
 
@@ -34,16 +35,16 @@ fn plain() -> Body {
     Body::plain(vec!["{\"event\":1}".into(), "{\"event\":2}".into()], 2)
 }
 
-fn reason(outcome: &Outcome) -> &'static str {
-    outcome.cause().map_or("", Cause::reason)
+fn reason(verdict: &Verdict) -> &'static str {
+    verdict.cause().map_or("", Cause::reason)
 }
 
 #[tokio::test]
 async fn a_plain_body_is_posted_in_one_piece_with_its_length() {
     let collector = Collector::start().await;
     let (client, body) = (client(&collector), plain());
-    let ((request, _), outcome) = join!(collector.answer(SUCCESS), client.send(&body));
-    assert_eq!(outcome, Outcome::Delivered);
+    let ((request, _), verdict) = join!(collector.answer(SUCCESS), client.send(&body));
+    assert_eq!(verdict, Verdict::Delivered);
     assert!(
         request.head.starts_with("POST /services/collector/event HTTP/1.1\r\n"),
         "{}",
@@ -61,9 +62,9 @@ async fn a_plain_body_is_posted_in_one_piece_with_its_length() {
 async fn a_compressed_body_says_that_it_is() {
     let collector = Collector::start().await;
     let client = client(&collector);
-    let body = Encoder::new(&EncoderSettings::default()).pack(plain().segments(), 2);
-    let ((request, _), outcome) = join!(collector.answer(SUCCESS), client.send(&body));
-    assert_eq!(outcome, Outcome::Delivered);
+    let body = Encoder::new(&EncoderSettings::default()).pack(plain().segments().to_vec(), 2);
+    let ((request, _), verdict) = join!(collector.answer(SUCCESS), client.send(&body));
+    assert_eq!(verdict, Verdict::Delivered);
     assert_eq!(request.header("content-encoding"), Some("gzip"));
     assert_eq!(request.body, body.segments()[0]);
 }
@@ -80,11 +81,11 @@ async fn the_connection_is_kept_for_the_next_body() {
     };
     let sending = async {
         for _body in 0..3 {
-            assert_eq!(client.send(&body).await, Outcome::Delivered);
+            assert_eq!(client.send(&body).await, Verdict::Delivered);
         }
     };
     join!(serving, sending);
-    assert_eq!(client.send(&Body::plain(Vec::new(), 0)).await, Outcome::Delivered);
+    assert_eq!(client.send(&Body::plain(Vec::new(), 0)).await, Verdict::Delivered);
 }
 
 #[tokio::test]
@@ -93,8 +94,8 @@ async fn a_redirect_is_not_followed() {
     let collector = Collector::start().await;
     let (client, body) = (client(&collector), plain());
     let reply = format!("303 See Other\nlocation: http://{}/\n\n<html>", elsewhere.address());
-    let (_, outcome) = join!(collector.answer(&reply), client.send(&body));
-    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "not_hec"));
+    let (_, verdict) = join!(collector.answer(&reply), client.send(&body));
+    assert_eq!((verdict.label(), reason(&verdict)), ("hold", "not_hec"));
 }
 
 #[tokio::test]
@@ -103,8 +104,8 @@ async fn a_busy_collector_says_when_to_come_back() {
     let (client, body) = (client(&collector), plain());
     let reply =
         "503 Service Unavailable\nretry-after: 7\n\n{\"text\":\"Server is busy\",\"code\":9}";
-    let (_, outcome) = join!(collector.answer(reply), client.send(&body));
-    let Outcome::Retry { after, cause } = outcome else { panic!("{outcome:?}") };
+    let (_, verdict) = join!(collector.answer(reply), client.send(&body));
+    let Verdict::Retry { after, cause } = verdict else { panic!("{verdict:?}") };
     assert_eq!((after, cause.reason()), (Some(Duration::from_secs(7)), "server_busy"));
 }
 
@@ -113,8 +114,8 @@ async fn the_event_at_fault_is_named() {
     let collector = Collector::start().await;
     let (client, body) = (client(&collector), plain());
     let reply = "400 Bad Request\n\n{\"text\":\"Invalid data format\",\"code\":6,\"invalid-event-number\":1}";
-    let (_, outcome) = join!(collector.answer(reply), client.send(&body));
-    assert!(matches!(outcome, Outcome::Reject { row: 1, .. }), "{outcome:?}");
+    let (_, verdict) = join!(collector.answer(reply), client.send(&body));
+    assert!(matches!(verdict, Verdict::Reject { ref rows, .. } if rows == &[1]), "{verdict:?}");
 }
 
 #[tokio::test]
@@ -122,8 +123,8 @@ async fn a_token_that_a_proxy_echoes_is_not_repeated() {
     let collector = Collector::start().await;
     let (client, body) = (client(&collector), plain());
     let reply = format!("403 Forbidden\n\nno access with Splunk {SECRET}");
-    let (_, outcome) = join!(collector.answer(&reply), client.send(&body));
-    let text = format!("{outcome:?} {client:?}");
+    let (_, verdict) = join!(collector.answer(&reply), client.send(&body));
+    let text = format!("{verdict:?} {client:?}");
     assert!(text.contains("no access with Splunk ***") && !text.contains(SECRET), "{text}");
 }
 
@@ -141,9 +142,9 @@ async fn an_endless_reply_is_not_read_to_its_end() {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, all.as_bytes()).await;
         stream
     };
-    let (_, outcome) = join!(answering, client.send(&body));
-    assert_eq!(outcome.label(), "divide");
-    assert!(outcome.cause().unwrap().to_string().len() < 600);
+    let (_, verdict) = join!(answering, client.send(&body));
+    assert_eq!(verdict.label(), "divide");
+    assert!(verdict.cause().unwrap().to_string().len() < 600);
 }
 
 #[tokio::test]
@@ -154,13 +155,13 @@ async fn no_receiver_or_one_gone_before_answering_is_worth_another_try() {
         let mut stream = collector.accept().await;
         read_request(&mut stream).await;
     };
-    let ((), outcome) = join!(leaving, client.send(&body));
-    assert_eq!((outcome.label(), reason(&outcome)), ("retry", "broken_connection"), "{outcome:?}");
+    let ((), verdict) = join!(leaving, client.send(&body));
+    assert_eq!((verdict.label(), reason(&verdict)), ("retry", "broken_connection"), "{verdict:?}");
 
     drop(collector);
-    let outcome = client.send(&body).await;
-    assert_eq!((outcome.label(), reason(&outcome)), ("retry", "connect"), "{outcome:?}");
-    assert!(outcome.cause().unwrap().to_string().contains("nothing was lost"));
+    let verdict = client.send(&body).await;
+    assert_eq!((verdict.label(), reason(&verdict)), ("retry", "connect"), "{verdict:?}");
+    assert!(verdict.cause().unwrap().to_string().contains("nothing was lost"));
 }
 
 #[tokio::test]
@@ -169,8 +170,8 @@ async fn a_collector_that_never_answers_is_given_up() {
     let settings =
         ClientSettings { timeout: Duration::from_millis(50), ..settings(&collector, "http") };
     let (client, body) = (Client::new(settings).unwrap(), plain());
-    let (_silent, outcome) = join!(collector.accept(), client.send(&body));
-    assert_eq!((outcome.label(), reason(&outcome)), ("retry", "timeout"), "{outcome:?}");
+    let (_silent, verdict) = join!(collector.accept(), client.send(&body));
+    assert_eq!((verdict.label(), reason(&verdict)), ("retry", "timeout"), "{verdict:?}");
 }
 
 /// What a probe says of a collector that answers so, request by request.
@@ -245,7 +246,7 @@ async fn a_probe_says_what_it_could_not_find_out() {
 }
 
 /// Sends one body over TLS.
-async fn over_tls(server: &Authority, verify: Verify) -> Outcome {
+async fn over_tls(server: &Authority, verify: Verify) -> Verdict {
     let collector = Collector::start().await;
     let tls = TlsSettings { verify, ..TlsSettings::default() };
     let client = Client::new(ClientSettings { tls, ..settings(&collector, "https") }).unwrap();
@@ -262,10 +263,10 @@ async fn over_tls(server: &Authority, verify: Verify) -> Outcome {
 #[tokio::test]
 async fn tls_wants_a_certificate_of_the_authority_we_named() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    assert_eq!(over_tls(&ours, Verify::CaFile(ours.ca_file())).await, Outcome::Delivered);
-    assert_eq!(over_tls(&theirs, Verify::Nothing).await, Outcome::Delivered);
-    let outcome = over_tls(&theirs, Verify::CaFile(ours.ca_file())).await;
-    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "tls_refused"), "{outcome:?}");
+    assert_eq!(over_tls(&ours, Verify::CaFile(ours.ca_file())).await, Verdict::Delivered);
+    assert_eq!(over_tls(&theirs, Verify::Nothing).await, Verdict::Delivered);
+    let verdict = over_tls(&theirs, Verify::CaFile(ours.ca_file())).await;
+    assert_eq!((verdict.label(), reason(&verdict)), ("hold", "tls_refused"), "{verdict:?}");
 }
 
 #[tokio::test]
@@ -289,8 +290,8 @@ async fn what_is_too_large_once_is_not_tried_again() {
             (rows(4, 10_000), 20_000),
             (rows(2, 10), 4_096),
         ] {
-            let outcome = client.send(&body).await;
-            assert_eq!((reason(&outcome), client.body_limit()), ("too_large", limit));
+            let verdict = client.send(&body).await;
+            assert_eq!((reason(&verdict), client.body_limit()), ("too_large", limit));
         }
     };
     join!(serving, sending);
@@ -324,10 +325,10 @@ async fn after_anything_but_an_acceptance_another_connection_is_used() {
     };
     let sending = async {
         for _refusal in REFUSALS {
-            assert_ne!(client.send(&body).await, Outcome::Delivered);
+            assert_ne!(client.send(&body).await, Verdict::Delivered);
         }
-        assert_eq!(client.send(&body).await, Outcome::Delivered);
-        assert_eq!(client.send(&body).await, Outcome::Delivered);
+        assert_eq!(client.send(&body).await, Verdict::Delivered);
+        assert_eq!(client.send(&body).await, Verdict::Delivered);
     };
     let (left, ()) = join!(serving, sending);
     assert_eq!(left, [0; 5], "closed, not kept idle");
@@ -346,8 +347,8 @@ async fn a_success_whose_body_never_ends_is_not_a_delivery_and_not_waited_for() 
         tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
         stream
     };
-    let (_open, outcome) = join!(answering, client.send(&body));
-    assert_eq!((outcome.label(), reason(&outcome)), ("hold", "no_confirmation"), "{outcome:?}");
+    let (_open, verdict) = join!(answering, client.send(&body));
+    assert_eq!((verdict.label(), reason(&verdict)), ("hold", "no_confirmation"), "{verdict:?}");
 }
 
 #[tokio::test]
@@ -362,19 +363,19 @@ async fn a_body_that_breaks_the_connection_three_times_is_divided_and_a_single_r
         }
     };
     let sending = async {
-        for verdict in ["retry", "retry", "divide"] {
-            let outcome = client.send(&rows(10)).await;
-            assert_eq!((outcome.label(), reason(&outcome)), (verdict, "broken_connection"));
+        for expected in ["retry", "retry", "divide"] {
+            let verdict = client.send(&rows(10)).await;
+            assert_eq!((verdict.label(), reason(&verdict)), (expected, "broken_connection"));
         }
         assert_eq!(client.body_limit(), 50_000);
-        let outcome = client.send(&rows(8)).await;
-        assert_eq!(outcome.label(), "divide", "larger than what is known to break");
-        assert!(outcome.cause().unwrap().to_string().contains("its size may be the reason"));
-        for verdict in ["retry", "retry", "divide", "retry", "retry", "divide"] {
-            let outcome = client.send(&rows(1)).await;
-            assert_eq!(outcome.label(), verdict);
-            if verdict == "divide" {
-                let cause = outcome.cause().unwrap().to_string();
+        let verdict = client.send(&rows(8)).await;
+        assert_eq!(verdict.label(), "divide", "larger than what is known to break");
+        assert!(verdict.cause().unwrap().to_string().contains("its size may be the reason"));
+        for expected in ["retry", "retry", "divide", "retry", "retry", "divide"] {
+            let verdict = client.send(&rows(1)).await;
+            assert_eq!(verdict.label(), expected);
+            if expected == "divide" {
+                let cause = verdict.cause().unwrap().to_string();
                 assert!(cause.contains("this row alone has failed repeatedly"), "{cause}");
             }
         }

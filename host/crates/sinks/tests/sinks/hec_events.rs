@@ -114,7 +114,7 @@ proptest! {
         prop_assert_eq!(notes, Notes::default());
         let (bytes, ..) = out.into_parts();
         let (first, second) = bytes.split_at(bytes.len() / 2);
-        let body = encoder.pack(&[first.to_vec().into(), second.to_vec().into()], batch.live_rows());
+        let body = encoder.pack(vec![first.to_vec().into(), second.to_vec().into()], batch.live_rows());
 
         let wire = body.segments().concat();
         let raw = if gzip { gunzip(&wire) } else { wire };

@@ -1,18 +1,25 @@
 //! JSON lines.
 
+use std::path::Path;
+
+use forwarder_connector::{Answer, Body, Sink as _, Verdict};
 use forwarder_record::Encoded;
-use forwarder_sinks::Outcome;
-use forwarder_sinks::file::{Encoder, FileSink};
+use forwarder_sinks::file::{self, FileSink};
 use serde_json::{Value, json};
 
 use crate::batches::{batch, edit, rows, texts};
+
+async fn append(path: &Path, body: &Body) {
+    let answer = FileSink::new("archive", 1_000_000, path).deliver(body).await;
+    assert!(matches!(answer, Answer::Decided(Verdict::Delivered)), "{answer:?}");
+}
 
 #[tokio::test]
 async fn a_row_is_one_line_with_its_time_whatever_it_holds() {
     let mut batch = batch(&[(7, 0, &[("event", "{\r\n\"a\": \"\\n\"\n}"), ("k", "l1\nl2")])]);
     edit(&mut batch, |edits| edits.nest("event".into()));
     let mut out = Encoded::default();
-    let notes = Encoder.encode(&batch, &rows(&batch), &mut out);
+    let notes = file::encode(&batch, &rows(&batch), &mut out);
     assert_eq!(notes, forwarder_sinks::Notes::default());
     let line = texts(&out).remove(0);
     assert_eq!(line.find(['\n', '\r']), Some(line.len() - 1));
@@ -25,8 +32,8 @@ async fn a_row_is_one_line_with_its_time_whatever_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive.jsonl");
     let (bytes, ..) = out.into_parts();
-    let body = Encoder.pack(&[bytes.into()], 1);
-    assert_eq!(FileSink::new(&path).send(&body).await, Outcome::Delivered);
+    let body = Body::plain(vec![bytes.into()], 1);
+    append(&path, &body).await;
     assert_eq!(std::fs::read_to_string(&path).unwrap(), line);
 }
 
@@ -35,9 +42,9 @@ async fn after_a_crash_the_torn_line_stays_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive.jsonl");
     std::fs::write(&path, "{\"a\":1}\n{\"a\":").unwrap();
-    let body = Encoder.pack(&["{\"a\":2}\n".into()], 1);
+    let body = Body::plain(vec!["{\"a\":2}\n".into()], 1);
     for _body in 0..2 {
-        assert_eq!(FileSink::new(&path).send(&body).await, Outcome::Delivered);
+        append(&path, &body).await;
     }
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, "{\"a\":1}\n{\"a\":\n{\"a\":2}\n{\"a\":2}\n");

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use forwarder_connector::{Body, Verdict};
 use forwarder_sinks::syslog::{Security, Sent, Target};
-use forwarder_sinks::{Body, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -50,9 +50,9 @@ pub(crate) fn body(messages: &[&str]) -> Body {
 }
 
 /// What became of a body about which nothing is still to come.
-pub(crate) fn decided(sent: Sent) -> Outcome {
+pub(crate) fn decided(sent: Sent) -> Verdict {
     match sent {
-        Sent::Decided(outcome) => outcome,
+        Sent::Decided(verdict) => verdict,
         Sent::Accepted(_) => panic!("accepted"),
     }
 }

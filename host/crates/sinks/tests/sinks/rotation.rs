@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use forwarder_connector::{Body, Verdict};
 use forwarder_sinks::hec::{self, Endpoint, TokenSource};
 use forwarder_sinks::syslog::{self, Security, WindowLimits};
-use forwarder_sinks::{Body, Identity, Outcome, TlsSettings, Verify};
+use forwarder_sinks::{Identity, TlsSettings, Verify};
 use rcgen::ExtendedKeyUsagePurpose;
 use tokio::join;
 use tokio_rustls::TlsAcceptor;
@@ -36,8 +37,8 @@ async fn a_token_file_is_read_again_when_the_token_is_refused() {
     let body = Body::plain(vec!["{\"event\":1}".into()], 1);
     let refusal = "403 Forbidden\n\n{\"text\":\"Invalid token\",\"code\":4}";
     let authorization = async |reply: &str| {
-        let ((request, _), outcome) = join!(collector.answer(reply), client.send(&body));
-        (request.header("authorization").unwrap().to_owned(), outcome)
+        let ((request, _), verdict) = join!(collector.answer(reply), client.send(&body));
+        (request.header("authorization").unwrap().to_owned(), verdict)
     };
 
     // Unchanged, broken, gone: the token stays, and the sink holds.
@@ -47,16 +48,16 @@ async fn a_token_file_is_read_again_when_the_token_is_refused() {
             None => std::fs::remove_file(&path).unwrap(),
         }
         tokio::time::sleep(READABLE_AGAIN).await;
-        let (sent, outcome) = authorization(refusal).await;
-        assert_eq!((sent.as_str(), outcome.label()), ("Splunk token-one", "hold"), "{contents:?}");
-        assert!(!format!("{outcome:?} {client:?}").contains("token-one"));
+        let (sent, verdict) = authorization(refusal).await;
+        assert_eq!((sent.as_str(), verdict.label()), ("Splunk token-one", "hold"), "{contents:?}");
+        assert!(!format!("{verdict:?} {client:?}").contains("token-one"));
     }
     std::fs::write(&path, "token-two").unwrap();
     tokio::time::sleep(READABLE_AGAIN).await;
-    let (sent, outcome) = authorization(refusal).await;
-    assert_eq!((sent.as_str(), outcome.label()), ("Splunk token-one", "retry"));
-    let (sent, outcome) = authorization("200 OK\n\n{\"text\":\"Success\",\"code\":0}").await;
-    assert_eq!((sent.as_str(), outcome), ("Splunk token-two", Outcome::Delivered));
+    let (sent, verdict) = authorization(refusal).await;
+    assert_eq!((sent.as_str(), verdict.label()), ("Splunk token-one", "retry"));
+    let (sent, verdict) = authorization("200 OK\n\n{\"text\":\"Success\",\"code\":0}").await;
+    assert_eq!((sent.as_str(), verdict), ("Splunk token-two", Verdict::Delivered));
 }
 
 /// Copies PEM files over others, as a rotation does.
@@ -80,15 +81,17 @@ async fn ca_file_and_client_certificate_are_read_again_when_they_are_refused() {
     };
     let acceptor = TlsAcceptor::from(after.server(true));
     let (receiver, collector) = (Receiver::start().await, Collector::start().await);
-    let siem = syslog::Client::start(syslog::ClientSettings {
-        sink: "siem".to_owned(),
-        target: receiver.target(Security::Tls),
-        tls: tls.clone(),
-        connect_timeout: TEN_SECONDS,
-        write_timeout: TEN_SECONDS,
-        window: WindowLimits { bytes: 0, ..WindowLimits::default() },
-        longest_pause: Duration::from_secs(30),
-    })
+    let siem = syslog::Client::start(
+        "siem",
+        syslog::ClientSettings {
+            target: receiver.target(Security::Tls),
+            tls: tls.clone(),
+            connect_timeout: TEN_SECONDS,
+            write_timeout: TEN_SECONDS,
+            window: WindowLimits { bytes: 0, ..WindowLimits::default() },
+            longest_pause: Duration::from_secs(30),
+        },
+    )
     .unwrap();
     let splunk = hec::Client::new(hec::ClientSettings {
         endpoint: Endpoint::parse(&format!("https://{}", collector.address())).unwrap(),
@@ -119,10 +122,10 @@ async fn ca_file_and_client_certificate_are_read_again_when_they_are_refused() {
     std::fs::copy(after.ca_file(), before.ca_file()).unwrap();
     replace(&old, &new);
     tokio::time::sleep(READABLE_AGAIN).await;
-    let (_, outcome) = join!(serve_event(), splunk.send(&event));
-    assert_eq!(outcome.label(), "retry", "{outcome:?}");
-    let (_, outcome) = join!(serve_event(), splunk.send(&event));
-    assert_eq!(outcome, Outcome::Delivered);
+    let (_, verdict) = join!(serve_event(), splunk.send(&event));
+    assert_eq!(verdict.label(), "retry", "{verdict:?}");
+    let (_, verdict) = join!(serve_event(), splunk.send(&event));
+    assert_eq!(verdict, Verdict::Delivered);
     let (_, sent) = join!(serve_line(), siem.send(&line));
-    assert_eq!(decided(sent), Outcome::Delivered);
+    assert_eq!(decided(sent), Verdict::Delivered);
 }

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use forwarder_connector::{Body, Cause, Verdict};
 use forwarder_sinks::syslog::{
-    Client, ClientSettings, Closed, Confirmation, Proof, Security, Sent, WindowLimits,
+    Client, ClientSettings, Closed, PendingProof, Proof, Security, Sent, WindowLimits,
 };
-use forwarder_sinks::{Body, Cause, Identity, MinVersion, Outcome, TlsSettings, Verify};
+use forwarder_sinks::{Identity, MinVersion, TlsSettings, Verify};
 use rcgen::ExtendedKeyUsagePurpose;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::join;
@@ -17,7 +18,6 @@ use crate::receiver::{Receiver, body, decided, read_messages};
 
 fn settings(receiver: &Receiver, security: Security) -> ClientSettings {
     ClientSettings {
-        sink: "siem".to_owned(),
         target: receiver.target(security),
         tls: TlsSettings::default(),
         connect_timeout: Duration::from_secs(10),
@@ -28,16 +28,16 @@ fn settings(receiver: &Receiver, security: Security) -> ClientSettings {
 }
 
 fn client(receiver: &Receiver) -> Client {
-    Client::start(settings(receiver, Security::Plain)).unwrap()
+    Client::start("siem", settings(receiver, Security::Plain)).unwrap()
 }
 
 /// Sends as the pipeline would: again, whenever the sink says when. Until the receiver's kernel has it.
-async fn deliver(client: &Client, body: &Body) -> Option<Confirmation> {
+async fn deliver(client: &Client, body: &Body) -> Option<PendingProof> {
     loop {
         match client.send(body).await {
             Sent::Accepted(confirmation) => return Some(confirmation),
-            Sent::Decided(Outcome::Delivered) => return None,
-            Sent::Decided(Outcome::Retry { after, .. }) => {
+            Sent::Decided(Verdict::Delivered) => return None,
+            Sent::Decided(Verdict::Retry { after, .. }) => {
                 tokio::time::sleep(after.unwrap_or_default()).await;
             }
             other @ Sent::Decided(_) => panic!("{other:?}"),
@@ -46,10 +46,10 @@ async fn deliver(client: &Client, body: &Body) -> Option<Confirmation> {
 }
 
 /// The proof that is to come about a body that the receiver's kernel has.
-fn accepted(sent: Sent) -> Confirmation {
+fn accepted(sent: Sent) -> PendingProof {
     match sent {
         Sent::Accepted(confirmation) => confirmation,
-        Sent::Decided(outcome) => panic!("{outcome:?}"),
+        Sent::Decided(verdict) => panic!("{verdict:?}"),
     }
 }
 
@@ -60,8 +60,8 @@ async fn read_all(receiver: &Receiver) -> String {
     all
 }
 
-fn reason(outcome: &Outcome) -> &'static str {
-    outcome.cause().map_or("", Cause::reason)
+fn reason(verdict: &Verdict) -> &'static str {
+    verdict.cause().map_or("", Cause::reason)
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn bodies_arrive_in_order_on_one_connection() {
     let ((messages, _open), (first, second, third)) = join!(reading, sending);
     assert_eq!(messages, ["a", "b", "c", "d", "e"]);
     let _unconfirmed = [accepted(first), accepted(second), accepted(third)];
-    assert_eq!(decided(client.send(&body(&[])).await), Outcome::Delivered);
+    assert_eq!(decided(client.send(&body(&[])).await), Verdict::Delivered);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn what_a_receiver_took_with_it_when_it_died_is_sent_again_first() {
 async fn client_of_one_that_closes(receiver: &Receiver) -> Client {
     let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
     let settings = ClientSettings { window, ..settings(receiver, Security::Plain) };
-    let client = Client::start(settings).unwrap();
+    let client = Client::start("siem", settings).unwrap();
     let (probed, _nothing) = join!(client.probe(), read_all(receiver));
     probed.unwrap();
     client
@@ -150,7 +150,7 @@ async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_c
     let client = client_of_one_that_closes(&receiver).await;
     let proof = async |message| match client.send(&body(&[message])).await {
         Sent::Accepted(confirmation) => confirmation.proof().await.unwrap(),
-        Sent::Decided(Outcome::Divide { cause }) => Err(cause),
+        Sent::Decided(Verdict::Divide { cause }) => Err(cause),
         other @ Sent::Decided(_) => panic!("{other:?}"),
     };
     let sending = async {
@@ -174,13 +174,12 @@ async fn a_body_at_which_connections_are_lost_is_given_back_and_the_others_are_c
 async fn what_is_sent_alone_shares_a_connection_with_nothing_and_is_given_back_at_once() {
     let receiver = Receiver::start().await;
     let client = client_of_one_that_closes(&receiver).await;
-    let (first, bad, last) = (body(&["a"]), body(&["bad"]), body(&["c"]));
+    let (first, bad, last) = (body(&["a"]), body(&["bad"]).as_suspect(), body(&["c"]));
     let sending = async {
-        let (first, bad, last) =
-            join!(client.send(&first), client.send_alone(&bad), client.send(&last));
+        let (first, bad, last) = join!(client.send(&first), client.send(&bad), client.send(&last));
         let bad = match bad {
             Sent::Accepted(confirmation) => confirmation.proof().await.unwrap().map(drop),
-            Sent::Decided(outcome) => Err(outcome.cause().unwrap().clone()),
+            Sent::Decided(verdict) => Err(verdict.cause().unwrap().clone()),
         };
         let proofs = join!(accepted(first).proof(), accepted(last).proof());
         accepted(client.send(&body(&["over"])).await);
@@ -220,12 +219,12 @@ async fn a_receiver_that_takes_little_on_each_connection_gets_little_on_each() {
         while let Some(next) = bodies.pop() {
             let divide = match client.send(&next).await {
                 Sent::Accepted(confirmation) => confirmation.proof().await.unwrap().is_err(),
-                Sent::Decided(Outcome::Retry { after, .. }) => {
+                Sent::Decided(Verdict::Retry { after, .. }) => {
                     tokio::time::sleep(after.unwrap_or_default()).await;
                     bodies.push(next);
                     continue;
                 }
-                Sent::Decided(outcome) => matches!(outcome, Outcome::Divide { .. }),
+                Sent::Decided(verdict) => matches!(verdict, Verdict::Divide { .. }),
             };
             if divide {
                 let half = next.rows() / 2;
@@ -263,14 +262,14 @@ async fn an_orderly_goodbye_is_noticed_before_the_next_write() {
         window: WindowLimits { bytes: 0, ..WindowLimits::default() },
         ..settings(&receiver, Security::Plain)
     };
-    let client = Client::start(settings).unwrap();
+    let client = Client::start("siem", settings).unwrap();
     let first = body(&["first"]);
     let reading = async {
         let mut stream = receiver.accept().await;
         (read_messages(&mut stream, 1).await, stream)
     };
     let ((messages, stream), sent) = join!(reading, client.send(&first));
-    assert_eq!((messages, decided(sent)), (vec!["first".to_owned()], Outcome::Delivered));
+    assert_eq!((messages, decided(sent)), (vec!["first".to_owned()], Verdict::Delivered));
     drop(stream);
 
     // Without a window, anything written into the closed connection would be gone.
@@ -289,10 +288,10 @@ async fn a_receiver_that_is_down_is_tried_no_more_often_than_the_back_off_allows
 
     let record = body(&["record"]);
     for _attempt in 0..2 {
-        let outcome = decided(client.send(&record).await);
-        assert_eq!(reason(&outcome), "connect", "{outcome:?}");
-        let Outcome::Retry { after: Some(after), ref cause } = outcome else {
-            panic!("{outcome:?}")
+        let verdict = decided(client.send(&record).await);
+        assert_eq!(reason(&verdict), "connect", "{verdict:?}");
+        let Verdict::Retry { after: Some(after), ref cause } = verdict else {
+            panic!("{verdict:?}")
         };
         assert!(after <= Duration::from_millis(500), "{after:?}");
         assert!(cause.to_string().contains(&address.to_string()), "{cause}");
@@ -311,11 +310,11 @@ async fn a_receiver_that_stops_reading_is_given_up() {
         write_timeout: Duration::from_millis(100),
         ..settings(&receiver, Security::Plain)
     };
-    let client = Client::start(settings).unwrap();
+    let client = Client::start("siem", settings).unwrap();
     let large = body(&[&"x".repeat(32 << 20)]);
     let (_unread, sent) = join!(receiver.accept(), client.send(&large));
-    let outcome = decided(sent);
-    assert_eq!(reason(&outcome), "timeout", "{outcome:?}");
+    let verdict = decided(sent);
+    assert_eq!(reason(&verdict), "timeout", "{verdict:?}");
 }
 
 #[cfg(target_os = "linux")]
@@ -386,7 +385,7 @@ async fn a_close_repeats_what_may_be_lost_to_a_receiver_that_is_back() {
     drop((unread, receiver));
     // Noticed, and not to be tried again for a while.
     let refused = decided(client.send(&next).await);
-    assert!(matches!(refused, Outcome::Retry { .. }), "{refused:?}");
+    assert!(matches!(refused, Verdict::Retry { .. }), "{refused:?}");
 
     let receiver = Receiver::start_at(address).await;
     let reading = async {
@@ -403,7 +402,8 @@ async fn a_body_is_confirmed_when_the_receiver_has_read_to_the_end_and_closes() 
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(200), ..WindowLimits::default() };
     let client =
-        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
+        Client::start("siem", ClientSettings { window, ..settings(&receiver, Security::Plain) })
+            .unwrap();
     // Once because of the age, then because a task asks.
     for asks in [false, true] {
         let record = body(&["record"]);
@@ -425,7 +425,8 @@ async fn a_full_window_is_confirmed_before_more_is_written() {
     let receiver = Receiver::start().await;
     let window = WindowLimits { bytes: 10, ..WindowLimits::default() };
     let client =
-        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
+        Client::start("siem", ClientSettings { window, ..settings(&receiver, Security::Plain) })
+            .unwrap();
     let (first, second) = (body(&["0123456789"]), body(&["next"]));
     let reading = async { [read_all(&receiver).await, read_all(&receiver).await] };
     let sending = async {
@@ -449,7 +450,7 @@ async fn a_receiver_that_freezes_for_longer_than_the_age_and_dies_loses_nothing(
         write_timeout: Duration::from_millis(100),
         ..settings(&receiver, Security::Plain)
     };
-    let client = Client::start(settings).unwrap();
+    let client = Client::start("siem", settings).unwrap();
     let (lost, next) = (body(&["lost"]), body(&["next"]));
     let (unread, sent) = join!(receiver.accept(), client.send(&lost));
     let mut confirmation = Box::pin(accepted(sent).proof());
@@ -473,7 +474,8 @@ async fn a_receiver_that_breaks_every_connection_off_gets_a_bounded_number_of_re
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(20), ..WindowLimits::default() };
     let client =
-        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
+        Client::start("siem", ClientSettings { window, ..settings(&receiver, Security::Plain) })
+            .unwrap();
     let record = body(&["record"]);
     let mut connections = 0;
     let breaking_off = async {
@@ -590,7 +592,8 @@ async fn a_receiver_that_ends_its_side_at_once_and_reads_on_gets_a_bounded_numbe
     let receiver = Receiver::start().await;
     let window = WindowLimits { age: Duration::from_millis(100), ..WindowLimits::default() };
     let client =
-        Client::start(ClientSettings { window, ..settings(&receiver, Security::Plain) }).unwrap();
+        Client::start("siem", ClientSettings { window, ..settings(&receiver, Security::Plain) })
+            .unwrap();
     client.probe().await.unwrap();
     let record = body(&["record"]);
     let mut connections = 0;
@@ -640,12 +643,12 @@ async fn over_tls(
     server: std::sync::Arc<rustls::ServerConfig>,
     tls: TlsSettings,
     server_name: Option<&str>,
-) -> (Outcome, Option<Vec<String>>) {
+) -> (Verdict, Option<Vec<String>>) {
     let receiver = Receiver::start().await;
     let server_name = server_name.map(|name| name.to_owned().try_into().unwrap());
     let tls = TlsSettings { server_name, ..tls };
     let settings = ClientSettings { tls, ..settings(&receiver, Security::Tls) };
-    let client = Client::start(settings).unwrap();
+    let client = Client::start("siem", settings).unwrap();
     let record = body(&["record"]);
     let acceptor = TlsAcceptor::from(server);
     let reading = async {
@@ -658,49 +661,49 @@ async fn over_tls(
     };
     let sending = async {
         match client.send(&record).await {
-            Sent::Decided(outcome) => outcome,
+            Sent::Decided(verdict) => verdict,
             Sent::Accepted(confirmation) => {
                 client.close(Duration::from_secs(10)).await;
                 assert!(matches!(confirmation.proof().await, Some(Ok(_))));
-                Outcome::Delivered
+                Verdict::Delivered
             }
         }
     };
-    let (messages, outcome) = join!(reading, sending);
-    (outcome, messages)
+    let (messages, verdict) = join!(reading, sending);
+    (verdict, messages)
 }
 
 #[tokio::test]
 async fn tls_delivers_and_ends_with_a_close_notify() {
     let authority = Authority::new();
-    let (outcome, messages) = over_tls(authority.server(false), trusting(&authority), None).await;
-    assert_eq!((outcome, messages), (Outcome::Delivered, Some(vec!["record".to_owned()])));
+    let (verdict, messages) = over_tls(authority.server(false), trusting(&authority), None).await;
+    assert_eq!((verdict, messages), (Verdict::Delivered, Some(vec!["record".to_owned()])));
 }
 
 #[tokio::test]
 async fn a_receiver_we_do_not_trust_gets_nothing() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let (outcome, messages) = over_tls(theirs.server(false), trusting(&ours), None).await;
-    assert_eq!((outcome.label(), reason(&outcome), messages), ("hold", "tls_refused", None));
+    let (verdict, messages) = over_tls(theirs.server(false), trusting(&ours), None).await;
+    assert_eq!((verdict.label(), reason(&verdict), messages), ("hold", "tls_refused", None));
 
     let wrong_name = Some("siem.example.org");
-    let (outcome, messages) = over_tls(ours.server(false), trusting(&ours), wrong_name).await;
-    assert_eq!((outcome.label(), reason(&outcome), messages), ("hold", "tls_refused", None));
+    let (verdict, messages) = over_tls(ours.server(false), trusting(&ours), wrong_name).await;
+    assert_eq!((verdict.label(), reason(&verdict), messages), ("hold", "tls_refused", None));
 }
 
 #[tokio::test]
 async fn unverified_tls_is_possible_on_request() {
     let tls = TlsSettings { verify: Verify::Nothing, ..TlsSettings::default() };
-    let (outcome, _) = over_tls(Authority::new().server(false), tls, Some("any.name")).await;
-    assert_eq!(outcome, Outcome::Delivered);
+    let (verdict, _) = over_tls(Authority::new().server(false), tls, Some("any.name")).await;
+    assert_eq!(verdict, Verdict::Delivered);
 }
 
 #[tokio::test]
 async fn a_client_certificate_is_shown_and_its_lack_is_noticed() {
     let authority = Authority::new();
     // TLS 1.3 reports the refusal to the client only after the client's handshake is done.
-    let (outcome, messages) = over_tls(authority.server(true), trusting(&authority), None).await;
-    assert_eq!((outcome.label(), reason(&outcome), messages), ("hold", "tls_refused", None));
+    let (verdict, messages) = over_tls(authority.server(true), trusting(&authority), None).await;
+    assert_eq!((verdict.label(), reason(&verdict), messages), ("hold", "tls_refused", None));
 
     let (cert_file, key_file) = authority.issue("fwd-1", ExtendedKeyUsagePurpose::ClientAuth);
     let tls = TlsSettings {
@@ -708,6 +711,6 @@ async fn a_client_certificate_is_shown_and_its_lack_is_noticed() {
         min_version: MinVersion::Tls13,
         ..trusting(&authority)
     };
-    let (outcome, messages) = over_tls(authority.server(true), tls, None).await;
-    assert_eq!((outcome, messages), (Outcome::Delivered, Some(vec!["record".to_owned()])));
+    let (verdict, messages) = over_tls(authority.server(true), tls, None).await;
+    assert_eq!((verdict, messages), (Verdict::Delivered, Some(vec!["record".to_owned()])));
 }

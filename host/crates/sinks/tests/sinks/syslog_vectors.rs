@@ -14,10 +14,12 @@ use crate::batches::{batch, edit, rows, texts};
 
 /// Formats of the file that this crate writes, with the number of their vectors. `framing` is tested with
 /// the framing itself, since its messages are no rows.
-const COVERED: [(&str, usize); 2] = [("rfc5424", 19), ("rfc3164", 4)];
+const COVERED: [(&str, usize); 2] = [("rfc5424", 18), ("rfc3164", 4)];
 /// Formats that are not written yet.
 const NOT_COVERED: [(&str, usize); 2] = [("cef", 4), ("leef", 5)];
-const ELSEWHERE: [(&str, usize); 1] = [("framing", 2)];
+/// `rfc5424_bom` is read by receivers' tests: common receivers keep a byte order mark as part of the text, so none
+/// is written.
+const ELSEWHERE: [(&str, usize); 2] = [("framing", 2), ("rfc5424_bom", 1)];
 
 fn vectors() -> Vec<Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/vectors/syslog.json");
@@ -25,11 +27,15 @@ fn vectors() -> Vec<Value> {
     file["vectors"].as_array().unwrap().clone()
 }
 
+fn format(vector: &Value) -> &str {
+    if vector["input"]["bom"] == true { "rfc5424_bom" } else { vector["format"].as_str().unwrap() }
+}
+
 #[test]
 fn every_vector_is_covered_or_listed_as_not() {
     let mut found = BTreeMap::new();
     for vector in vectors() {
-        *found.entry(vector["format"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        *found.entry(format(&vector).to_owned()).or_insert(0) += 1;
     }
     let known = COVERED.into_iter().chain(NOT_COVERED).chain(ELSEWHERE);
     assert_eq!(found, known.map(|(format, count)| (format.to_owned(), count)).collect());
@@ -39,7 +45,7 @@ fn every_vector_is_covered_or_listed_as_not() {
 fn messages_are_those_of_the_vectors() {
     let mut checked = BTreeMap::new();
     for vector in vectors() {
-        let format = vector["format"].as_str().unwrap();
+        let format = format(&vector);
         let written = match format {
             "rfc5424" if vector["input"]["timestamp"].is_null() => bare_header(&vector["input"]),
             "rfc5424" => {
@@ -71,8 +77,7 @@ fn message(header: HeaderFormat, input: &Value) -> String {
         Some("lf") => Framing::LineFeed,
         _ => Framing::OctetCounting,
     };
-    let bom = input["bom"].as_bool().unwrap_or(false);
-    let settings = EncoderSettings { header, payload, framing, bom, ..EncoderSettings::default() };
+    let settings = EncoderSettings { header, payload, framing, ..EncoderSettings::default() };
 
     let (time, _) = timestamp(input);
     let borrowed: Vec<(&str, &str)> =

@@ -10,43 +10,10 @@
 //! * A shard that was lost is not reported any more, even if a task still works on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use forwarder_connector::LeaseState;
 use tokio::sync::{Notify, watch};
-
-/// What a lease is worth at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseState {
-    /// The shard is ours: pull, deliver, save.
-    Held,
-    /// No heartbeat has succeeded for so long that the shard may be given away at any moment: pause
-    /// delivery. Ends in `Held` or `Lost`.
-    Suspended,
-    /// The shard goes to another consumer as soon as the lease is released: finish what is in flight,
-    /// save, release.
-    HandOver,
-    /// The shard is not ours any more (or the lease was released): stop everything, save nothing.
-    Lost,
-}
-
-impl fmt::Display for LeaseState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Held => "held",
-            Self::Suspended => "suspended",
-            Self::HandOver => "handed over",
-            Self::Lost => "lost",
-        })
-    }
-}
-
-impl LeaseState {
-    /// Whether nothing more may be pulled under the lease, now or later.
-    pub fn has_ended(self) -> bool {
-        matches!(self, Self::HandOver | Self::Lost)
-    }
-}
 
 /// Distinguishes leases of the same shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

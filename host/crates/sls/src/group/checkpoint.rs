@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::board::LeaseState;
+use forwarder_connector::LeaseState;
+
 use super::desk::Desk;
 use crate::cursor::Cursor;
 use crate::error::Error;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use forwarder_connector::LeaseState;
 use tokio::sync::{Mutex, watch};
 
 use super::Membership;
-use super::board::{LeaseId, LeaseState};
+use super::board::LeaseId;
 use crate::cursor::Cursor;
 use crate::metrics::ShardMetrics;
 

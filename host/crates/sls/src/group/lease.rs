@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use forwarder_connector::LeaseState;
 use tokio::sync::{Mutex, watch};
 
 use super::Membership;
-use super::board::{Grant, LeaseState};
+use super::board::Grant;
 use super::checkpoint::Checkpoints;
 use super::desk::Desk;
 use super::shard::Puller;

@@ -1,13 +1,12 @@
 //! What a pull brings: data to be read, nothing, or an end.
 
-use bytes::Bytes;
-
 use super::pull_error::PullError;
 use super::shard::{Puller, Step, ended};
 use crate::api::{PullHead, PullResponse};
 use crate::cursor::Cursor;
 use crate::error::{CallTo, Error};
 use crate::wire::Block;
+use bytes::Bytes;
 
 impl Puller {
     /// Waits for what comes next in the shard. May be abandoned at any time without moving anything.

@@ -1,6 +1,7 @@
 //! Why a shard is not read any further.
 
-use super::board::LeaseState;
+use forwarder_connector::LeaseState;
+
 use crate::cursor::Cursor;
 use crate::error::Error;
 

@@ -13,10 +13,10 @@ mod doubt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forwarder_connector::LeaseState;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::board::LeaseState;
 use super::checkpoint::{Checkpoints, SaveError};
 use super::desk::Desk;
 use super::lag::Lag;

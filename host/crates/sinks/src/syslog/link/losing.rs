@@ -36,7 +36,7 @@ impl Link {
         self.disconnect();
         self.maybe_another_receiver();
         if failure.is_permanent() {
-            self.window.give_back(&failure.outcome(None));
+            self.window.give_back(&failure.verdict(None));
         }
         let is_reduced = match only_suspect {
             _ if !is_suspicious || failure.is_permanent() || suspects.bodies == 0 => false,
@@ -90,7 +90,7 @@ impl Link {
         self.maybe_another_receiver();
         self.pause(failure.clone());
         let after = self.reconnect.left(Instant::now());
-        self.window.give_back(&failure.outcome(after));
+        self.window.give_back(&failure.verdict(after));
     }
 
     /// Says now and then that what is unconfirmed cannot be sent again; of new bodies their senders hear.
