@@ -5,14 +5,13 @@
 //! nothing is deleted to make room.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use forwarder_connector::{BoxError, DeadLetter, DeadLetters};
 use tokio::time::sleep;
 use tracing::{error, info};
 
 use crate::alarm::{Alarm, Holding};
-use crate::lease::{Bell, Gate, Passage};
+use crate::lease_gate::{LeaseGate, LeaseGates};
 use crate::ledger::Share;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
@@ -33,7 +32,7 @@ impl Proof for DeadLettered {
 pub(crate) struct Burial {
     pub(crate) letters: Vec<DeadLetter>,
     pub(crate) share: Share,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<LeaseGate>,
 }
 
 /// Writes letters and settles their rows. One for the process.
@@ -41,12 +40,12 @@ pub(crate) struct Office {
     writer: Arc<dyn DeadLetters>,
     retry: RetryPolicy,
     alarm: Arc<Alarm>,
-    bell: Bell,
+    gates: LeaseGates,
 }
 
 impl Office {
-    pub(crate) fn new(writer: Arc<dyn DeadLetters>, retry: RetryPolicy, bell: Bell) -> Self {
-        Self { writer, retry, alarm: Alarm::new(meters::dead_letter_holding()), bell }
+    pub(crate) fn new(writer: Arc<dyn DeadLetters>, retry: RetryPolicy, gates: LeaseGates) -> Self {
+        Self { writer, retry, alarm: Alarm::new(meters::dead_letter_holding()), gates }
     }
 
     /// Writes the letters, however long it takes, and settles their shares. Given up only when none of the
@@ -67,7 +66,8 @@ impl Office {
         let mut waits = self.retry.holds();
         while let Err(cause) = self.writer.write(&letters).await {
             self.hold(&mut hold, letters.len(), &cause);
-            if self.abandoned_after(waits.wait(None), &gates).await {
+            let all_lost = || gates.iter().all(|gate| gate.is_closed());
+            if self.gates.unless(all_lost, sleep(waits.wait(None))).await.is_none() {
                 return;
             }
         }
@@ -91,22 +91,6 @@ impl Office {
                 error = %cause,
                 "dead letters cannot be written; nothing was lost, what waits for them is holding"
             );
-        }
-    }
-
-    /// Waits; true if meanwhile all gates were closed.
-    async fn abandoned_after(&self, wait: Duration, gates: &[Arc<Gate>]) -> bool {
-        let mut moved = self.bell.listen();
-        let waiting = sleep(wait);
-        tokio::pin!(waiting);
-        loop {
-            if gates.iter().all(|gate| gate.passage() == Passage::Closed) {
-                return true;
-            }
-            tokio::select! {
-                () = &mut waiting => return false,
-                _ = moved.changed() => {}
-            }
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
 use crate::dead_letter::Office;
 use crate::demand::Demand;
-use crate::lease::Bell;
+use crate::lease_gate::LeaseGates;
 use crate::metrics::{self as meters, SinkMeters};
 use crate::refusals::{RejectLimit, RejectWatch};
 use crate::retry::RetryPolicy;
@@ -91,7 +91,7 @@ pub(crate) struct Desk {
     pub(crate) unfit: RejectWatch,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) meters: SinkMeters,
-    pub(crate) bell: Bell,
+    pub(crate) gates: LeaseGates,
     /// Parts sent so far.
     pub(crate) begun: AtomicU64,
     /// The latest of them of which the rows were delivered, by its number.
@@ -110,7 +110,7 @@ impl Desk {
         settings: DeliverySettings,
         compute: &Compute,
         office: Arc<Office>,
-        bell: Bell,
+        gates: LeaseGates,
     ) -> Arc<Self> {
         let name: Arc<str> = Arc::from(sink.name());
         let compute = compute.lane(Client::Sink(Arc::clone(&name)));
@@ -128,7 +128,7 @@ impl Desk {
             unfit,
             alarm,
             meters,
-            bell,
+            gates,
             begun: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -261,7 +261,7 @@ impl Dispatcher {
     }
 
     async fn run(mut self) {
-        let mut moved = self.desk.bell.listen();
+        let mut moved = self.desk.gates.changes();
         let mut open = true;
         loop {
             self.take_in();

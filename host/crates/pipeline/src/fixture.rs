@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::budget::Budget;
 use crate::deliver::{Piece, Written};
-use crate::lease::{Bell, Gate};
+use crate::lease_gate::{LeaseGate, LeaseGates};
 use crate::ledger::Ledger;
 use crate::plan::{Cargo, Charge};
 use crate::position::{Position, ShardId};
@@ -19,13 +19,13 @@ use crate::position::{Position, ShardId};
 /// A shard whose rows are already encoded.
 pub(crate) struct Shard {
     pub(crate) ledger: Ledger,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<LeaseGate>,
 }
 
 impl Shard {
     pub(crate) fn new() -> Self {
         let ledger = Ledger::new(ShardId::new("audit", 0));
-        Self { ledger, gate: Gate::new(Bell::new()) }
+        Self { ledger, gate: LeaseGates::new().gate() }
     }
 
     /// A batch whose rows are encoded as these texts.

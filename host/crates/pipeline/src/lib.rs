@@ -49,7 +49,7 @@ mod deliver;
 mod demand;
 #[cfg(test)]
 mod fixture;
-mod lease;
+mod lease_gate;
 pub mod ledger;
 pub mod metrics;
 mod plan;

@@ -19,7 +19,7 @@ use crate::budget::Permit;
 use crate::compute::Died;
 use crate::dead_letter::{Burial, Office};
 use crate::deliver::{Piece, SinkQueue, Written};
-use crate::lease::Gate;
+use crate::lease_gate::LeaseGate;
 use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
@@ -323,7 +323,7 @@ impl Plan {
     pub(crate) async fn carry_out(
         self,
         ticket: Ticket,
-        gate: &Arc<Gate>,
+        gate: &Arc<LeaseGate>,
         to: &Destinations,
     ) -> Result<Option<(Ticket, Rest)>, Fault> {
         self.check_shares()?;

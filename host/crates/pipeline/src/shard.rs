@@ -27,7 +27,7 @@ use self::orders::{Order, Orders};
 use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
 use crate::demand::Demand;
-use crate::lease::{Bell, Gate, Passage};
+use crate::lease_gate::{GateState, LeaseGate, LeaseGates};
 use crate::ledger::{Ledger, Standing, Tally, Ticket};
 use crate::plan::{Charge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
 use crate::position::{Position, ShardId};
@@ -126,7 +126,7 @@ pub(crate) struct Station {
     pub(crate) compute: Compute,
     pub(crate) settings: ShardSettings,
     pub(crate) demand: Demand,
-    pub(crate) bell: Bell,
+    pub(crate) gates: LeaseGates,
     pub(crate) stop: Stop,
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
     let mut orders = Orders::new(lease, station.stop.clone());
     let line = Line {
         lane,
-        gate: Gate::new(station.bell.clone()),
+        gate: station.gates.gate(),
         room: Arc::new(Semaphore::new(station.settings.max_open_batches.max(1))),
         ledger,
         station,
@@ -149,7 +149,7 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
     };
     let goal = line.decide(&mut *source, &mut saver, &mut orders).await;
     // Before the last save, which takes its time.
-    line.gate.set(Passage::Closed);
+    line.gate.set(GateState::Closed);
     let holds = matches!(goal, Ok(Goal::Hold));
     let end = match goal {
         Ok(goal) => line.end(goal, &mut saver, &mut orders).await,
@@ -173,7 +173,7 @@ struct Line {
     station: Station,
     lane: Lane,
     ledger: Ledger,
-    gate: Arc<Gate>,
+    gate: Arc<LeaseGate>,
     /// A permit per open batch.
     room: Arc<Semaphore>,
     /// Where the run begins.
@@ -186,7 +186,7 @@ impl Drop for Line {
     /// However a run ends, also by being dropped: what it leaves in the queues of the sinks is pulled again, so it
     /// must neither be sent from here nor wait there for news of its lease.
     fn drop(&mut self) {
-        self.gate.set(Passage::Closed);
+        self.gate.set(GateState::Closed);
     }
 }
 
@@ -251,14 +251,17 @@ impl Line {
             }
             let ordered = goal.as_ref().is_some_and(Goal::is_ordered);
             match loops.next().await {
-                Event::Order(Order::Lost) => return Err(LeaseGone("heard of by heartbeat".into())),
                 Event::LeaseGone(gone) => return Err(gone),
-                Event::Order(Order::Pass(passage)) => self.gate.set(passage),
-                Event::Order(Order::HandOver) => {
-                    // A request to hand over is an answer to a heartbeat: the lease is not in doubt.
-                    self.gate.set(Passage::Open);
-                    loops.wind_up(limits.hand_over_limit, ordered);
-                    goal = Some(goal.filter(Goal::is_ordered).unwrap_or(Goal::HandOver));
+                Event::Order(Order::Lease(lease)) => {
+                    self.gate.set(lease.into());
+                    match lease {
+                        LeaseState::Held | LeaseState::Suspended => {}
+                        LeaseState::HandOver => {
+                            loops.wind_up(limits.hand_over_limit, ordered);
+                            goal = Some(goal.filter(Goal::is_ordered).unwrap_or(Goal::HandOver));
+                        }
+                        LeaseState::Lost => return Err(LeaseGone("heard of by heartbeat".into())),
+                    }
                 }
                 Event::Order(Order::Stop { by }) => {
                     loops.wind_up(by.saturating_duration_since(Instant::now()), ordered);

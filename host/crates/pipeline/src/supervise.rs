@@ -18,7 +18,7 @@ use crate::compute::Compute;
 use crate::dead_letter::Office;
 use crate::deliver::{DeliverySettings, Desk, SinkQueue};
 use crate::demand::Demand;
-use crate::lease::Bell;
+use crate::lease_gate::LeaseGates;
 use crate::metrics as meters;
 use crate::plan::{Destinations, PluginWatches};
 use crate::position::ShardId;
@@ -75,14 +75,15 @@ const LEAST_CLOSING: Duration = Duration::from_millis(200);
 impl Pipeline {
     /// Starts the sinks. Must be called inside a runtime.
     pub fn start(parts: Parts) -> Self {
-        let bell = Bell::new();
+        let gates = LeaseGates::new();
         let (stop, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        let office = Office::new(parts.dead_letters, parts.dead_letter_retry, bell.clone());
+        let office = Office::new(parts.dead_letters, parts.dead_letter_retry, gates.clone());
         let office = Arc::new(office);
         let mut dispatchers = JoinSet::new();
         let mut sinks = Vec::with_capacity(parts.sinks.len());
         for (sink, settings) in parts.sinks {
-            let desk = Desk::new(sink, settings, &parts.compute, Arc::clone(&office), bell.clone());
+            let desk =
+                Desk::new(sink, settings, &parts.compute, Arc::clone(&office), gates.clone());
             let (queue, dispatcher) = SinkQueue::new(desk, closing.subscribe(), &parts.demand);
             dispatchers.spawn(dispatcher);
             sinks.push(queue);
@@ -94,7 +95,7 @@ impl Pipeline {
             compute: parts.compute,
             settings: parts.shards,
             demand: parts.demand,
-            bell,
+            gates,
             stop: stop.subscribe(),
         };
         let (runs, left_behind) = (watch::Sender::new(()), Arc::default());

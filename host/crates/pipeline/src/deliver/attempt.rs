@@ -147,15 +147,11 @@ impl<'d> Attempts<'d> {
 
     /// Waits while a lease of the parcel is in doubt, and lets go of rows whose lease is lost.
     async fn until_admitted(&self, parcel: &mut Parcel) {
-        let mut moved = self.desk.bell.listen();
-        loop {
+        let is_decided = || {
             parcel.drop_closed();
-            if !parcel.is_paused() {
-                return;
-            }
-            // The bell is as long-lived as we are.
-            let _ = moved.changed().await;
-        }
+            !parcel.is_paused()
+        };
+        self.desk.gates.unless(is_decided, std::future::pending::<()>()).await;
     }
 
     /// The packed body of a parcel. Cheap if it was packed before.
@@ -265,18 +261,6 @@ impl<'d> Attempts<'d> {
 
     /// Waits, unless all rows turn out to be another consumer's meanwhile.
     async fn wait(&self, parcel: &mut Parcel, delay: Duration) {
-        let mut moved = self.desk.bell.listen();
-        let waiting = sleep(delay);
-        tokio::pin!(waiting);
-        loop {
-            parcel.drop_closed();
-            if parcel.is_empty() {
-                return;
-            }
-            tokio::select! {
-                () = &mut waiting => return,
-                _ = moved.changed() => {}
-            }
-        }
+        self.desk.gates.unless(|| parcel.all_lost(), sleep(delay)).await;
     }
 }

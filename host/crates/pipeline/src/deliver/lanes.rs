@@ -11,7 +11,7 @@ use forwarder_connector::BodyLimits;
 use tokio::time::Instant;
 
 use crate::deliver::piece::Piece;
-use crate::lease::{Gate, Passage};
+use crate::lease_gate::{GateState, LeaseGate};
 
 /// Number of a lane: that of the gate its rows have to pass.
 pub(crate) type LaneId = u64;
@@ -29,7 +29,7 @@ pub(crate) struct Lanes {
 
 #[derive(Debug)]
 struct Lane {
-    gate: Arc<Gate>,
+    gate: Arc<LeaseGate>,
     waiting: VecDeque<(Instant, Piece)>,
     bytes: usize,
     rows: usize,
@@ -54,7 +54,7 @@ impl Lanes {
 
     /// Puts a piece at the end of its shard's lane.
     pub(crate) fn push(&mut self, piece: Piece, now: Instant) {
-        if piece.is_empty() || piece.passage() == Passage::Closed {
+        if piece.is_empty() || piece.gate().is_closed() {
             return;
         }
         let gate = piece.gate();
@@ -69,8 +69,7 @@ impl Lanes {
 
     /// Lets go of the rows of shards that are no longer ours.
     pub(crate) fn drop_closed(&mut self) {
-        let closed = |lane: &Lane| lane.gate.passage() == Passage::Closed;
-        for lane in self.lanes.values_mut().filter(|lane| closed(lane)) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.gate.is_closed()) {
             self.pieces -= lane.clear();
         }
         self.lanes.retain(|_, lane| lane.busy || !lane.waiting.is_empty());
@@ -170,12 +169,12 @@ pub(crate) struct Body {
 }
 
 impl Lane {
-    const fn new(gate: Arc<Gate>) -> Self {
+    const fn new(gate: Arc<LeaseGate>) -> Self {
         Self { gate, waiting: VecDeque::new(), bytes: 0, rows: 0, busy: false }
     }
 
     fn is_available(&self) -> bool {
-        !self.busy && self.gate.passage() == Passage::Open
+        !self.busy && self.gate.state() == GateState::Open
     }
 
     fn push(&mut self, piece: Piece, now: Instant) {
@@ -294,14 +293,14 @@ mod tests {
         for (shard, row) in [(&ours, "ours"), (&doubtful, "doubtful"), (&lost, "lost")] {
             lanes.push(shard.piece(&[row]), now);
         }
-        doubtful.gate.set(Passage::Paused);
-        lost.gate.set(Passage::Closed);
+        doubtful.gate.set(GateState::Paused);
+        lost.gate.set(GateState::Closed);
         assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["ours"]);
         assert!(lanes.take(NO_LIMIT, now, Urgency::Now).is_none());
         lanes.drop_closed();
         assert_eq!(lanes.len(), 1);
         assert_eq!(lost.abandoned(), 1, "its ledger knows that the row was not delivered");
-        doubtful.gate.set(Passage::Open);
+        doubtful.gate.set(GateState::Open);
         assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["doubtful"]);
     }
 

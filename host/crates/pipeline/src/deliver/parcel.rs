@@ -6,7 +6,7 @@ use bytes::Bytes;
 use forwarder_connector::Body;
 
 use crate::deliver::piece::Piece;
-use crate::lease::Passage;
+use crate::lease_gate::GateState;
 
 /// What a sink is asked to deliver.
 #[derive(Debug)]
@@ -66,20 +66,26 @@ impl Parcel {
 
     /// Lets go of the rows that are no longer ours to deliver.
     pub(crate) fn drop_closed(&mut self) {
-        if self.pieces.iter().any(|piece| piece.passage() == Passage::Closed) {
-            self.pieces.retain(|piece| piece.passage() != Passage::Closed);
+        if self.pieces.iter().any(|piece| piece.gate().is_closed()) {
+            self.pieces.retain(|piece| !piece.gate().is_closed());
             self.body = None;
         }
     }
 
+    /// Lets go of such rows; whether none is left.
+    pub(crate) fn all_lost(&mut self) -> bool {
+        self.drop_closed();
+        self.is_empty()
+    }
+
     /// Whether all of its rows may be sent now.
     pub(crate) fn is_admitted(&self) -> bool {
-        self.pieces.iter().all(|piece| piece.passage() == Passage::Open)
+        self.pieces.iter().all(|piece| piece.gate().state() == GateState::Open)
     }
 
     /// Whether some of its rows must wait for news of their lease.
     pub(crate) fn is_paused(&self) -> bool {
-        self.pieces.iter().any(|piece| piece.passage() == Passage::Paused)
+        self.pieces.iter().any(|piece| piece.gate().state() == GateState::Paused)
     }
 
     /// Two parcels of half the rows each, in order.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use forwarder_connector::DeadLetter;
 use forwarder_record::{RowIx, row_start};
 
-use crate::lease::{Gate, Passage};
+use crate::lease_gate::LeaseGate;
 use crate::ledger::{Receipt, Share};
 use crate::plan::Cargo;
 
@@ -47,7 +47,7 @@ pub(crate) struct Piece {
     written: Arc<Written>,
     range: Range<usize>,
     share: Share,
-    gate: Arc<Gate>,
+    gate: Arc<LeaseGate>,
 }
 
 impl Piece {
@@ -56,7 +56,7 @@ impl Piece {
         cargo: Arc<Cargo>,
         written: Arc<Written>,
         share: Share,
-        gate: Arc<Gate>,
+        gate: Arc<LeaseGate>,
     ) -> Self {
         let range = 0..written.len();
         Self { cargo, written, range, share, gate }
@@ -119,12 +119,8 @@ impl Piece {
         self.ends().partition_point(|&end| end as usize - start <= max_bytes).min(max_rows)
     }
 
-    /// Whether its shard may be delivered now.
-    pub(crate) fn passage(&self) -> Passage {
-        self.gate.passage()
-    }
-
-    pub(crate) const fn gate(&self) -> &Arc<Gate> {
+    /// What its shard's lease lets through.
+    pub(crate) const fn gate(&self) -> &Arc<LeaseGate> {
         &self.gate
     }
 

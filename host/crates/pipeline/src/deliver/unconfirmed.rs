@@ -32,19 +32,7 @@ impl Unconfirmed {
     pub(super) async fn decided(self, desk: &Desk) -> Option<Decided> {
         let Self { mut parcel, confirmation, number } = self;
         let _waiting = Waiting::new(desk, &parcel);
-        let mut moved = desk.bell.listen();
-        let proof = confirmation.verdict();
-        tokio::pin!(proof);
-        let verdict = loop {
-            parcel.drop_closed();
-            if parcel.is_empty() {
-                return None;
-            }
-            tokio::select! {
-                verdict = &mut proof => break verdict,
-                _ = moved.changed() => {}
-            }
-        };
+        let verdict = desk.gates.unless(|| parcel.all_lost(), confirmation.verdict()).await?;
         Some(Decided { parcel, verdict, number })
     }
 }

@@ -4,8 +4,6 @@ use forwarder_connector::LeaseState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::lease::Passage;
-
 /// When the process has to be done with draining; `None` while it runs.
 pub(crate) type Stop = watch::Receiver<Option<Instant>>;
 
@@ -19,14 +17,10 @@ pub(super) struct Orders {
 /// One thing to obey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Deliver, or keep the rows for now.
-    Pass(Passage),
-    /// Finish and let go.
-    HandOver,
+    /// What the lease allows now.
+    Lease(LeaseState),
     /// Finish by then.
     Stop { by: Instant },
-    /// Stop at once.
-    Lost,
 }
 
 impl Orders {
@@ -41,12 +35,10 @@ impl Orders {
         let Self { lease, stop, stopping } = self;
         tokio::select! {
             biased;
-            changed = lease.changed() => match changed.map(|()| *lease.borrow_and_update()) {
-                Ok(LeaseState::Held) => Order::Pass(Passage::Open),
-                Ok(LeaseState::Suspended) => Order::Pass(Passage::Paused),
-                Ok(LeaseState::HandOver) => Order::HandOver,
-                Ok(LeaseState::Lost) | Err(_) => Order::Lost,
-            },
+            changed = lease.changed() => {
+                let state = changed.map_or(LeaseState::Lost, |()| *lease.borrow_and_update());
+                Order::Lease(state)
+            }
             by = stop_time(stop), if !*stopping => {
                 *stopping = true;
                 Order::Stop { by }

@@ -194,3 +194,61 @@ async fn a_stop_waits_for_a_block_that_was_pulled_and_finds_no_place_yet() {
         assert!(matches!(shard.end().await, ShardEnd::Stopped { unsettled: 0 }));
     }
 }
+
+/// The table in `lease_gate.rs`: what happens to a row that was pulled before and refused until then, and to one that
+/// comes after.
+#[tokio::test(start_paused = true)]
+async fn a_lease_and_a_stop_allow_what_the_table_says() {
+    use LeaseState::{HandOver, Held, Lost, Suspended};
+
+    // Lease and stop; rows delivered after ten seconds, and how long the run lasts if its rows cannot be delivered.
+    let table: [(LeaseState, bool, &[&str], Option<u64>); 8] = [
+        (Held, false, &["1", "2"], None),
+        (Held, true, &["1"], Some(40)),
+        (Suspended, false, &[], None),
+        (Suspended, true, &[], Some(40)),
+        (HandOver, false, &["1"], Some(30)),
+        (HandOver, true, &["1"], Some(30)),
+        (Lost, false, &[], Some(0)),
+        (Lost, true, &[], Some(0)),
+    ];
+    for (lease, stop, delivered, lasts) in table {
+        for is_down in [false, true] {
+            let world = Plot::new().sink("splunk").start();
+            let splunk = Arc::clone(world.sink("splunk"));
+            let shard = world.shard(1);
+            splunk.is_down();
+            shard.put(["1"]);
+            until("asked", || !splunk.attempts().is_empty()).await;
+            let begun = Instant::now();
+            shard.lease(lease);
+            let mut draining = tokio::task::JoinSet::new();
+            if stop {
+                draining.spawn(world.drain(40 * SECOND));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            shard.try_put(["2"]);
+            if !is_down {
+                splunk.is_well();
+            }
+            tokio::time::sleep(10 * SECOND).await;
+            let case = format!("{lease}, stop: {stop}, down: {is_down}");
+            let expected = if is_down { &[] } else { delivered };
+            assert_eq!(splunk.received_sorted(), expected, "{case}");
+            match lasts {
+                None => assert!(shard.is_running(), "{case}"),
+                Some(lasts) if is_down || delivered.is_empty() => {
+                    let store = Arc::clone(&shard.store);
+                    shard.end().await;
+                    assert_eq!(begun.elapsed().as_secs(), lasts.max(10), "{case}");
+                    assert_eq!(store.saves(), [], "{case}");
+                }
+                Some(_) => {
+                    let store = Arc::clone(&shard.store);
+                    shard.end().await;
+                    assert_eq!(store.last().as_deref(), Some("1"), "{case}");
+                }
+            }
+        }
+    }
+}

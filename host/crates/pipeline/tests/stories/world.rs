@@ -216,6 +216,15 @@ impl ShardHandle {
         self.feed(Fed::Rows(rows.into_iter().map(Into::into).collect()))
     }
 
+    /// The same, if the run is still there to pull it.
+    pub(crate) fn try_put(&self, rows: impl IntoIterator<Item = impl Into<String>>) {
+        let _ = self.feed.try_send(Fed::Rows(rows.into_iter().map(Into::into).collect()));
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.running.is_finished()
+    }
+
     pub(crate) fn put_nothing(&self) -> &Self {
         self.feed(Fed::Nothing)
     }
