@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
 use tracing::Subscriber;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Registry, fmt};
+use tracing_subscriber::{Registry, fmt};
 
 use crate::config::process::{LogConfig, LogFormat};
 use crate::console::Console;
@@ -79,7 +80,7 @@ impl Drop for Log {
 /// # Errors
 /// The file cannot be written, or logging is set up already.
 pub fn install_log(config: &LogConfig) -> Result<Log, TelemetryError> {
-    let filter = EnvFilter::builder().parse(&config.level)?;
+    let filter: Targets = config.level.parse()?;
     let console = LogQueue::start(STDERR, Console::stderr()?)?;
     let mut queues = vec![console.clone()];
     let file = match &config.file {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::raw::{Context, Found, Section};
 use super::secret::Lookup;
@@ -143,15 +144,18 @@ pub(super) const LOG_FORMATS: &[(&str, LogFormat)] =
 /// Checks a level or a list of directives.
 pub(super) fn checked_level(found: Found<String>, cx: &mut Context<'_>) -> Option<String> {
     let help = "use error, warn, info, debug or trace, or `info,forwarder_sls=debug`";
+    let words = found.value.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.collect();
     // A word alone would be taken as the name of a module, and nothing else would be logged any more.
-    let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
-    let mut words = found.value.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
-    if let Some(strange) = words.find(|word| !is_level(word)) {
+    let is_known = |word: &str| word.contains('=') || word.parse::<LevelFilter>().is_ok();
+    let mut strange = words.iter().filter(|word| !is_known(word) || word.contains('['));
+    if let Some(strange) = strange.next().or(words.is_empty().then_some(&"")) {
         cx.error(&found.at, format!("there is no log level `{strange}`"), help);
         return None;
     }
-    match tracing_subscriber::EnvFilter::builder().parse(&found.value) {
-        Ok(_) => Some(found.value),
+    let level = words.join(",");
+    match level.parse::<Targets>() {
+        Ok(_) => Some(level),
         Err(cause) => {
             cx.error(&found.at, format!("cannot read the log level: {cause}"), help);
             None
