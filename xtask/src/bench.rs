@@ -20,7 +20,7 @@ pub(crate) struct Options {
 
 /// Builds what is measured and measures it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    guests::build()?;
+    guests::plugins()?;
     let mut build = shell::cargo();
     build.args(["build", "--locked", "--release", "--workspace", "--bin", "forwarder"]);
     shell::run("build the forwarder", &mut build)?;
