@@ -32,6 +32,14 @@ impl Target<'_> {
     }
 }
 
+/// What every handler is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) target: Target<'a>,
+    pub(crate) request: &'a ApiRequest,
+    pub(crate) shared: &'a Shared,
+}
+
 /// Finds the API a request calls.
 pub(crate) fn route(request: &ApiRequest) -> Result<(Api, Target<'_>), Refusal> {
     let segments: Vec<&str> = request.segments().collect();
@@ -82,37 +90,33 @@ pub(crate) fn route(request: &ApiRequest) -> Result<(Api, Target<'_>), Refusal> 
 }
 
 /// Runs the handler of `api`.
-pub(crate) async fn handle(
-    api: Api,
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn handle(api: Api, call: Call<'_>) -> Result<Reply, Refusal> {
+    let Call { target, request, shared } = call;
     if !target.logstore.is_empty() {
         let now = shared.clock.now();
         shared.service().mention(&request.project, target.logstore, now);
     }
     match api {
-        Api::ListShards => shards::list(target, request, shared),
-        Api::SplitShard => shards::split(target, request, shared),
-        Api::MergeShards => shards::merge(target, request, shared),
-        Api::GetCursor => cursors::get_cursor(target, request, shared),
-        Api::GetCursorTime => cursors::get_cursor_time(target, request, shared),
-        Api::PullLogs => pull_logs::pull(target, request, shared).await,
-        Api::PutLogs => put_logs::put(target, request, shared),
-        Api::ListConsumerGroup => consumer_groups::list(target, request, shared),
-        Api::CreateConsumerGroup => consumer_groups::create(target, request, shared),
-        Api::UpdateConsumerGroup => consumer_groups::update(target, request, shared),
-        Api::DeleteConsumerGroup => consumer_groups::delete(target, request, shared),
-        Api::HeartBeat => consumer_groups::heartbeat(target, request, shared),
-        Api::UpdateCheckPoint => checkpoints::update(target, request, shared),
-        Api::GetCheckPoint => checkpoints::get(target, request, shared),
-        Api::CreateProject => projects::create_project(request, shared),
-        Api::DeleteProject => projects::delete_project(request, shared),
-        Api::CreateLogstore => projects::create_logstore(request, shared),
-        Api::DeleteLogstore => projects::delete_logstore(target, request, shared),
-        Api::PutConsumeProcessor => projects::put_processor(target, request, shared),
-        Api::GetConsumeProcessor => projects::get_processor(target, request, shared),
+        Api::ListShards => shards::list(call),
+        Api::SplitShard => shards::split(call),
+        Api::MergeShards => shards::merge(call),
+        Api::GetCursor => cursors::get_cursor(call),
+        Api::GetCursorTime => cursors::get_cursor_time(call),
+        Api::PullLogs => pull_logs::pull(call).await,
+        Api::PutLogs => put_logs::put(call),
+        Api::ListConsumerGroup => consumer_groups::list(call),
+        Api::CreateConsumerGroup => consumer_groups::create(call),
+        Api::UpdateConsumerGroup => consumer_groups::update(call),
+        Api::DeleteConsumerGroup => consumer_groups::delete(call),
+        Api::HeartBeat => consumer_groups::heartbeat(call),
+        Api::UpdateCheckPoint => checkpoints::update(call),
+        Api::GetCheckPoint => checkpoints::get(call),
+        Api::CreateProject => projects::create_project(call),
+        Api::DeleteProject => projects::delete_project(call),
+        Api::CreateLogstore => projects::create_logstore(call),
+        Api::DeleteLogstore => projects::delete_logstore(call),
+        Api::PutConsumeProcessor => projects::put_processor(call),
+        Api::GetConsumeProcessor => projects::get_processor(call),
     }
 }
 

@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::api;
+use crate::api::{self, Call};
 use crate::sign_check;
 use reply::{Reply, ReplyBody};
 use request::ApiRequest;
@@ -74,7 +74,7 @@ async fn respond(
     }
     let accepted = shared.signatures().clone();
     let reply = match sign_check::check(&accepted, request, shared.clock.now()) {
-        Ok(()) => api::handle(api, target, request, shared).await,
+        Ok(()) => api::handle(api, Call { target, request, shared }).await,
         Err(refusal) => Err(refusal),
     };
     let reply = reply.unwrap_or_else(Reply::from);

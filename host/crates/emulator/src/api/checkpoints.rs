@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Target;
+use super::Call;
 use super::consumer_groups::group_mut;
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
-use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
 use crate::state::ShardId;
 use crate::state::consumer_group::{Checkpoint, SaveCheckpoint};
 
@@ -27,11 +25,7 @@ struct CheckpointView<'a> {
     consumer: &'a str,
 }
 
-pub(super) fn update(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn update(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let Update { shard, checkpoint } = request.json()?;
     // Python writes `True`, everyone else `true`.
     let force = request.params.get("forceSuccess").is_some_and(|v| v.eq_ignore_ascii_case("true"));
@@ -46,11 +40,7 @@ pub(super) fn update(
 
 /// Answers for one shard or for all. A shard without a checkpoint has an empty one; an unknown shard
 /// has no entry, and that is not an error.
-pub(super) fn get(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn get(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let wanted: Option<ShardId> = match request.params.get("shard") {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| Refusal::parameter("invalid shard id"))?),

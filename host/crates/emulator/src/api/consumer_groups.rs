@@ -9,11 +9,10 @@ use std::time::Duration;
 use forwarder_sls::GroupName;
 use serde::{Deserialize, Serialize};
 
-use super::Target;
+use super::{Call, Target};
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
 use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
 use crate::state::consumer_group::{ConsumerGroup, GroupOptions};
 use crate::state::{Service, ShardId};
 
@@ -39,11 +38,7 @@ struct UpdateGroup {
     order: Option<bool>,
 }
 
-pub(super) fn list(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn list(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let service = shared.service();
     let logstore = service.logstore(&request.project, target.logstore)?;
     let view = |(name, group): (_, &ConsumerGroup)| {
@@ -53,11 +48,7 @@ pub(super) fn list(
     Ok(Reply::json(&logstore.groups().map(view).collect::<Vec<_>>()))
 }
 
-pub(super) fn create(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn create(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let CreateGroup { consumer_group, timeout, order } = request.json()?;
     let options = GroupOptions { timeout: checked_timeout(timeout)?, order };
     let mut service = shared.service();
@@ -66,11 +57,7 @@ pub(super) fn create(
     Ok(Reply::ok())
 }
 
-pub(super) fn update(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn update(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let change: UpdateGroup = request.json()?;
     let mut service = shared.service();
     let group = group_mut(&mut service, request, target)?;
@@ -83,21 +70,13 @@ pub(super) fn update(
     Ok(Reply::ok())
 }
 
-pub(super) fn delete(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn delete(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let mut service = shared.service();
     service.logstore_mut(&request.project, target.logstore)?.delete_group(target.item)?;
     Ok(Reply::ok())
 }
 
-pub(super) fn heartbeat(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn heartbeat(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let consumer = request.params.require("consumer")?;
     if consumer.is_empty() {
         return Err(Refusal::parameter("`consumer` is empty"));

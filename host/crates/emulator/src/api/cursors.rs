@@ -2,19 +2,13 @@
 
 use serde_json::json;
 
-use super::Target;
+use super::Call;
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
-use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
 use crate::state::cursor::Cursor;
 use crate::state::shard::StartAt;
 
-pub(super) fn get_cursor(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn get_cursor(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let start = match request.params.require("from")? {
         "begin" => StartAt::Begin,
         "end" => StartAt::End,
@@ -28,9 +22,7 @@ pub(super) fn get_cursor(
 }
 
 pub(super) fn get_cursor_time(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
+    Call { target, request, shared }: Call<'_>,
 ) -> Result<Reply, Refusal> {
     let cursor = parse(request.params.require("cursor")?)?;
     let service = shared.service();

@@ -3,11 +3,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Target;
+use super::Call;
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
-use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
 use crate::spl::Query;
 
 #[derive(Deserialize)]
@@ -39,7 +37,7 @@ const fn two_shards() -> u32 {
     2
 }
 
-pub(super) fn create_project(request: &ApiRequest, shared: &Shared) -> Result<Reply, Refusal> {
+pub(super) fn create_project(Call { request, shared, .. }: Call<'_>) -> Result<Reply, Refusal> {
     let CreateProject { project_name } = request.json()?;
     if project_name != request.project {
         return Err(Refusal::parameter("the host names another project than the body"));
@@ -48,12 +46,12 @@ pub(super) fn create_project(request: &ApiRequest, shared: &Shared) -> Result<Re
     Ok(Reply::ok())
 }
 
-pub(super) fn delete_project(request: &ApiRequest, shared: &Shared) -> Result<Reply, Refusal> {
+pub(super) fn delete_project(Call { request, shared, .. }: Call<'_>) -> Result<Reply, Refusal> {
     shared.service().delete_project(&request.project)?;
     Ok(Reply::ok())
 }
 
-pub(super) fn create_logstore(request: &ApiRequest, shared: &Shared) -> Result<Reply, Refusal> {
+pub(super) fn create_logstore(Call { request, shared, .. }: Call<'_>) -> Result<Reply, Refusal> {
     let CreateLogstore { logstore_name, shard_count } = request.json()?;
     if !(1..=256).contains(&shard_count) {
         return Err(Refusal::parameter("`shardCount` lies between 1 and 256"));
@@ -64,30 +62,20 @@ pub(super) fn create_logstore(request: &ApiRequest, shared: &Shared) -> Result<R
 }
 
 pub(super) fn delete_logstore(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
+    Call { target, request, shared }: Call<'_>,
 ) -> Result<Reply, Refusal> {
     shared.service().delete_logstore(&request.project, target.logstore)?;
     Ok(Reply::ok())
 }
 
-pub(super) fn put_processor(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn put_processor(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let PutProcessor { configuration } = request.json()?;
     Query::parse(&configuration.spl)?;
     shared.service().set_processor(&request.project, target.item, &configuration.spl)?;
     Ok(Reply::ok())
 }
 
-pub(super) fn get_processor(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn get_processor(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let service = shared.service();
     let spl = service.project(&request.project)?.processor(target.item).ok_or_else(|| {
         let message = format!("consume processor {} does not exist", target.item);

@@ -5,7 +5,7 @@
 
 use hyper::header::ACCEPT_ENCODING;
 
-use super::Target;
+use super::Call;
 use super::cursors::parse;
 use crate::blocks::Packing;
 use crate::log_group::EncodedGroup;
@@ -20,11 +20,7 @@ use crate::state::shard::{PullBounds, Pulled};
 /// The most groups one request may ask for, and what it gets without asking.
 pub(crate) const MAX_COUNT: usize = 1000;
 
-pub(super) async fn pull(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) async fn pull(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let cursor = parse(request.params.require("cursor")?)?;
     let bounds = PullBounds {
         groups: count(request.params.get("count"))?,

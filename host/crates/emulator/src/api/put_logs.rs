@@ -6,25 +6,20 @@ use bytes::Bytes;
 use forwarder_sls::wire::{Block, BlockError, Compression};
 use hyper::header::CONTENT_TYPE;
 
-use super::Target;
+use super::Call;
 use crate::clock::Timestamp;
 use crate::limits::Limits;
 use crate::log_group::{EncodedGroup, Log, Malformed};
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
 use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
 use crate::state::KeyRange;
 use crate::state::logstore::Placement;
 
 /// How far ahead of the service's clock a log may be.
 const MAX_AHEAD: Duration = Duration::from_secs(15 * 60);
 
-pub(super) fn put(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn put(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let placement = match target.item {
         "route" => {
             let key = request.params.require("key")?;

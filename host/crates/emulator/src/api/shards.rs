@@ -2,11 +2,9 @@
 
 use serde::Serialize;
 
-use super::Target;
+use super::Call;
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
-use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
 use crate::state::KeyRange;
 use crate::state::logstore::Logstore;
 use crate::state::shard::Shard;
@@ -34,22 +32,14 @@ impl From<&Shard> for ShardView {
     }
 }
 
-pub(super) fn list(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn list(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let service = shared.service();
     let logstore = service.logstore(&request.project, target.logstore)?;
     let views: Vec<ShardView> = logstore.shards().map(ShardView::from).collect();
     Ok(Reply::json(&views))
 }
 
-pub(super) fn split(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn split(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let key = request.params.get("key").and_then(KeyRange::parse_key);
     let key = key.ok_or_else(|| Refusal::parameter("invalid mid hash"))?;
     let mut service = shared.service();
@@ -58,11 +48,7 @@ pub(super) fn split(
     view_of(logstore, ids)
 }
 
-pub(super) fn merge(
-    target: Target<'_>,
-    request: &ApiRequest,
-    shared: &Shared,
-) -> Result<Reply, Refusal> {
+pub(super) fn merge(Call { target, request, shared }: Call<'_>) -> Result<Reply, Refusal> {
     let mut service = shared.service();
     let logstore = service.logstore_mut(&request.project, target.logstore)?;
     let ids = logstore.merge(target.shard()?, shared.clock.now())?;
