@@ -21,6 +21,7 @@ mod spelling;
 mod start;
 pub mod syslog;
 mod template;
+mod timeouts;
 mod tls;
 pub mod transform;
 mod units;

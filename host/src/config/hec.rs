@@ -10,7 +10,8 @@ use forwarder_sinks::hec::{
 use super::address::{self, HTTP, Schemes};
 use super::legacy::{self, Script};
 use super::raw::{Context, Found, Section};
-use super::{sink, template, tls};
+use super::timeouts::Timeouts;
+use super::{template, tls};
 
 /// Reads the settings of a HEC sink.
 pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecSettings> {
@@ -45,9 +46,8 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecSe
     let success_reply = section.choice("success_reply", &replies, cx);
     let event_id = section.flag("event_id", cx).is_none_or(|found| found.value);
     let gzip = section.flag("gzip", cx).is_none_or(|found| found.value);
-    let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
+    let timeouts = Timeouts::read(section, DEFAULT_TIMEOUT, cx);
     let tls = tls::check(section, cx);
-    let timeout = timeout.map_or(60 * SECOND, |found| found.value);
     Some(HecSettings {
         events: EncoderSettings {
             host,
@@ -64,13 +64,13 @@ pub(super) fn check(section: &mut Section, cx: &mut Context<'_>) -> Option<HecSe
             token: token?,
             success: success_reply.map_or(SuccessReply::Hec, |found| found.value),
             tls,
-            connect_timeout: sink::CONNECT_TIMEOUT.min(timeout),
-            timeout,
+            connect_timeout: timeouts.connect,
+            timeout: timeouts.request,
         },
     })
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads `url`, or the sample's `host`, `port` and `https`.
 fn endpoint(

@@ -50,9 +50,6 @@ pub struct DeliveryConfig {
     pub retry_max: Duration,
 }
 
-/// For a connection to stand, TLS included; not longer than a request may take.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A sink's own part of the defaults.
 struct Defaults {
     max_body: usize,

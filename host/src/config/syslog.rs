@@ -13,7 +13,8 @@ use forwarder_sinks::syslog::{
 use super::address::{self, Address, SYSLOG, Transport};
 use super::legacy::{self, Script};
 use super::raw::{Context, Section};
-use super::{sink, template, tls};
+use super::timeouts::Timeouts;
+use super::{template, tls};
 
 /// SD-ID of the element that carries the event's id. 32473 is the number reserved for examples
 /// (RFC 5612), which is what projects without one of their own are left with.
@@ -52,9 +53,8 @@ pub(super) fn check(
         [("dead_letter", OversizePolicy::Reject), ("truncate", OversizePolicy::Truncate)];
     let oversize = section.choice("oversize", &oversizes, cx);
     let window = resend(section, cx);
-    let timeout = section.duration("timeout", SECOND..=3600 * SECOND, cx);
+    let timeouts = Timeouts::read(section, 30 * SECOND, cx);
     let tls = tls::check(section, cx);
-    let timeout = timeout.map_or(30 * SECOND, |found| found.value);
     let header = rfc5424::HeaderSettings {
         priority: Priority { facility, severity },
         hostname,
@@ -76,8 +76,8 @@ pub(super) fn check(
         receiver: ClientSettings {
             target: target?,
             tls,
-            connect_timeout: sink::CONNECT_TIMEOUT.min(timeout),
-            write_timeout: timeout,
+            connect_timeout: timeouts.connect,
+            write_timeout: timeouts.request,
             window,
             longest_pause,
         },

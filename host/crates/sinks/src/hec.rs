@@ -18,11 +18,12 @@ mod event;
 mod probe;
 mod reason;
 mod reply;
+mod settings;
 mod sink;
 
-pub use access::TokenSource;
-pub use client::{BadClient, Client, ClientSettings, Unreachable};
+pub use client::{Client, Unreachable};
 pub use endpoint::{BadEndpoint, BadToken, Endpoint, Token};
 pub use event::{Encoder, EncoderSettings, EventFormat};
 pub use reply::{Reply, SuccessReply};
+pub use settings::{BadClient, ClientSettings, TokenSource};
 pub use sink::{HecSettings, HecSink};

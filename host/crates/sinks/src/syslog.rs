@@ -14,27 +14,31 @@
 
 mod acked;
 mod allowance;
+mod client;
 mod connection;
 mod encoder;
 mod escape;
 mod framing;
 mod habit;
 mod link;
+mod order;
 mod payload;
 mod priority;
+mod proof;
 mod reconnect;
 pub mod rfc3164;
 pub mod rfc5424;
 mod sink;
 mod target;
-mod transport;
 mod window;
 
+pub use client::{Client, ClientSettings};
 pub use encoder::{BadSettings, Encoder, EncoderSettings, HeaderFormat, OversizePolicy};
 pub use framing::Framing;
+pub use order::Closed;
 pub use payload::{BadSeparator, Payload, Separator};
 pub use priority::{Facility, Priority, Severity, UnknownName};
+pub use proof::{PendingProof, Proof, Sent};
 pub use sink::{BadSink, SyslogSettings, SyslogSink};
 pub use target::{Security, Target};
-pub use transport::{Client, ClientSettings, Closed, PendingProof, Sent};
-pub use window::{Proof, WindowLimits};
+pub use window::WindowLimits;

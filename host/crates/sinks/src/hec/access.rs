@@ -1,44 +1,12 @@
 //! What lets us in: the token and the TLS settings of a collector, both of which may be files that change.
 
-use std::path::PathBuf;
-
 use sha2::{Digest, Sha256};
 
-use super::client::{BadClient, ClientSettings};
 use super::connections::{Connections, Dial};
 use super::endpoint::Token;
+use super::settings::{BadClient, ClientSettings, TokenSource};
 use crate::reload::{Origin, Print};
 use crate::tls::{self, TlsFiles, TlsSettings};
-
-/// Where a token is kept.
-#[derive(Debug, Clone)]
-pub enum TokenSource {
-    /// In the settings: it stays as it is.
-    Fixed(Token),
-    /// In a file that holds nothing else but a line break; it is read again when it changes and when the
-    /// token is refused.
-    File(PathBuf),
-}
-
-impl From<Token> for TokenSource {
-    fn from(token: Token) -> Self {
-        Self::Fixed(token)
-    }
-}
-
-impl TokenSource {
-    fn read(&self) -> Result<Token, BadClient> {
-        let path = match self {
-            Self::Fixed(token) => return Ok(token.clone()),
-            Self::File(path) => path,
-        };
-        let contents = forwarder_keyfile::read(path)
-            .map_err(|source| BadClient::TokenFile { path: path.clone(), source })?;
-        let text = String::from_utf8_lossy(&contents);
-        Token::new(text.trim_end_matches(['\r', '\n']))
-            .map_err(|source| BadClient::Token { path: path.clone(), source })
-    }
-}
 
 /// Connections, and the token that is sent on them.
 pub(super) struct Access {

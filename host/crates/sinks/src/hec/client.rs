@@ -3,7 +3,6 @@
 //! One `Client` per sink: it keeps connections that work and is shared by all senders. It does not retry;
 //! that is the pipeline's business. It follows no redirect, since that would carry the token elsewhere.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,14 +11,15 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue
 use reqwest::{RequestBuilder, Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::access::{Access, AccessFiles, TokenSource};
+use super::access::{Access, AccessFiles};
 use super::body::Segments;
-use super::endpoint::{BadToken, Endpoint};
+use super::endpoint::Endpoint;
 use super::reply::{Reply, SuccessReply};
+use super::settings::{BadClient, ClientSettings};
 use crate::limit::{BodyLimit, Suspicion};
 use crate::message::chain;
 use crate::reload::Reloaded;
-use crate::tls::{Refusal, TlsError, TlsSettings};
+use crate::tls::{Refusal, TlsSettings};
 
 /// How much of a reply is read. HEC replies are a line; a web page need not be read to its end.
 const REPLY_BYTES: usize = 64 * 1024;
@@ -29,23 +29,6 @@ const REPLY_TIME: Duration = Duration::from_secs(10);
 
 /// How long the next request waits after Splunk has said that its queue is nearly full.
 const EASE_OFF: Duration = Duration::from_millis(500);
-
-/// How to reach a collector.
-#[derive(Debug, Clone)]
-pub struct ClientSettings {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// Where the token is that Splunk issued for us.
-    pub token: TokenSource,
-    /// Which answers count as delivered.
-    pub success: SuccessReply,
-    /// Which certificates to trust; not used for `http`.
-    pub tls: TlsSettings,
-    /// For a connection to stand, TLS included.
-    pub connect_timeout: Duration,
-    /// For a whole request and its reply.
-    pub timeout: Duration,
-}
 
 /// No reply: the receiver could not be reached, or went away before it had answered in full. The events
 /// may have arrived all the same; sending them again may repeat them.
@@ -159,34 +142,6 @@ pub struct Client {
     body_limit: BodyLimit,
     /// How long a reply may take to come in after its head.
     reply_time: Duration,
-}
-
-/// Settings from which no client can be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadClient {
-    /// Trust roots or client certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The token's file cannot be read.
-    #[error("cannot read the token from `{}`", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The token's file holds none.
-    #[error("`{}` holds no token", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BadToken,
-    },
-    /// The HTTP library refuses the combination.
-    #[error("the HTTP client cannot be set up")]
-    Http(#[from] reqwest::Error),
 }
 
 impl Client {

@@ -5,8 +5,9 @@ use forwarder_connector::{Answer, Body, BodyLimits, Cause, EncodeReport, Sink};
 use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::BoxFuture;
 
-use super::client::{BadClient, Client, ClientSettings};
+use super::client::Client;
 use super::event::{Encoder, EncoderSettings};
+use super::settings::{BadClient, ClientSettings};
 use crate::MAX_ROWS;
 use crate::metrics::NoteMeters;
 use crate::template::Template;

@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::allowance::Allowance;
 use super::connection::{Connection, Dialer, End, Failure};
 use super::habit::Habit;
+use super::order::{Close, Inbox, MAX_IN_FLIGHT, Order, not_confirming};
+use super::proof::Sent;
 use super::reconnect::Reconnect;
-use super::transport::{Close, Inbox, MAX_IN_FLIGHT, Order, Sent, not_confirming};
 use super::window::{Window, WindowLimits};
 use crate::limit::BodyLimit;
 

@@ -9,9 +9,10 @@ use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::BoxFuture;
 use metrics::Counter;
 
+use super::client::{Client, ClientSettings};
 use super::encoder::{BadSettings, Encoder, EncoderSettings};
-use super::transport::{Client, ClientSettings, Closed, PendingProof, Sent};
-use super::window::Proof;
+use super::order::Closed;
+use super::proof::{PendingProof, Proof, Sent};
 use crate::MAX_ROWS;
 use crate::metrics::{self as meters, NoteMeters};
 use crate::tls::TlsError;

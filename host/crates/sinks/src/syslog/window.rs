@@ -11,7 +11,7 @@ use forwarder_connector::{Body, Cause, Verdict};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::transport::{PendingProof, Sent};
+use super::proof::{Decided, PendingProof, Proof, Sent};
 
 /// When the receiver is asked to confirm what it has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +28,6 @@ impl Default for WindowLimits {
         Self { bytes: 8 * 1024 * 1024, age: Duration::from_secs(10) }
     }
 }
-
-/// Why a body counts as delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
-    /// The receiver has read it.
-    Read,
-    /// None: the receiver's kernel has acknowledged it, and it has become as old as [`WindowLimits::age`].
-    Age,
-}
-
-/// What a sender hears that waits for a proof: it, or why the body is to be divided.
-pub(super) type Decided = Result<Proof, Cause>;
 
 /// The bodies of one link.
 #[derive(Debug)]

@@ -9,13 +9,12 @@ use tokio::task::JoinSet;
 
 use super::connection::Dialer;
 use super::link::Link;
+use super::order::{Close, Closed, Inbox, MAX_IN_FLIGHT, Order, not_confirming};
+use super::proof::Sent;
 use super::target::Target;
-use super::window::{Decided, Proof, WindowLimits};
+use super::window::WindowLimits;
 use crate::limit::BodyLimit;
 use crate::tls::{TlsError, TlsSettings};
-
-/// Bodies that may be written before the first of them is acknowledged.
-pub(super) const MAX_IN_FLIGHT: usize = 8;
 
 /// How to reach a receiver.
 #[derive(Debug, Clone)]
@@ -34,33 +33,6 @@ pub struct ClientSettings {
     pub longest_pause: Duration,
 }
 
-/// What became of a body that was handed over.
-#[derive(Debug)]
-#[must_use = "rows may be settled only on `Delivered` or once they are confirmed"]
-pub enum Sent {
-    /// The receiver's kernel has it. Nothing proves yet that the receiver has read it.
-    Accepted(PendingProof),
-    /// There is nothing to wait for.
-    Decided(Verdict),
-}
-
-/// The proof that a receiver has read a body, still to come. Meanwhile the client sends the body again on every
-/// new connection; if this is dropped, it no longer does.
-#[derive(Debug)]
-pub struct PendingProof(pub(super) oneshot::Receiver<Decided>);
-
-impl PendingProof {
-    /// Waits for it. `None` if the client is gone and it will never come.
-    ///
-    /// # Errors
-    ///
-    /// Connections are lost again and again while nothing but this body is on them: its parts are to be sent, each
-    /// alone, see [`Body::as_suspect`].
-    pub async fn proof(self) -> Option<Result<Proof, Cause>> {
-        self.0.await.ok()
-    }
-}
-
 /// A connection to one receiver, made when needed and kept.
 #[derive(Debug)]
 pub struct Client {
@@ -73,34 +45,6 @@ pub struct Client {
     waits_for_proof: bool,
     /// Owns the task: dropping the client ends it, and with it the connection.
     _link: JoinSet<()>,
-}
-
-/// How a connection ended that we closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
-    /// The receiver has read everything and closed its side, or there was nothing to be confirmed.
-    Cleanly,
-    /// It did not in time. Rows that were not confirmed stay unsettled.
-    Unconfirmed,
-}
-
-#[derive(Debug)]
-pub(super) enum Order {
-    Send { body: Body, sent: oneshot::Sender<Sent> },
-    Probe { result: oneshot::Sender<Result<(), Cause>> },
-}
-
-#[derive(Debug)]
-pub(super) struct Close {
-    pub(super) limit: Duration,
-    pub(super) closed: oneshot::Sender<Closed>,
-}
-
-/// What a link listens to.
-pub(super) struct Inbox {
-    pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) closing: mpsc::Receiver<Close>,
-    pub(super) confirm: Arc<Notify>,
 }
 
 impl Client {
@@ -211,13 +155,4 @@ impl Client {
 
 fn retry(cause: Cause) -> Sent {
     Sent::Decided(Verdict::Retry { after: None, cause })
-}
-
-/// The receiver was asked for confirmation and gives none.
-pub(super) fn not_confirming(target: &Target) -> Cause {
-    let text = format!(
-        "{target} keeps a connection open that the forwarder has finished: it has not read to the end, or it does not \
-         close connections; check that the receiver is not overloaded or suspended; no data lost, the logs wait unsettled"
-    );
-    Cause::new("unconfirmed", text)
 }
