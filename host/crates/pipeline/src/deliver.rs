@@ -4,12 +4,12 @@
 //! another sink refused it. The dispatcher is one task; each request is a task of its own, which it joins.
 
 mod attempt;
+mod chunk;
 mod doubt;
 mod lanes;
-mod parcel;
 mod part;
-mod piece;
 mod rate;
+mod request;
 mod search;
 mod unconfirmed;
 
@@ -25,12 +25,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 pub use self::attempt::Delivered;
+pub(crate) use self::chunk::{EncodedBatch, EncodedChunk};
 use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
-use self::parcel::Parcel;
 use self::part::Part;
-pub(crate) use self::piece::{Piece, Written};
 use self::rate::RefusalRate;
+use self::request::Request;
 use self::search::{Probe, REFUSED_IN_A_ROW, Undecided};
 use self::unconfirmed::{Decided, UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
@@ -70,12 +70,12 @@ impl Default for DeliverySettings {
     }
 }
 
-/// Pieces between the shards and the dispatcher. The queue smooths, it does not store.
-const QUEUED_PIECES: usize = 64;
+/// Chunks between the shards and the dispatcher. The queue smooths, it does not store.
+const QUEUED_CHUNKS: usize = 64;
 
-/// Pieces that the dispatcher takes over at most. Their bytes are bounded by the budget; this bounds the rest
+/// Chunks that the dispatcher takes over at most. Their bytes are bounded by the budget; this bounds the rest
 /// when shards with tiny blocks wait for a sink that is down.
-const WAITING_PIECES: usize = 4_096;
+const WAITING_CHUNKS: usize = 4_096;
 
 /// What the requests to one sink have in common.
 pub(crate) struct Desk {
@@ -162,7 +162,7 @@ impl Desk {
 #[derive(Clone)]
 pub(crate) struct SinkQueue {
     desk: Arc<Desk>,
-    pieces: mpsc::Sender<Piece>,
+    chunks: mpsc::Sender<EncodedChunk>,
 }
 
 impl SinkQueue {
@@ -173,9 +173,9 @@ impl SinkQueue {
         closing: watch::Receiver<bool>,
         demand: &Demand,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (pieces, queue) = mpsc::channel(QUEUED_PIECES);
+        let (chunks, queue) = mpsc::channel(QUEUED_CHUNKS);
         let dispatcher = Dispatcher::new(Arc::clone(&desk), queue, closing, demand.listen());
-        (Self { desk, pieces }, dispatcher.run())
+        (Self { desk, chunks }, dispatcher.run())
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -195,12 +195,12 @@ impl SinkQueue {
         &self.desk.meters
     }
 
-    /// Waits for a place in the queue. A piece that cannot be queued, because the dispatcher is gone, is
+    /// Waits for a place in the queue. A chunk that cannot be queued, because the dispatcher is gone, is
     /// dropped: its shard hears of that through the ledger.
-    pub(crate) async fn put(&self, piece: Piece) {
-        if let Err(mpsc::error::TrySendError::Full(piece)) = self.pieces.try_send(piece) {
+    pub(crate) async fn put(&self, chunk: EncodedChunk) {
+        if let Err(mpsc::error::TrySendError::Full(chunk)) = self.chunks.try_send(chunk) {
             let _waiting = meters::Waiting::since(Instant::now(), meters::STAGE_SINK);
-            let _ = self.pieces.send(piece).await;
+            let _ = self.chunks.send(chunk).await;
         }
     }
 }
@@ -211,7 +211,7 @@ const ACCEPTED_BODIES: usize = 16;
 /// Packs bodies and keeps requests in flight.
 struct Dispatcher {
     desk: Arc<Desk>,
-    queue: mpsc::Receiver<Piece>,
+    queue: mpsc::Receiver<EncodedChunk>,
     closing: watch::Receiver<bool>,
     demand: watch::Receiver<usize>,
     lanes: Lanes,
@@ -223,7 +223,7 @@ struct Dispatcher {
     accepted: mpsc::Receiver<Unconfirmed>,
     unconfirmed: JoinSet<Option<Decided>>,
     /// Accepted and not confirmed, with the verdict instead. They go before rows that were never sent.
-    again: VecDeque<(Parcel, Verdict)>,
+    again: VecDeque<(Request, Verdict)>,
 }
 
 /// What a task has in hand besides its rows.
@@ -237,7 +237,7 @@ struct Errand {
 impl Dispatcher {
     fn new(
         desk: Arc<Desk>,
-        queue: mpsc::Receiver<Piece>,
+        queue: mpsc::Receiver<EncodedChunk>,
         closing: watch::Receiver<bool>,
         demand: watch::Receiver<usize>,
     ) -> Self {
@@ -274,9 +274,9 @@ impl Dispatcher {
             }
             let due = self.next_due();
             tokio::select! {
-                piece = self.queue.recv(), if self.has_room() && !self.queue.is_closed() => {
-                    if let Some(piece) = piece {
-                        self.lanes.push(piece, Instant::now());
+                chunk = self.queue.recv(), if self.has_room() && !self.queue.is_closed() => {
+                    if let Some(chunk) = chunk {
+                        self.lanes.push(chunk, Instant::now());
                     }
                 }
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
@@ -317,12 +317,12 @@ impl Dispatcher {
     /// A confirmation has come, or will not.
     fn decided(&mut self, decided: Result<Option<Decided>, JoinError>) {
         match decided {
-            Ok(Some(Decided { parcel, verdict: Verdict::Delivered, number })) => {
+            Ok(Some(Decided { request, verdict: Verdict::Delivered, number })) => {
                 self.desk.accepted(number);
-                self.desk.delivered(parcel);
+                self.desk.delivered(request);
             }
-            Ok(Some(Decided { parcel, verdict, number: _ })) => {
-                self.again.push_back((parcel, verdict));
+            Ok(Some(Decided { request, verdict, number: _ })) => {
+                self.again.push_back((request, verdict));
             }
             Ok(None) => {}
             Err(error) => self.died(&error),
@@ -330,13 +330,13 @@ impl Dispatcher {
     }
 
     fn has_room(&self) -> bool {
-        self.lanes.len() < WAITING_PIECES
+        self.lanes.len() < WAITING_CHUNKS
     }
 
     fn take_in(&mut self) {
         while self.has_room() {
-            let Ok(piece) = self.queue.try_recv() else { return };
-            self.lanes.push(piece, Instant::now());
+            let Ok(chunk) = self.queue.try_recv() else { return };
+            self.lanes.push(chunk, Instant::now());
         }
     }
 
@@ -354,16 +354,16 @@ impl Dispatcher {
             } else {
                 Urgency::Within(self.desk.settings.linger)
             };
-            if let Some((parcel, verdict)) = self.again.pop_front() {
+            if let Some((request, verdict)) = self.again.pop_front() {
                 let errand = Errand { lanes: Vec::new(), has_doubt: false };
-                self.spawn(vec![Part::unconfirmed(parcel, verdict)], Probe::No, errand);
+                self.spawn(vec![Part::unconfirmed(request, verdict)], Probe::No, errand);
                 continue;
             }
             let limits = self.desk.sink.limits();
             let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
             let mut parts = self.doubt.take_before_later_rows();
             let has_doubt = !parts.is_empty();
-            parts.push(Part::new(Parcel::new(body.pieces)));
+            parts.push(Part::new(Request::new(body.chunks)));
             let probe = if has_doubt { Probe::First } else { Probe::No };
             self.spawn(parts, probe, Errand { lanes: body.lanes, has_doubt });
         }

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use crate::budget::Budget;
-use crate::deliver::{Piece, Written};
+use crate::deliver::{EncodedBatch, EncodedChunk};
 use crate::lease_gate::{LeaseGate, LeaseGates};
 use crate::ledger::Ledger;
 use crate::plan::{Cargo, Charge};
@@ -29,7 +29,7 @@ impl Shard {
     }
 
     /// A batch whose rows are encoded as these texts.
-    pub(crate) fn piece(&self, rows: &[impl AsRef<str>]) -> Piece {
+    pub(crate) fn chunk(&self, rows: &[impl AsRef<str>]) -> EncodedChunk {
         let batch = batch(&vec!["topic"; rows.len()]);
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for row in rows {
@@ -37,14 +37,14 @@ impl Shard {
             ends.push(bytes.len() as u32);
         }
         let encoded = batch.rows().map(|row| row.ix()).collect();
-        let written = Arc::new(Written::new(Bytes::from(bytes), ends, encoded));
+        let written = Arc::new(EncodedBatch::new(Bytes::from(bytes), ends, encoded));
         let permit = Budget::new(u64::MAX).admit(0).now_or_never().unwrap();
         let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let ticket = self.ledger.open(Position::new("next"));
         let share = ticket.share(rows.len());
         ticket.seal();
         let cargo = Cargo::new(batch, Arc::new(Charge::new(permit, slot)), None);
-        Piece::whole(Arc::new(cargo), written, share, Arc::clone(&self.gate))
+        EncodedChunk::whole(Arc::new(cargo), written, share, Arc::clone(&self.gate))
     }
 
     pub(crate) fn abandoned(&self) -> usize {

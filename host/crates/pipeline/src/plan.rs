@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::budget::Permit;
 use crate::compute::Died;
 use crate::dead_letter::{Burial, Office};
-use crate::deliver::{Piece, SinkQueue, Written};
+use crate::deliver::{EncodedBatch, EncodedChunk, SinkQueue};
 use crate::lease_gate::LeaseGate;
 use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
@@ -38,7 +38,7 @@ impl Proof for Filtered {
     }
 }
 
-/// A batch from decode to settle, and what is charged for it. Shared by all pieces of it; the last one gives
+/// A batch from decode to settle, and what is charged for it. Shared by all chunks of it; the last one gives
 /// the bytes back.
 #[derive(Debug)]
 pub(crate) struct Cargo {
@@ -180,7 +180,7 @@ pub(crate) struct Plan {
     /// What follows in the same block.
     rest: Option<Rest>,
     /// Per sink that gets any: its encoded rows.
-    written: Vec<(SinkQueue, Arc<Written>)>,
+    written: Vec<(SinkQueue, Arc<EncodedBatch>)>,
     /// Shares that all of it comes to: a row has one for each sink it is routed to, and one if it goes nowhere.
     shares: usize,
     /// Rows dropped on purpose: by plugins, by rules, or because nothing is left in them.
@@ -336,8 +336,8 @@ impl Plan {
             .into_iter()
             .map(|(queue, rows)| {
                 let share = ticket.share(rows.len());
-                let piece = Piece::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate));
-                async move { queue.put(piece).await }
+                let chunk = EncodedChunk::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate));
+                async move { queue.put(chunk).await }
             })
             .collect();
         let following = match rest {
@@ -411,7 +411,7 @@ impl Plan {
 /// A plan whose memory has not been charged for yet.
 struct Draft {
     batch: Batch,
-    written: Vec<(SinkQueue, Arc<Written>)>,
+    written: Vec<(SinkQueue, Arc<EncodedBatch>)>,
     shares: usize,
     filtered: usize,
     letters: Vec<DeadLetter>,
@@ -536,7 +536,7 @@ fn excerpt(words: &str) -> String {
 }
 
 struct Encoding {
-    rows: Written,
+    rows: EncodedBatch,
     blank: usize,
     unfit: Refusals,
 }
@@ -577,7 +577,7 @@ fn encode(
         unfit.add(&cause);
         letters.push(DeadLetter::from_sink(sink, batch, row, cause.to_string()));
     }
-    Ok(Some(Encoding { rows: Written::new(shelf.lend(bytes), ends, encoded), blank, unfit }))
+    Ok(Some(Encoding { rows: EncodedBatch::new(shelf.lend(bytes), ends, encoded), blank, unfit }))
 }
 
 /// The rows in runs of [`TEXT_PER_LOOK`]; mostly one.

@@ -1,4 +1,4 @@
-//! One parcel until its sink has accepted or refused it, or it is no longer ours. A retry is never given up;
+//! One request until its sink has accepted or refused it, or it is no longer ours. A retry is never given up;
 //! what a refusal means is decided in [`search`](super::search).
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::alarm::Holding;
 use crate::compute::Died;
 use crate::deliver::Desk;
-use crate::deliver::parcel::Parcel;
+use crate::deliver::request::Request;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::retry::Retries;
@@ -31,16 +31,16 @@ impl Proof for Delivered {
 
 impl Desk {
     /// Settles rows for which the sink has taken responsibility.
-    pub(super) fn delivered(&self, parcel: Parcel) {
-        self.meters.delivered_records.increment(parcel.rows() as u64);
-        self.meters.delivered_bytes.increment(parcel.bytes() as u64);
-        for piece in parcel.into_pieces() {
-            piece.settle(Delivered(()));
+    pub(super) fn delivered(&self, request: Request) {
+        self.meters.delivered_records.increment(request.rows() as u64);
+        self.meters.delivered_bytes.increment(request.bytes() as u64);
+        for chunk in request.into_chunks() {
+            chunk.settle(Delivered(()));
         }
     }
 }
 
-/// What was finally decided about a parcel.
+/// What was finally decided about a request.
 pub(super) enum Decision {
     /// Every row is settled.
     Delivered,
@@ -51,7 +51,7 @@ pub(super) enum Decision {
     /// The receiver refuses these rows, or some of them.
     Refused {
         /// What was refused. Still ours to settle.
-        parcel: Parcel,
+        request: Request,
         /// The rows it named, ascending and without repetition; none if it named none.
         rows: Vec<usize>,
         /// What it said.
@@ -59,20 +59,20 @@ pub(super) enum Decision {
     },
 }
 
-/// Sends a parcel until the sink accepts or refuses it. What is not delivered yet goes to `accept`, where its
+/// Sends a request until the sink accepts or refuses it. What is not delivered yet goes to `accept`, where its
 /// confirmation is waited for; that of a suspect is waited for here. `heard` is the verdict with which such a wait
-/// ended, if that is why the parcel is sent again; `number` is that of the request.
+/// ended, if that is why the request is sent again; `number` is that of the request.
 pub(super) async fn decide(
     desk: &Desk,
     accept: &mpsc::Sender<Unconfirmed>,
-    parcel: Parcel,
+    request: Request,
     heard: Option<Verdict>,
     number: u64,
 ) -> Decision {
-    Attempts::new(desk, accept, number).until_decided(parcel, heard).await
+    Attempts::new(desk, accept, number).until_decided(request, heard).await
 }
 
-/// The attempts at one parcel.
+/// The attempts at one request.
 struct Attempts<'d> {
     desk: &'d Desk,
     accept: &'d mpsc::Sender<Unconfirmed>,
@@ -80,7 +80,7 @@ struct Attempts<'d> {
     holds: Retries,
     failed: u32,
     holding: Option<Holding>,
-    /// Requests that the sink had taken when this parcel was held last.
+    /// Requests that the sink had taken when this request was held last.
     taken: u64,
     number: u64,
 }
@@ -92,17 +92,17 @@ impl<'d> Attempts<'d> {
         Self { desk, accept, retries, holds, failed: 0, holding: None, taken: desk.taken(), number }
     }
 
-    async fn until_decided(mut self, mut parcel: Parcel, mut heard: Option<Verdict>) -> Decision {
+    async fn until_decided(mut self, mut request: Request, mut heard: Option<Verdict>) -> Decision {
         loop {
-            self.until_admitted(&mut parcel).await;
-            if parcel.is_empty() {
+            self.until_admitted(&mut request).await;
+            if request.is_empty() {
                 return Decision::Gone;
             }
             let answer = match heard.take() {
                 Some(heard) => Answer::Decided(heard),
-                None => match self.body(&mut parcel).await {
+                None => match self.body(&mut request).await {
                     // A lease moved while we waited for a compute thread.
-                    _ if !parcel.is_admitted() => continue,
+                    _ if !request.is_admitted() => continue,
                     Ok(body) => self.ask(body).await,
                     Err(died) => {
                         Verdict::Hold { cause: Cause::new("panic", died.to_string()) }.into()
@@ -113,60 +113,60 @@ impl<'d> Attempts<'d> {
                 Answer::Decided(verdict) => verdict,
                 Answer::Accepted(confirmation) => {
                     let number = self.number;
-                    let unconfirmed = Unconfirmed { parcel, confirmation, number };
-                    if !unconfirmed.parcel.is_suspect() {
+                    let unconfirmed = Unconfirmed { request, confirmation, number };
+                    if !unconfirmed.request.is_suspect() {
                         return self.accepted(unconfirmed).await;
                     }
                     self.desk.sink.confirm();
                     let Some(decided) = unconfirmed.decided(self.desk).await else {
                         return Decision::Gone;
                     };
-                    parcel = decided.parcel;
+                    request = decided.request;
                     decided.verdict
                 }
             };
             match verdict {
-                Verdict::Delivered => return self.delivered(parcel),
-                Verdict::Retry { after, cause } => self.retry(&mut parcel, after, &cause).await,
-                Verdict::Hold { cause } => self.hold(&mut parcel, &cause).await,
+                Verdict::Delivered => return self.delivered(request),
+                Verdict::Retry { after, cause } => self.retry(&mut request, after, &cause).await,
+                Verdict::Hold { cause } => self.hold(&mut request, &cause).await,
                 Verdict::Reject { mut rows, cause } => {
                     self.desk.meters.rejected.increment(1);
                     // A row that is not there is as good as none.
-                    rows.retain(|&row| row < parcel.rows());
+                    rows.retain(|&row| row < request.rows());
                     rows.sort_unstable();
                     rows.dedup();
-                    return Decision::Refused { parcel, rows, cause };
+                    return Decision::Refused { request, rows, cause };
                 }
                 Verdict::Divide { cause } => {
                     self.desk.meters.divided.increment(1);
-                    return Decision::Refused { parcel, rows: Vec::new(), cause };
+                    return Decision::Refused { request, rows: Vec::new(), cause };
                 }
             }
         }
     }
 
-    /// Waits while a lease of the parcel is in doubt, and lets go of rows whose lease is lost.
-    async fn until_admitted(&self, parcel: &mut Parcel) {
+    /// Waits while a lease of the request is in doubt, and lets go of rows whose lease is lost.
+    async fn until_admitted(&self, request: &mut Request) {
         let is_decided = || {
-            parcel.drop_closed();
-            !parcel.is_paused()
+            request.drop_closed();
+            !request.is_paused()
         };
         self.desk.gates.unless(is_decided, std::future::pending::<()>()).await;
     }
 
-    /// The packed body of a parcel. Cheap if it was packed before.
-    async fn body(&self, parcel: &mut Parcel) -> Result<Body, Died> {
-        if let Some(body) = parcel.body() {
+    /// The packed body of a request. Cheap if it was packed before.
+    async fn body(&self, request: &mut Request) -> Result<Body, Died> {
+        if let Some(body) = request.body() {
             return Ok(body.clone());
         }
-        let (segments, rows) = (parcel.segments(), parcel.rows());
+        let (segments, rows) = (request.segments(), request.rows());
         let body = if self.desk.sink.packs() {
             let sink = Arc::clone(&self.desk.sink);
             self.desk.compute.submit(move |_| sink.pack(segments, rows)).await.result().await?
         } else {
             self.desk.sink.pack(segments, rows)
         };
-        Ok(parcel.set_body(body).clone())
+        Ok(request.set_body(body).clone())
     }
 
     async fn ask(&self, body: Body) -> Answer {
@@ -176,10 +176,10 @@ impl<'d> Attempts<'d> {
         answer
     }
 
-    fn delivered(self, parcel: Parcel) -> Decision {
+    fn delivered(self, request: Request) -> Decision {
         let desk = self.desk;
         self.succeeded();
-        desk.delivered(parcel);
+        desk.delivered(request);
         Decision::Delivered
     }
 
@@ -202,7 +202,7 @@ impl<'d> Attempts<'d> {
         }
     }
 
-    async fn retry(&mut self, parcel: &mut Parcel, after: Option<Duration>, cause: &Cause) {
+    async fn retry(&mut self, request: &mut Request, after: Option<Duration>, cause: &Cause) {
         self.desk.meters.retried.increment(1);
         self.failed += 1;
         self.renew_waits();
@@ -214,12 +214,12 @@ impl<'d> Attempts<'d> {
             warn!(%sink, reason, attempt, retry_in = ?delay, error = %cause, "not delivered yet, retrying");
         }
         match after {
-            Some(_asked) => self.wait(parcel, delay).await,
-            None => self.wait_for_acceptance(parcel, delay, self.desk.settings.retry.first).await,
+            Some(_asked) => self.wait(request, delay).await,
+            None => self.wait_for_acceptance(request, delay, self.desk.settings.retry.first).await,
         }
     }
 
-    async fn hold(&mut self, parcel: &mut Parcel, cause: &Cause) {
+    async fn hold(&mut self, request: &mut Request, cause: &Cause) {
         self.desk.meters.held.increment(1);
         if self.holding.is_none() {
             let (holding, first) = self.desk.alarm.raise();
@@ -235,7 +235,7 @@ impl<'d> Attempts<'d> {
         }
         self.renew_waits();
         let delay = self.holds.wait(None);
-        self.wait_for_acceptance(parcel, delay, self.desk.settings.retry.first_hold).await;
+        self.wait_for_acceptance(request, delay, self.desk.settings.retry.first_hold).await;
     }
 
     /// Another request was taken since the last wait: what stopped this one is not all of the receiver.
@@ -248,19 +248,19 @@ impl<'d> Attempts<'d> {
     }
 
     /// Waits, but not much longer than until another request is taken.
-    async fn wait_for_acceptance(&self, parcel: &mut Parcel, delay: Duration, look: Duration) {
+    async fn wait_for_acceptance(&self, request: &mut Request, delay: Duration, look: Duration) {
         let until = Instant::now() + delay;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || parcel.is_empty() || self.desk.taken() != self.taken {
+            if left.is_zero() || request.is_empty() || self.desk.taken() != self.taken {
                 return;
             }
-            self.wait(parcel, left.min(look)).await;
+            self.wait(request, left.min(look)).await;
         }
     }
 
     /// Waits, unless all rows turn out to be another consumer's meanwhile.
-    async fn wait(&self, parcel: &mut Parcel, delay: Duration) {
-        self.desk.gates.unless(|| parcel.all_lost(), sleep(delay)).await;
+    async fn wait(&self, request: &mut Request, delay: Duration) {
+        self.desk.gates.unless(|| request.all_lost(), sleep(delay)).await;
     }
 }

@@ -138,9 +138,9 @@ impl Doubt {
     /// Lets go of the rows of shards that are no longer ours.
     pub(super) fn drop_closed(&mut self) {
         for part in &mut self.parts {
-            part.parcel.drop_closed();
+            part.request.drop_closed();
         }
-        self.parts.retain(|part| !part.parcel.is_empty());
+        self.parts.retain(|part| !part.request.is_empty());
         if self.parts.is_empty() && !self.in_search {
             self.settled();
         }
@@ -173,7 +173,7 @@ impl Doubt {
         let (holding, first) = self.desk.alarm.raise();
         self.holding = Some(holding);
         if first {
-            let rows: usize = self.parts.iter().map(|part| part.parcel.rows()).sum();
+            let rows: usize = self.parts.iter().map(|part| part.request.rows()).sum();
             error!(sink = %self.desk.name, rows, reasons = %reasons, "{what}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use forwarder_connector::BodyLimits;
 use tokio::time::Instant;
 
-use crate::deliver::piece::Piece;
+use crate::deliver::chunk::EncodedChunk;
 use crate::lease_gate::{GateState, LeaseGate};
 
 /// Number of a lane: that of the gate its rows have to pass.
@@ -24,13 +24,13 @@ pub(crate) struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     /// Lanes with waiting rows, the next one to be served first.
     turns: VecDeque<LaneId>,
-    pieces: usize,
+    chunks: usize,
 }
 
 #[derive(Debug)]
 struct Lane {
     gate: Arc<LeaseGate>,
-    waiting: VecDeque<(Instant, Piece)>,
+    waiting: VecDeque<(Instant, EncodedChunk)>,
     bytes: usize,
     rows: usize,
     /// In flight and ordered: nothing may follow yet.
@@ -49,28 +49,28 @@ pub(crate) enum Urgency {
 impl Lanes {
     pub(crate) fn new(ordered: bool) -> Self {
         let (lanes, turns) = (HashMap::new(), VecDeque::new());
-        Self { ordered, lanes, turns, pieces: 0 }
+        Self { ordered, lanes, turns, chunks: 0 }
     }
 
-    /// Puts a piece at the end of its shard's lane.
-    pub(crate) fn push(&mut self, piece: Piece, now: Instant) {
-        if piece.is_empty() || piece.gate().is_closed() {
+    /// Puts a chunk at the end of its shard's lane.
+    pub(crate) fn push(&mut self, chunk: EncodedChunk, now: Instant) {
+        if chunk.is_empty() || chunk.gate().is_closed() {
             return;
         }
-        let gate = piece.gate();
+        let gate = chunk.gate();
         let id = gate.id();
         let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(Arc::clone(gate)));
         if lane.waiting.is_empty() {
             self.turns.push_back(id);
         }
-        self.pieces += 1;
-        lane.push(piece, now);
+        self.chunks += 1;
+        lane.push(chunk, now);
     }
 
     /// Lets go of the rows of shards that are no longer ours.
     pub(crate) fn drop_closed(&mut self) {
         for lane in self.lanes.values_mut().filter(|lane| lane.gate.is_closed()) {
-            self.pieces -= lane.clear();
+            self.chunks -= lane.clear();
         }
         self.lanes.retain(|_, lane| lane.busy || !lane.waiting.is_empty());
         let lanes = &self.lanes;
@@ -95,7 +95,7 @@ impl Lanes {
             return None;
         }
         let body = self.fill(limits);
-        (!body.pieces.is_empty()).then_some(body)
+        (!body.chunks.is_empty()).then_some(body)
     }
 
     /// When the oldest row that may be sent has waited for `linger`.
@@ -114,9 +114,9 @@ impl Lanes {
         }
     }
 
-    /// Waiting pieces.
+    /// Waiting chunks.
     pub(crate) const fn len(&self) -> usize {
-        self.pieces
+        self.chunks
     }
 
     fn available(&self) -> impl Iterator<Item = &Lane> {
@@ -140,10 +140,10 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let mut full = false;
             if lane.is_available() {
-                let (before, waited) = (body.pieces.len(), lane.waiting.len());
-                full = lane.fill(&mut body.pieces, &mut room);
-                self.pieces -= waited - lane.waiting.len();
-                if body.pieces.len() > before {
+                let (before, waited) = (body.chunks.len(), lane.waiting.len());
+                full = lane.fill(&mut body.chunks, &mut room);
+                self.chunks -= waited - lane.waiting.len();
+                if body.chunks.len() > before {
                     lane.busy = self.ordered;
                     body.lanes.push(id);
                 }
@@ -161,10 +161,10 @@ impl Lanes {
     }
 }
 
-/// The pieces of one request, and the lanes that they come from.
+/// The chunks of one request, and the lanes that they come from.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) chunks: Vec<EncodedChunk>,
     pub(crate) lanes: Vec<LaneId>,
 }
 
@@ -177,21 +177,21 @@ impl Lane {
         !self.busy && self.gate.state() == GateState::Open
     }
 
-    fn push(&mut self, piece: Piece, now: Instant) {
-        self.bytes += piece.byte_len();
-        self.rows += piece.rows();
-        self.waiting.push_back((now, piece));
+    fn push(&mut self, chunk: EncodedChunk, now: Instant) {
+        self.bytes += chunk.byte_len();
+        self.rows += chunk.rows();
+        self.waiting.push_back((now, chunk));
     }
 
     fn clear(&mut self) -> usize {
         (self.bytes, self.rows) = (0, 0);
-        let pieces = self.waiting.len();
+        let chunks = self.waiting.len();
         self.waiting.clear();
-        pieces
+        chunks
     }
 
     /// Moves what fits from the lane into a body; true if the body is full.
-    fn fill(&mut self, into: &mut Vec<Piece>, room: &mut BodyLimits) -> bool {
+    fn fill(&mut self, into: &mut Vec<EncodedChunk>, room: &mut BodyLimits) -> bool {
         while let Some((_, front)) = self.waiting.front_mut() {
             let mut rows = front.fitting(room.max_bytes, room.max_rows);
             if rows == 0 && into.is_empty() {
@@ -229,7 +229,7 @@ mod tests {
     const NO_LIMIT: BodyLimits = BodyLimits { max_bytes: usize::MAX, max_rows: usize::MAX };
 
     fn texts(body: Body) -> Vec<String> {
-        let rows = body.pieces.iter().flat_map(Piece::messages);
+        let rows = body.chunks.iter().flat_map(EncodedChunk::messages);
         rows.map(|row| String::from_utf8(row.to_vec()).unwrap()).collect()
     }
 
@@ -240,11 +240,11 @@ mod tests {
         let three_rows = BodyLimits { max_rows: 3, ..NO_LIMIT };
         let shard = Shard::new();
         let mut lanes = Lanes::new(false);
-        lanes.push(shard.piece(&["a", "b"]), now);
+        lanes.push(shard.chunk(&["a", "b"]), now);
         assert!(lanes.take(three_rows, now, within).is_none());
         assert_eq!(lanes.due(linger), Some(now + linger));
 
-        lanes.push(shard.piece(&["c", "d"]), now + linger / 2);
+        lanes.push(shard.chunk(&["c", "d"]), now + linger / 2);
         let body = lanes.take(three_rows, now, within).unwrap();
         assert_eq!(texts(body), ["a", "b", "c"]);
         assert!(lanes.take(three_rows, now + linger, within).is_none());
@@ -258,8 +258,8 @@ mod tests {
         let now = Instant::now();
         let (one, other) = (Shard::new(), Shard::new());
         let mut lanes = Lanes::new(false);
-        lanes.push(one.piece(&["1a", "1b", "1c"]), now);
-        lanes.push(other.piece(&["2a"]), now);
+        lanes.push(one.chunk(&["1a", "1b", "1c"]), now);
+        lanes.push(other.chunk(&["2a"]), now);
         let two_rows = BodyLimits { max_rows: 2, ..NO_LIMIT };
         let mut next = || lanes.take(two_rows, now, Urgency::Now).map(texts);
         assert_eq!(next().unwrap(), ["1a", "1b"]);
@@ -272,10 +272,10 @@ mod tests {
         let now = Instant::now();
         let (one, other) = (Shard::new(), Shard::new());
         let mut lanes = Lanes::new(true);
-        lanes.push(one.piece(&["1a"]), now);
+        lanes.push(one.chunk(&["1a"]), now);
         let first = lanes.take(NO_LIMIT, now, Urgency::Now).unwrap();
-        lanes.push(one.piece(&["1b"]), now);
-        lanes.push(other.piece(&["2a"]), now);
+        lanes.push(one.chunk(&["1b"]), now);
+        lanes.push(other.chunk(&["2a"]), now);
         let second = lanes.take(NO_LIMIT, now, Urgency::Now).unwrap();
         assert_eq!(texts(second), ["2a"]);
         assert_eq!(lanes.due(Duration::ZERO), None, "no clock can hurry it");
@@ -291,7 +291,7 @@ mod tests {
         let (ours, doubtful, lost) = (Shard::new(), Shard::new(), Shard::new());
         let mut lanes = Lanes::new(false);
         for (shard, row) in [(&ours, "ours"), (&doubtful, "doubtful"), (&lost, "lost")] {
-            lanes.push(shard.piece(&[row]), now);
+            lanes.push(shard.chunk(&[row]), now);
         }
         doubtful.gate.set(GateState::Paused);
         lost.gate.set(GateState::Closed);
@@ -307,7 +307,7 @@ mod tests {
     proptest! {
         #[test]
         fn packing_loses_nothing_keeps_order_and_respects_the_limits(
-            pieces in proptest::collection::vec(
+            chunks in proptest::collection::vec(
                 (0..3_usize, proptest::collection::vec(0..12_usize, 0..8)), 0..12),
             max_bytes in 1..30_usize,
             max_rows in 1..6_usize,
@@ -318,19 +318,19 @@ mod tests {
             let mut lanes = Lanes::new(ordered);
             let mut given: [Vec<String>; 3] = Default::default();
             let now = Instant::now();
-            for (shard, sizes) in pieces {
+            for (shard, sizes) in chunks {
                 let rows: Vec<_> = sizes
                     .iter()
                     .enumerate()
                     .map(|(n, size)| format!("{shard}{:0size$}", given[shard].len() + n))
                     .collect();
-                lanes.push(shards[shard].piece(&rows), now);
+                lanes.push(shards[shard].chunk(&rows), now);
                 given[shard].extend(rows);
             }
             let mut got: [Vec<String>; 3] = Default::default();
             while let Some(body) = lanes.take(limits, now, Urgency::Now) {
-                let (rows, bytes) = body.pieces.iter().fold((0, 0), |(rows, bytes), piece| {
-                    (rows + piece.rows(), bytes + piece.byte_len())
+                let (rows, bytes) = body.chunks.iter().fold((0, 0), |(rows, bytes), chunk| {
+                    (rows + chunk.rows(), bytes + chunk.byte_len())
                 });
                 prop_assert!(rows == 1 || (rows <= max_rows && bytes <= max_bytes));
                 for &lane in &body.lanes {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use forwarder_connector::{Cause, Verdict};
 use tokio::time::Instant;
 
-use crate::deliver::parcel::Parcel;
 use crate::deliver::rate::{OpenRefusal, Since};
+use crate::deliver::request::Request;
 
 /// Some rows of a body, and what was heard about them.
 #[derive(Debug)]
 pub(super) struct Part {
-    pub(super) parcel: Parcel,
+    pub(super) request: Request,
     pub(super) refusal: Option<Refusal>,
     /// The verdict with which the wait for a confirmation ended. It stands for the next answer.
     pub(super) heard: Option<Verdict>,
@@ -43,13 +43,13 @@ pub(super) struct Refusal {
 }
 
 impl Part {
-    pub(super) const fn new(parcel: Parcel) -> Self {
-        Self { parcel, refusal: None, heard: None }
+    pub(super) const fn new(request: Request) -> Self {
+        Self { request, refusal: None, heard: None }
     }
 
     /// Rows that were accepted, and not confirmed.
-    pub(super) const fn unconfirmed(parcel: Parcel, heard: Verdict) -> Self {
-        Self { parcel, refusal: None, heard: Some(heard) }
+    pub(super) const fn unconfirmed(request: Request, heard: Verdict) -> Self {
+        Self { request, refusal: None, heard: Some(heard) }
     }
 
     /// A row that was refused alone.

@@ -25,9 +25,9 @@ use tracing::warn;
 use crate::dead_letter::Burial;
 use crate::deliver::Desk;
 use crate::deliver::attempt::{self, Decision};
-use crate::deliver::parcel::Parcel;
 use crate::deliver::part::{Part, Refusal};
 use crate::deliver::rate::{OpenRefusal, REFUSALS, Since};
+use crate::deliver::request::Request;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::refusals::{Milestone, Offer, Refusals, TooManyRefused};
 
@@ -69,7 +69,7 @@ pub(super) async fn run(
     parts: Vec<Part>,
     probe: Probe,
 ) -> Undecided {
-    let rows = parts.iter().map(|part| part.parcel.rows()).sum();
+    let rows = parts.iter().map(|part| part.request.rows()).sum();
     let offer = desk.refusals.offer(rows);
     let (desk, accept) = (&*desk, &accept);
     let mut search = Search { desk, accept, parts, offer, bad: Vec::new(), doubt: None, probe };
@@ -87,7 +87,7 @@ struct Search<'d> {
     parts: Vec<Part>,
     offer: Offer<'d>,
     /// Rows for the dead letters.
-    bad: Vec<(Parcel, Cause)>,
+    bad: Vec<(Request, Cause)>,
     doubt: Option<TooManyRefused>,
     probe: Probe,
 }
@@ -146,33 +146,33 @@ impl Search<'_> {
     fn sample(&mut self) -> usize {
         let unasked = self.parts.iter().enumerate().filter(|(_, part)| !part.is_suspect());
         let Some((index, rows)) =
-            unasked.map(|(index, part)| (index, part.parcel.rows())).max_by_key(|(_, rows)| *rows)
+            unasked.map(|(index, part)| (index, part.request.rows())).max_by_key(|(_, rows)| *rows)
         else {
             return 0;
         };
         if rows < 2 {
             return index;
         }
-        let Part { parcel, refusal, heard: _ } = self.parts.remove(index);
+        let Part { request, refusal, heard: _ } = self.parts.remove(index);
         let refusal = refusal.map(|refusal| Refusal { as_it_was: false, ..refusal });
-        let (before, row, after) = parcel.around(rows / 2);
-        let parts = [before, row, after].into_iter().filter(|parcel| !parcel.is_empty());
+        let (before, row, after) = request.around(rows / 2);
+        let parts = [before, row, after].into_iter().filter(|request| !request.is_empty());
         let parts: Vec<_> =
-            parts.map(|parcel| Part { refusal: refusal.clone(), ..Part::new(parcel) }).collect();
+            parts.map(|request| Part { refusal: refusal.clone(), ..Part::new(request) }).collect();
         let sampled = index + parts.len().min(2) - 1;
         self.parts.splice(index..index, parts);
         sampled
     }
 
     async fn ask(&mut self, index: usize) {
-        let Part { mut parcel, refusal, heard } = self.parts.remove(index);
+        let Part { mut request, refusal, heard } = self.parts.remove(index);
         if refusal.is_some() {
-            parcel.suspect();
+            request.suspect();
         }
         let (accepted, asked) = (self.desk.last_accepted(), Instant::now());
         let since = refusal.as_ref().map_or_else(|| self.desk.rate.now(), |known| known.since);
         let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        match attempt::decide(self.desk, self.accept, parcel, heard, number).await {
+        match attempt::decide(self.desk, self.accept, request, heard, number).await {
             Decision::Gone => {}
             Decision::Unconfirmed => {
                 // Cannot be too many refused, since none was.
@@ -189,7 +189,7 @@ impl Search<'_> {
                 self.probe = Probe::No;
                 let _ = self.offer.hear(&Refusals::default());
             }
-            Decision::Refused { parcel, rows, cause } if parcel.rows() == 1 => {
+            Decision::Refused { request, rows, cause } if request.rows() == 1 => {
                 let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
                 let mut heard = self.heard(cause, named, since);
                 let alone = refusal.as_ref().filter(|known| known.alone > 0);
@@ -213,9 +213,9 @@ impl Search<'_> {
                     Some(known) => known.again_at,
                     None => heard.again_at + self.wait_after(&heard),
                 };
-                self.refused_alone(index, parcel, heard, contrasted);
+                self.refused_alone(index, request, heard, contrasted);
             }
-            Decision::Refused { parcel, rows, cause } => {
+            Decision::Refused { request, rows, cause } => {
                 let known = refusal.as_ref();
                 let mut heard = self.heard(cause, false, since);
                 let within = known.and_then(|known| known.open.clone());
@@ -227,9 +227,9 @@ impl Search<'_> {
                     within => Some(OpenRefusal::new(&self.desk.rate, within)),
                 };
                 if heard.as_it_was {
-                    self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(parcel) });
+                    self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(request) });
                 } else {
-                    self.divide(index, parcel, &rows, &heard);
+                    self.divide(index, request, &rows, &heard);
                 }
             }
         }
@@ -259,20 +259,20 @@ impl Search<'_> {
         first * 2_u32.pow(heard.alone.saturating_sub(1).min(LONGEST_DOUBLED))
     }
 
-    /// Puts the pieces of a refused part in its place.
-    fn divide(&mut self, index: usize, parcel: Parcel, rows: &[usize], heard: &Refusal) {
+    /// Puts the chunks of a refused part in its place.
+    fn divide(&mut self, index: usize, request: Request, rows: &[usize], heard: &Refusal) {
         let refused = |named| Some(Refusal { named, ..heard.clone() });
         let parts: Vec<_> = if rows.is_empty() {
-            let (first, second) = parcel.halves();
+            let (first, second) = request.halves();
             [first, second]
-                .map(|parcel| Part { refusal: refused(false), ..Part::new(parcel) })
+                .map(|request| Part { refusal: refused(false), ..Part::new(request) })
                 .into()
         } else {
-            let part = |(parcel, named)| match named {
-                true => Part { refusal: refused(true), ..Part::new(parcel) },
-                false => Part::new(parcel),
+            let part = |(request, named)| match named {
+                true => Part { refusal: refused(true), ..Part::new(request) },
+                false => Part::new(request),
             };
-            parcel.split_at(rows).into_iter().map(part).collect()
+            request.split_at(rows).into_iter().map(part).collect()
         };
         self.parts.splice(index..index, parts);
     }
@@ -280,14 +280,14 @@ impl Search<'_> {
     fn refused_alone(
         &mut self,
         index: usize,
-        parcel: Parcel,
+        request: Request,
         mut heard: Refusal,
         contrasted: bool,
     ) {
         if self.is_confirmed(&heard, contrasted) || self.is_believed(&heard) {
             match self.offer.hear(&Refusals::one(&heard.cause)) {
                 Ok(()) => {
-                    self.bad.push((parcel, heard.cause));
+                    self.bad.push((request, heard.cause));
                     return;
                 }
                 Err(doubt) => {
@@ -299,7 +299,7 @@ impl Search<'_> {
         if heard.alone == 1 {
             self.desk.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
         }
-        self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(parcel) });
+        self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(request) });
     }
 
     /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
@@ -324,15 +324,15 @@ impl Search<'_> {
 
     /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.
     async fn end(mut self) -> Undecided {
-        let undecided = self.parts.iter().map(|part| part.parcel.rows()).sum();
+        let undecided = self.parts.iter().map(|part| part.request.rows()).sum();
         self.offer.leave(undecided);
         let mut burials = Vec::new();
         let mut refusals = Refusals::default();
-        for (parcel, cause) in self.bad {
+        for (request, cause) in self.bad {
             refusals.add(&cause);
-            for piece in parcel.into_pieces() {
-                let gate = Arc::clone(piece.gate());
-                let (letters, share) = piece.into_letters(&self.desk.name, &cause.to_string());
+            for chunk in request.into_chunks() {
+                let gate = Arc::clone(chunk.gate());
+                let (letters, share) = chunk.into_letters(&self.desk.name, &cause.to_string());
                 self.desk.meters.refused_letters.increment(letters.len() as u64);
                 burials.push(Burial { letters, share, gate });
             }

@@ -6,14 +6,14 @@
 use forwarder_connector::{Confirmation, Verdict};
 
 use crate::deliver::Desk;
-use crate::deliver::parcel::Parcel;
+use crate::deliver::request::Request;
 
 /// Bodies of one sink that may wait for confirmation. Beyond that its requests wait for a place here.
 pub(super) const UNCONFIRMED_BODIES: usize = 4_096;
 
 /// One such body.
 pub(super) struct Unconfirmed {
-    pub(super) parcel: Parcel,
+    pub(super) request: Request,
     pub(super) confirmation: Confirmation,
     /// The number of the request.
     pub(super) number: u64,
@@ -21,7 +21,7 @@ pub(super) struct Unconfirmed {
 
 /// What became of one.
 pub(super) struct Decided {
-    pub(super) parcel: Parcel,
+    pub(super) request: Request,
     pub(super) verdict: Verdict,
     pub(super) number: u64,
 }
@@ -30,10 +30,10 @@ impl Unconfirmed {
     /// Waits for the verdict, and lets go of rows whose lease is lost meanwhile. `None` if nothing is left to be
     /// decided.
     pub(super) async fn decided(self, desk: &Desk) -> Option<Decided> {
-        let Self { mut parcel, confirmation, number } = self;
-        let _waiting = Waiting::new(desk, &parcel);
-        let verdict = desk.gates.unless(|| parcel.all_lost(), confirmation.verdict()).await?;
-        Some(Decided { parcel, verdict, number })
+        let Self { mut request, confirmation, number } = self;
+        let _waiting = Waiting::new(desk, &request);
+        let verdict = desk.gates.unless(|| request.all_lost(), confirmation.verdict()).await?;
+        Some(Decided { request, verdict, number })
     }
 }
 
@@ -44,8 +44,8 @@ struct Waiting<'d> {
 }
 
 impl<'d> Waiting<'d> {
-    fn new(desk: &'d Desk, parcel: &Parcel) -> Self {
-        let rows = parcel.rows() as f64;
+    fn new(desk: &'d Desk, request: &Request) -> Self {
+        let rows = request.rows() as f64;
         desk.meters.unconfirmed.increment(rows);
         Self { desk, rows }
     }

@@ -5,21 +5,21 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use forwarder_connector::Body;
 
-use crate::deliver::piece::Piece;
+use crate::deliver::chunk::EncodedChunk;
 use crate::lease_gate::GateState;
 
 /// What a sink is asked to deliver.
 #[derive(Debug)]
-pub(crate) struct Parcel {
-    pieces: Vec<Piece>,
-    /// What the sink made of the pieces; `None` until it has, and after a change.
+pub(crate) struct Request {
+    chunks: Vec<EncodedChunk>,
+    /// What the sink made of the chunks; `None` until it has, and after a change.
     body: Option<Body>,
     is_suspect: bool,
 }
 
-impl Parcel {
-    pub(crate) const fn new(pieces: Vec<Piece>) -> Self {
-        Self { pieces, body: None, is_suspect: false }
+impl Request {
+    pub(crate) const fn new(chunks: Vec<EncodedChunk>) -> Self {
+        Self { chunks, body: None, is_suspect: false }
     }
 
     /// Whether the receiver has refused something that held these rows. Then its answer must be about them alone.
@@ -34,12 +34,12 @@ impl Parcel {
 
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
-        self.pieces.iter().map(Piece::rows).sum()
+        self.chunks.iter().map(EncodedChunk::rows).sum()
     }
 
     /// Encoded bytes of all rows, before packing.
     pub(crate) fn bytes(&self) -> usize {
-        self.pieces.iter().map(Piece::byte_len).sum()
+        self.chunks.iter().map(EncodedChunk::byte_len).sum()
     }
 
     /// The packed body, if it is packed.
@@ -49,7 +49,7 @@ impl Parcel {
 
     /// What is to be packed.
     pub(crate) fn segments(&self) -> Vec<Bytes> {
-        self.pieces.iter().map(Piece::bytes).collect()
+        self.chunks.iter().map(EncodedChunk::bytes).collect()
     }
 
     pub(crate) fn set_body(&mut self, body: Body) -> &Body {
@@ -57,17 +57,17 @@ impl Parcel {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.chunks.is_empty()
     }
 
-    pub(crate) fn into_pieces(self) -> Vec<Piece> {
-        self.pieces
+    pub(crate) fn into_chunks(self) -> Vec<EncodedChunk> {
+        self.chunks
     }
 
     /// Lets go of the rows that are no longer ours to deliver.
     pub(crate) fn drop_closed(&mut self) {
-        if self.pieces.iter().any(|piece| piece.gate().is_closed()) {
-            self.pieces.retain(|piece| !piece.gate().is_closed());
+        if self.chunks.iter().any(|chunk| chunk.gate().is_closed()) {
+            self.chunks.retain(|chunk| !chunk.gate().is_closed());
             self.body = None;
         }
     }
@@ -80,33 +80,33 @@ impl Parcel {
 
     /// Whether all of its rows may be sent now.
     pub(crate) fn is_admitted(&self) -> bool {
-        self.pieces.iter().all(|piece| piece.gate().state() == GateState::Open)
+        self.chunks.iter().all(|chunk| chunk.gate().state() == GateState::Open)
     }
 
     /// Whether some of its rows must wait for news of their lease.
     pub(crate) fn is_paused(&self) -> bool {
-        self.pieces.iter().any(|piece| piece.gate().state() == GateState::Paused)
+        self.chunks.iter().any(|chunk| chunk.gate().state() == GateState::Paused)
     }
 
-    /// Two parcels of half the rows each, in order.
+    /// Two requests of half the rows each, in order.
     pub(crate) fn halves(self) -> (Self, Self) {
         let half = self.rows().div_ceil(2);
-        let mut rest = VecDeque::from(self.pieces);
+        let mut rest = VecDeque::from(self.chunks);
         let front = take(&mut rest, half);
         (Self::new(front), Self::new(rest.into()))
     }
 
     /// What comes before a row, the row, and what comes after it.
     pub(crate) fn around(self, row: usize) -> (Self, Self, Self) {
-        let mut rest = VecDeque::from(self.pieces);
+        let mut rest = VecDeque::from(self.chunks);
         let (before, row) = (take(&mut rest, row), take(&mut rest, 1));
         (Self::new(before), Self::new(row), Self::new(rest.into()))
     }
 
-    /// The given rows (ascending, unique), each as a parcel of its own, and what is between them, in order. True
+    /// The given rows (ascending, unique), each as a request of its own, and what is between them, in order. True
     /// stands for a given row.
     pub(crate) fn split_at(self, rows: &[usize]) -> Vec<(Self, bool)> {
-        let mut rest = VecDeque::from(self.pieces);
+        let mut rest = VecDeque::from(self.chunks);
         let mut parts = Vec::new();
         let mut passed = 0;
         for &row in rows {
@@ -115,24 +115,24 @@ impl Parcel {
             passed = row + 1;
         }
         parts.push((Self::new(rest.into()), false));
-        parts.retain(|(parcel, _)| !parcel.is_empty());
+        parts.retain(|(request, _)| !request.is_empty());
         parts
     }
 }
 
-/// Takes the first `rows` rows out of a queue of pieces.
-fn take(from: &mut VecDeque<Piece>, mut rows: usize) -> Vec<Piece> {
+/// Takes the first `rows` rows out of a queue of chunks.
+fn take(from: &mut VecDeque<EncodedChunk>, mut rows: usize) -> Vec<EncodedChunk> {
     let mut taken = Vec::new();
     while rows > 0 {
         let Some(front) = from.front_mut() else { break };
-        let piece = if front.rows() > rows {
+        let chunk = if front.rows() > rows {
             front.split_front(rows)
         } else {
             let Some(whole) = from.pop_front() else { break };
             whole
         };
-        rows -= piece.rows();
-        taken.push(piece);
+        rows -= chunk.rows();
+        taken.push(chunk);
     }
     taken
 }

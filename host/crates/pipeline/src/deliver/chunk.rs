@@ -13,13 +13,13 @@ use crate::plan::Cargo;
 
 /// What a sink's encoder made of a batch: the rows back to back, and where each ends.
 #[derive(Debug)]
-pub(crate) struct Written {
+pub(crate) struct EncodedBatch {
     bytes: Bytes,
     ends: Vec<u32>,
     rows: Vec<RowIx>,
 }
 
-impl Written {
+impl EncodedBatch {
     pub(crate) const fn new(bytes: Bytes, ends: Vec<u32>, rows: Vec<RowIx>) -> Self {
         Self { bytes, ends, rows }
     }
@@ -39,22 +39,22 @@ impl Written {
     }
 }
 
-/// Some consecutive rows of a [`Written`], with the responsibility for them. Cut and regrouped without
+/// Some consecutive rows of an [`EncodedBatch`], with the responsibility for them. Cut and regrouped without
 /// touching the bytes.
 #[derive(Debug)]
-pub(crate) struct Piece {
+pub(crate) struct EncodedChunk {
     cargo: Arc<Cargo>,
-    written: Arc<Written>,
+    written: Arc<EncodedBatch>,
     range: Range<usize>,
     share: Share,
     gate: Arc<LeaseGate>,
 }
 
-impl Piece {
+impl EncodedChunk {
     /// All rows of a batch for one sink.
     pub(crate) fn whole(
         cargo: Arc<Cargo>,
-        written: Arc<Written>,
+        written: Arc<EncodedBatch>,
         share: Share,
         gate: Arc<LeaseGate>,
     ) -> Self {
