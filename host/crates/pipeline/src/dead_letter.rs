@@ -29,35 +29,35 @@ impl Proof for DeadLettered {
 
 /// Letters and the share that is settled once they are written.
 #[derive(Debug)]
-pub(crate) struct Burial {
+pub(crate) struct PendingLetters {
     pub(crate) letters: Vec<DeadLetter>,
     pub(crate) share: Share,
     pub(crate) gate: Arc<LeaseGate>,
 }
 
 /// Writes letters and settles their rows. One for the process.
-pub(crate) struct Office {
+pub(crate) struct DeadLetterWriter {
     writer: Arc<dyn DeadLetters>,
     retry: RetryPolicy,
     alarm: Arc<Alarm>,
     gates: LeaseGates,
 }
 
-impl Office {
+impl DeadLetterWriter {
     pub(crate) fn new(writer: Arc<dyn DeadLetters>, retry: RetryPolicy, gates: LeaseGates) -> Self {
         Self { writer, retry, alarm: Alarm::new(meters::dead_letter_holding()), gates }
     }
 
     /// Writes the letters, however long it takes, and settles their shares. Given up only when none of the
     /// shards is ours any more, or when the future is dropped; then the rows are not settled and are pulled again.
-    pub(crate) async fn bury(&self, burials: Vec<Burial>) {
+    pub(crate) async fn write(&self, pending: Vec<PendingLetters>) {
         let mut letters = Vec::new();
         let mut shares = Vec::new();
         let mut gates = Vec::new();
-        for burial in burials {
-            letters.extend(burial.letters);
-            shares.push(burial.share);
-            gates.push(burial.gate);
+        for pending in pending {
+            letters.extend(pending.letters);
+            shares.push(pending.share);
+            gates.push(pending.gate);
         }
         if letters.is_empty() {
             return;

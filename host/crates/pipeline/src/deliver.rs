@@ -35,7 +35,7 @@ use self::search::{Probe, REFUSED_IN_A_ROW, Undecided};
 use self::unconfirmed::{Decided, UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
-use crate::dead_letter::Office;
+use crate::dead_letter::DeadLetterWriter;
 use crate::demand::Demand;
 use crate::lease_gate::LeaseGates;
 use crate::metrics::{self as meters, SinkMeters};
@@ -78,12 +78,12 @@ const QUEUED_CHUNKS: usize = 64;
 const WAITING_CHUNKS: usize = 4_096;
 
 /// What the requests to one sink have in common.
-pub(crate) struct Desk {
+pub(crate) struct SinkContext {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) name: Arc<str>,
     pub(crate) settings: DeliverySettings,
     pub(crate) compute: Lane,
-    pub(crate) office: Arc<Office>,
+    pub(crate) dead_letters: Arc<DeadLetterWriter>,
     /// Rows that the receiver refused, of those that were sent.
     pub(crate) refusals: RejectWatch,
     /// Rows that could not be written in its protocol, of those that were routed to it. Counted apart, since
@@ -104,12 +104,12 @@ pub(crate) struct Desk {
     pub(crate) rate: Arc<RefusalRate>,
 }
 
-impl Desk {
+impl SinkContext {
     pub(crate) fn new(
         sink: Arc<dyn Sink>,
         settings: DeliverySettings,
         compute: &Compute,
-        office: Arc<Office>,
+        dead_letters: Arc<DeadLetterWriter>,
         gates: LeaseGates,
     ) -> Arc<Self> {
         let name: Arc<str> = Arc::from(sink.name());
@@ -123,7 +123,7 @@ impl Desk {
             name,
             settings,
             compute,
-            office,
+            dead_letters,
             refusals,
             unfit,
             alarm,
@@ -161,7 +161,7 @@ impl Desk {
 /// The way to one sink.
 #[derive(Clone)]
 pub(crate) struct SinkQueue {
-    desk: Arc<Desk>,
+    context: Arc<SinkContext>,
     chunks: mpsc::Sender<EncodedChunk>,
 }
 
@@ -169,30 +169,30 @@ impl SinkQueue {
     /// The queue, and the dispatcher that empties it. It runs until `closing` says so, then sends what it
     /// has left and closes the sink.
     pub(crate) fn new(
-        desk: Arc<Desk>,
+        context: Arc<SinkContext>,
         closing: watch::Receiver<bool>,
         demand: &Demand,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (chunks, queue) = mpsc::channel(QUEUED_CHUNKS);
-        let dispatcher = Dispatcher::new(Arc::clone(&desk), queue, closing, demand.listen());
-        (Self { desk, chunks }, dispatcher.run())
+        let dispatcher = Dispatcher::new(Arc::clone(&context), queue, closing, demand.listen());
+        (Self { context, chunks }, dispatcher.run())
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
-        &self.desk.name
+        &self.context.name
     }
 
     pub(crate) fn sink(&self) -> &dyn Sink {
-        &*self.desk.sink
+        &*self.context.sink
     }
 
     /// Counts the rows that do not fit the sink's protocol.
     pub(crate) fn unfit(&self) -> &RejectWatch {
-        &self.desk.unfit
+        &self.context.unfit
     }
 
     pub(crate) fn meters(&self) -> &SinkMeters {
-        &self.desk.meters
+        &self.context.meters
     }
 
     /// Waits for a place in the queue. A chunk that cannot be queued, because the dispatcher is gone, is
@@ -210,7 +210,7 @@ const ACCEPTED_BODIES: usize = 16;
 
 /// Packs bodies and keeps requests in flight.
 struct Dispatcher {
-    desk: Arc<Desk>,
+    context: Arc<SinkContext>,
     queue: mpsc::Receiver<EncodedChunk>,
     closing: watch::Receiver<bool>,
     demand: watch::Receiver<usize>,
@@ -218,7 +218,7 @@ struct Dispatcher {
     /// Parts whose refusal is not decided.
     doubt: Doubt,
     in_flight: JoinSet<Undecided>,
-    busy: HashMap<Id, Errand>,
+    busy: HashMap<Id, InFlight>,
     accept: mpsc::Sender<Unconfirmed>,
     accepted: mpsc::Receiver<Unconfirmed>,
     unconfirmed: JoinSet<Option<Decided>>,
@@ -227,7 +227,7 @@ struct Dispatcher {
 }
 
 /// What a task has in hand besides its rows.
-struct Errand {
+struct InFlight {
     /// The lanes that it keeps busy.
     lanes: Vec<LaneId>,
     /// It has the parts that were in doubt.
@@ -236,16 +236,16 @@ struct Errand {
 
 impl Dispatcher {
     fn new(
-        desk: Arc<Desk>,
+        context: Arc<SinkContext>,
         queue: mpsc::Receiver<EncodedChunk>,
         closing: watch::Receiver<bool>,
         demand: watch::Receiver<usize>,
     ) -> Self {
-        let lanes = Lanes::new(desk.settings.ordered);
-        let doubt = Doubt::new(Arc::clone(&desk));
+        let lanes = Lanes::new(context.settings.ordered);
+        let doubt = Doubt::new(Arc::clone(&context));
         let (accept, accepted) = mpsc::channel(ACCEPTED_BODIES);
         Self {
-            desk,
+            context,
             queue,
             closing,
             demand,
@@ -261,7 +261,7 @@ impl Dispatcher {
     }
 
     async fn run(mut self) {
-        let mut moved = self.desk.gates.changes();
+        let mut moved = self.context.gates.changes();
         let mut open = true;
         loop {
             self.take_in();
@@ -270,7 +270,7 @@ impl Dispatcher {
                 break;
             }
             if !self.unconfirmed.is_empty() && (self.is_confirmation_wanted() || !open) {
-                self.desk.sink.confirm();
+                self.context.sink.confirm();
             }
             let due = self.next_due();
             tokio::select! {
@@ -281,8 +281,8 @@ impl Dispatcher {
                 }
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
                 Some(body) = self.accepted.recv(), if self.unconfirmed.len() < UNCONFIRMED_BODIES => {
-                    let desk = Arc::clone(&self.desk);
-                    self.unconfirmed.spawn(async move { body.decided(&desk).await });
+                    let context = Arc::clone(&self.context);
+                    self.unconfirmed.spawn(async move { body.decided(&context).await });
                 }
                 Some(decided) = self.unconfirmed.join_next() => self.decided(decided),
                 Ok(()) = self.demand.changed() => {}
@@ -297,7 +297,7 @@ impl Dispatcher {
                 }
             }
         }
-        self.desk.sink.close().await;
+        self.context.sink.close().await;
     }
 
     fn is_empty(&self) -> bool {
@@ -318,8 +318,8 @@ impl Dispatcher {
     fn decided(&mut self, decided: Result<Option<Decided>, JoinError>) {
         match decided {
             Ok(Some(Decided { request, verdict: Verdict::Delivered, number })) => {
-                self.desk.accepted(number);
-                self.desk.delivered(request);
+                self.context.accepted(number);
+                self.context.delivered(request);
             }
             Ok(Some(Decided { request, verdict, number: _ })) => {
                 self.again.push_back((request, verdict));
@@ -343,7 +343,7 @@ impl Dispatcher {
     fn send_out(&mut self, open: bool) {
         while self.may_send() {
             if let Some((parts, probe)) = self.doubt.take(Instant::now()) {
-                self.spawn(parts, probe, Errand { lanes: Vec::new(), has_doubt: true });
+                self.spawn(parts, probe, InFlight { lanes: Vec::new(), has_doubt: true });
                 continue;
             }
             if self.doubt.pauses_sink() {
@@ -352,31 +352,31 @@ impl Dispatcher {
             let urgency = if self.in_flight.is_empty() || !open {
                 Urgency::Now
             } else {
-                Urgency::Within(self.desk.settings.linger)
+                Urgency::Within(self.context.settings.linger)
             };
             if let Some((request, verdict)) = self.again.pop_front() {
-                let errand = Errand { lanes: Vec::new(), has_doubt: false };
-                self.spawn(vec![Part::unconfirmed(request, verdict)], Probe::No, errand);
+                let task = InFlight { lanes: Vec::new(), has_doubt: false };
+                self.spawn(vec![Part::unconfirmed(request, verdict)], Probe::No, task);
                 continue;
             }
-            let limits = self.desk.sink.limits();
+            let limits = self.context.sink.limits();
             let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
             let mut parts = self.doubt.take_before_later_rows();
             let has_doubt = !parts.is_empty();
             parts.push(Part::new(Request::new(body.chunks)));
             let probe = if has_doubt { Probe::First } else { Probe::No };
-            self.spawn(parts, probe, Errand { lanes: body.lanes, has_doubt });
+            self.spawn(parts, probe, InFlight { lanes: body.lanes, has_doubt });
         }
     }
 
     fn may_send(&self) -> bool {
-        self.in_flight.len() < self.desk.settings.concurrency.max(1)
+        self.in_flight.len() < self.context.settings.concurrency.max(1)
     }
 
-    fn spawn(&mut self, parts: Vec<Part>, probe: Probe, errand: Errand) {
-        let (desk, accept) = (Arc::clone(&self.desk), self.accept.clone());
-        let task = self.in_flight.spawn(search::run(desk, accept, parts, probe));
-        self.busy.insert(task.id(), errand);
+    fn spawn(&mut self, parts: Vec<Part>, probe: Probe, in_hand: InFlight) {
+        let (context, accept) = (Arc::clone(&self.context), self.accept.clone());
+        let task = self.in_flight.spawn(search::run(context, accept, parts, probe));
+        self.busy.insert(task.id(), in_hand);
     }
 
     /// When something must go though nothing else happens; `None` if that is not for the clock to say.
@@ -385,7 +385,7 @@ impl Dispatcher {
             return None;
         }
         let paused = self.doubt.pauses_sink();
-        let body = if paused { None } else { self.lanes.due(self.desk.settings.linger) };
+        let body = if paused { None } else { self.lanes.due(self.context.settings.linger) };
         body.into_iter().chain(self.doubt.due()).min()
     }
 
@@ -397,7 +397,7 @@ impl Dispatcher {
                 (error.id(), None)
             }
         };
-        let Some(Errand { lanes, has_doubt }) = self.busy.remove(&id) else { return };
+        let Some(InFlight { lanes, has_doubt }) = self.busy.remove(&id) else { return };
         match undecided {
             Some(undecided) => self.doubt.put(undecided, has_doubt),
             None if has_doubt => self.doubt.forget(),
@@ -413,7 +413,7 @@ impl Dispatcher {
     /// Its shares are dropped with it, so the shards know that they must start again.
     fn died(&self, error: &JoinError) {
         error!(
-            sink = %self.desk.name,
+            sink = %self.context.name,
             %error,
             "a delivery died (a bug in the forwarder); no data lost, its rows are sent again"
         );

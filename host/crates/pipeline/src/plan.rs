@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::budget::Permit;
 use crate::compute::Died;
-use crate::dead_letter::{Burial, Office};
+use crate::dead_letter::{DeadLetterWriter, PendingLetters};
 use crate::deliver::{EncodedBatch, EncodedChunk, SinkQueue};
 use crate::lease_gate::LeaseGate;
 use crate::ledger::Ticket;
@@ -70,7 +70,7 @@ impl Charge {
 pub(crate) struct Destinations {
     routes: Routes,
     sinks: Vec<SinkQueue>,
-    office: Arc<Office>,
+    dead_letters: Arc<DeadLetterWriter>,
     plugins: PluginWatches,
     shelf: Arc<Shelf>,
 }
@@ -79,11 +79,11 @@ impl Destinations {
     pub(crate) fn new(
         routes: RouteTable,
         sinks: Vec<SinkQueue>,
-        office: Arc<Office>,
+        dead_letters: Arc<DeadLetterWriter>,
         plugins: PluginWatches,
     ) -> Self {
         let routes = Routes::new(sinks.len(), routes);
-        Self { routes, sinks, office, plugins, shelf: Arc::default() }
+        Self { routes, sinks, dead_letters, plugins, shelf: Arc::default() }
     }
 }
 
@@ -331,7 +331,7 @@ impl Plan {
         let Self { cargo, written, filtered, letters, rest, .. } = self;
         ticket.share(filtered).settle(Filtered(()));
         let share = ticket.share(letters.len());
-        let burial = Burial { letters, share, gate: Arc::clone(gate) };
+        let pending = PendingLetters { letters, share, gate: Arc::clone(gate) };
         let queued: Vec<_> = written
             .into_iter()
             .map(|(queue, rows)| {
@@ -350,7 +350,7 @@ impl Plan {
         drop(cargo);
         // Side by side, so that a sink that takes nothing does not keep this batch from the others.
         join_all(queued).await;
-        to.office.bury(vec![burial]).await;
+        to.dead_letters.write(vec![pending]).await;
         Ok(following)
     }
 

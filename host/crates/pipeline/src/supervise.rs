@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::compute::Compute;
-use crate::dead_letter::Office;
-use crate::deliver::{DeliverySettings, Desk, SinkQueue};
+use crate::dead_letter::DeadLetterWriter;
+use crate::deliver::{DeliverySettings, SinkContext, SinkQueue};
 use crate::demand::Demand;
 use crate::lease_gate::LeaseGates;
 use crate::metrics as meters;
@@ -77,19 +77,25 @@ impl Pipeline {
     pub fn start(parts: Parts) -> Self {
         let gates = LeaseGates::new();
         let (stop, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        let office = Office::new(parts.dead_letters, parts.dead_letter_retry, gates.clone());
-        let office = Arc::new(office);
+        let dead_letters =
+            DeadLetterWriter::new(parts.dead_letters, parts.dead_letter_retry, gates.clone());
+        let dead_letters = Arc::new(dead_letters);
         let mut dispatchers = JoinSet::new();
         let mut sinks = Vec::with_capacity(parts.sinks.len());
         for (sink, settings) in parts.sinks {
-            let desk =
-                Desk::new(sink, settings, &parts.compute, Arc::clone(&office), gates.clone());
-            let (queue, dispatcher) = SinkQueue::new(desk, closing.subscribe(), &parts.demand);
+            let context = SinkContext::new(
+                sink,
+                settings,
+                &parts.compute,
+                Arc::clone(&dead_letters),
+                gates.clone(),
+            );
+            let (queue, dispatcher) = SinkQueue::new(context, closing.subscribe(), &parts.demand);
             dispatchers.spawn(dispatcher);
             sinks.push(queue);
         }
         let plugins = PluginWatches::new(parts.plugin_refusals);
-        let destinations = Destinations::new(parts.routes, sinks, office, plugins);
+        let destinations = Destinations::new(parts.routes, sinks, dead_letters, plugins);
         let station = Station {
             destinations: Arc::new(destinations),
             compute: parts.compute,

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::alarm::Holding;
 use crate::compute::Died;
-use crate::deliver::Desk;
+use crate::deliver::SinkContext;
 use crate::deliver::request::Request;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};
@@ -29,7 +29,7 @@ impl Proof for Delivered {
     }
 }
 
-impl Desk {
+impl SinkContext {
     /// Settles rows for which the sink has taken responsibility.
     pub(super) fn delivered(&self, request: Request) {
         self.meters.delivered_records.increment(request.rows() as u64);
@@ -63,18 +63,18 @@ pub(super) enum Decision {
 /// confirmation is waited for; that of a suspect is waited for here. `heard` is the verdict with which such a wait
 /// ended, if that is why the request is sent again; `number` is that of the request.
 pub(super) async fn decide(
-    desk: &Desk,
+    context: &SinkContext,
     accept: &mpsc::Sender<Unconfirmed>,
     request: Request,
     heard: Option<Verdict>,
     number: u64,
 ) -> Decision {
-    Attempts::new(desk, accept, number).until_decided(request, heard).await
+    Attempts::new(context, accept, number).until_decided(request, heard).await
 }
 
 /// The attempts at one request.
 struct Attempts<'d> {
-    desk: &'d Desk,
+    context: &'d SinkContext,
     accept: &'d mpsc::Sender<Unconfirmed>,
     retries: Retries,
     holds: Retries,
@@ -86,10 +86,19 @@ struct Attempts<'d> {
 }
 
 impl<'d> Attempts<'d> {
-    fn new(desk: &'d Desk, accept: &'d mpsc::Sender<Unconfirmed>, number: u64) -> Self {
-        let retry = &desk.settings.retry;
+    fn new(context: &'d SinkContext, accept: &'d mpsc::Sender<Unconfirmed>, number: u64) -> Self {
+        let retry = &context.settings.retry;
         let (retries, holds) = (retry.retries(), retry.holds());
-        Self { desk, accept, retries, holds, failed: 0, holding: None, taken: desk.taken(), number }
+        Self {
+            context,
+            accept,
+            retries,
+            holds,
+            failed: 0,
+            holding: None,
+            taken: context.taken(),
+            number,
+        }
     }
 
     async fn until_decided(mut self, mut request: Request, mut heard: Option<Verdict>) -> Decision {
@@ -117,8 +126,8 @@ impl<'d> Attempts<'d> {
                     if !unconfirmed.request.is_suspect() {
                         return self.accepted(unconfirmed).await;
                     }
-                    self.desk.sink.confirm();
-                    let Some(decided) = unconfirmed.decided(self.desk).await else {
+                    self.context.sink.confirm();
+                    let Some(decided) = unconfirmed.decided(self.context).await else {
                         return Decision::Gone;
                     };
                     request = decided.request;
@@ -130,7 +139,7 @@ impl<'d> Attempts<'d> {
                 Verdict::Retry { after, cause } => self.retry(&mut request, after, &cause).await,
                 Verdict::Hold { cause } => self.hold(&mut request, &cause).await,
                 Verdict::Reject { mut rows, cause } => {
-                    self.desk.meters.rejected.increment(1);
+                    self.context.meters.rejected.increment(1);
                     // A row that is not there is as good as none.
                     rows.retain(|&row| row < request.rows());
                     rows.sort_unstable();
@@ -138,7 +147,7 @@ impl<'d> Attempts<'d> {
                     return Decision::Refused { request, rows, cause };
                 }
                 Verdict::Divide { cause } => {
-                    self.desk.meters.divided.increment(1);
+                    self.context.meters.divided.increment(1);
                     return Decision::Refused { request, rows: Vec::new(), cause };
                 }
             }
@@ -151,7 +160,7 @@ impl<'d> Attempts<'d> {
             request.drop_closed();
             !request.is_paused()
         };
-        self.desk.gates.unless(is_decided, std::future::pending::<()>()).await;
+        self.context.gates.unless(is_decided, std::future::pending::<()>()).await;
     }
 
     /// The packed body of a request. Cheap if it was packed before.
@@ -160,26 +169,26 @@ impl<'d> Attempts<'d> {
             return Ok(body.clone());
         }
         let (segments, rows) = (request.segments(), request.rows());
-        let body = if self.desk.sink.packs() {
-            let sink = Arc::clone(&self.desk.sink);
-            self.desk.compute.submit(move |_| sink.pack(segments, rows)).await.result().await?
+        let body = if self.context.sink.packs() {
+            let sink = Arc::clone(&self.context.sink);
+            self.context.compute.submit(move |_| sink.pack(segments, rows)).await.result().await?
         } else {
-            self.desk.sink.pack(segments, rows)
+            self.context.sink.pack(segments, rows)
         };
         Ok(request.set_body(body).clone())
     }
 
     async fn ask(&self, body: Body) -> Answer {
         let asked = Instant::now();
-        let answer = self.desk.sink.deliver(&body).await;
-        self.desk.meters.seconds.record(asked.elapsed().as_secs_f64());
+        let answer = self.context.sink.deliver(&body).await;
+        self.context.meters.seconds.record(asked.elapsed().as_secs_f64());
         answer
     }
 
     fn delivered(self, request: Request) -> Decision {
-        let desk = self.desk;
+        let context = self.context;
         self.succeeded();
-        desk.delivered(request);
+        context.delivered(request);
         Decision::Delivered
     }
 
@@ -193,40 +202,42 @@ impl<'d> Attempts<'d> {
     }
 
     fn succeeded(self) {
-        let Self { desk, failed, holding, .. } = self;
-        desk.taken.fetch_add(1, Ordering::AcqRel);
+        let Self { context, failed, holding, .. } = self;
+        context.taken.fetch_add(1, Ordering::AcqRel);
         if holding.is_some_and(Holding::recovered) {
-            info!(sink = %desk.name, "sink takes rows again");
+            info!(sink = %context.name, "sink takes rows again");
         } else if failed > 0 {
-            info!(sink = %desk.name, attempts = failed + 1, "delivered after retries");
+            info!(sink = %context.name, attempts = failed + 1, "delivered after retries");
         }
     }
 
     async fn retry(&mut self, request: &mut Request, after: Option<Duration>, cause: &Cause) {
-        self.desk.meters.retried.increment(1);
+        self.context.meters.retried.increment(1);
         self.failed += 1;
         self.renew_waits();
         let delay = self.retries.wait(after);
         // A long outage is one story, not a line every thirty seconds for each request.
         if self.failed.is_power_of_two() {
-            let (sink, attempt) = (&self.desk.name, self.failed);
+            let (sink, attempt) = (&self.context.name, self.failed);
             let reason = cause.reason();
             warn!(%sink, reason, attempt, retry_in = ?delay, error = %cause, "not delivered yet, retrying");
         }
         match after {
             Some(_asked) => self.wait(request, delay).await,
-            None => self.wait_for_acceptance(request, delay, self.desk.settings.retry.first).await,
+            None => {
+                self.wait_for_acceptance(request, delay, self.context.settings.retry.first).await
+            }
         }
     }
 
     async fn hold(&mut self, request: &mut Request, cause: &Cause) {
-        self.desk.meters.held.increment(1);
+        self.context.meters.held.increment(1);
         if self.holding.is_none() {
-            let (holding, first) = self.desk.alarm.raise();
+            let (holding, first) = self.context.alarm.raise();
             self.holding = Some(holding);
             if first {
                 error!(
-                    sink = %self.desk.name,
+                    sink = %self.context.name,
                     reason = cause.reason(),
                     error = %cause,
                     "sink paused: needs operator action; no data lost, its rows are kept and tried again"
@@ -235,14 +246,14 @@ impl<'d> Attempts<'d> {
         }
         self.renew_waits();
         let delay = self.holds.wait(None);
-        self.wait_for_acceptance(request, delay, self.desk.settings.retry.first_hold).await;
+        self.wait_for_acceptance(request, delay, self.context.settings.retry.first_hold).await;
     }
 
     /// Another request was taken since the last wait: what stopped this one is not all of the receiver.
     fn renew_waits(&mut self) {
-        let taken = self.desk.taken();
+        let taken = self.context.taken();
         if std::mem::replace(&mut self.taken, taken) != taken {
-            let retry = &self.desk.settings.retry;
+            let retry = &self.context.settings.retry;
             (self.retries, self.holds) = (retry.retries(), retry.holds());
         }
     }
@@ -252,7 +263,7 @@ impl<'d> Attempts<'d> {
         let until = Instant::now() + delay;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || request.is_empty() || self.desk.taken() != self.taken {
+            if left.is_zero() || request.is_empty() || self.context.taken() != self.taken {
                 return;
             }
             self.wait(request, left.min(look)).await;
@@ -261,6 +272,6 @@ impl<'d> Attempts<'d> {
 
     /// Waits, unless all rows turn out to be another consumer's meanwhile.
     async fn wait(&self, request: &mut Request, delay: Duration) {
-        self.desk.gates.unless(|| request.all_lost(), sleep(delay)).await;
+        self.context.gates.unless(|| request.all_lost(), sleep(delay)).await;
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::alarm::Holding;
-use crate::deliver::Desk;
+use crate::deliver::SinkContext;
 use crate::deliver::part::Part;
 use crate::deliver::search::{Probe, Undecided};
 use crate::refusals::Refusals;
@@ -17,7 +17,7 @@ use crate::retry::Retries;
 const MAX_PARTS: usize = 256;
 
 pub(super) struct Doubt {
-    desk: Arc<Desk>,
+    context: Arc<SinkContext>,
     parts: Vec<Part>,
     /// A search has them at the moment.
     in_search: bool,
@@ -31,17 +31,17 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let waits = desk.settings.retry.holds();
+    pub(super) fn new(context: Arc<SinkContext>) -> Self {
+        let waits = context.settings.retry.holds();
         let (parts, in_search, due, turn) = (Vec::new(), false, None, 0);
-        Self { desk, parts, in_search, due, waits, was_paused: false, turn, holding: None }
+        Self { context, parts, in_search, due, waits, was_paused: false, turn, holding: None }
     }
 
     /// Whether nothing new may be sent, because the receiver refuses everything or too much is undecided.
     pub(super) fn pauses_sink(&self) -> bool {
-        self.desk.is_refused_everything()
+        self.context.is_refused_everything()
             || self.parts.len() >= MAX_PARTS
-            || (self.desk.settings.ordered && self.in_search)
+            || (self.context.settings.ordered && self.in_search)
     }
 
     /// When there is something to ask that nothing else will cause.
@@ -49,7 +49,7 @@ impl Doubt {
         if self.in_search || self.parts.is_empty() {
             return None;
         }
-        let accepted = self.desk.last_accepted();
+        let accepted = self.context.last_accepted();
         let decidable = self.parts.iter().filter_map(|part| part.decided_at(accepted)).min();
         self.due.into_iter().chain(decidable).min()
     }
@@ -64,7 +64,8 @@ impl Doubt {
             self.turn = self.turn.wrapping_add(1);
             self.parts.iter_mut().for_each(Part::ask_again);
             Probe::Turn { turn: self.turn, first: true }
-        } else if self.parts.iter().any(|part| part.is_decidable(self.desk.last_accepted(), now)) {
+        } else if self.parts.iter().any(|part| part.is_decidable(self.context.last_accepted(), now))
+        {
             Probe::No
         } else {
             return None;
@@ -75,7 +76,7 @@ impl Doubt {
 
     /// Takes the parts that must be asked about before later rows are sent, which is so if order matters.
     pub(super) fn take_before_later_rows(&mut self) -> Vec<Part> {
-        if !self.desk.settings.ordered || self.parts.is_empty() {
+        if !self.context.settings.ordered || self.parts.is_empty() {
             return Vec::new();
         }
         self.in_search = true;
@@ -100,10 +101,10 @@ impl Doubt {
             self.settled();
             return;
         }
-        let is_paused = self.desk.is_refused_everything();
+        let is_paused = self.context.is_refused_everything();
         if std::mem::replace(&mut self.was_paused, is_paused) != is_paused {
             // A pause begins with the shortest wait, however long one before has lasted.
-            (self.waits, self.due) = (self.desk.settings.retry.holds(), None);
+            (self.waits, self.due) = (self.context.settings.retry.holds(), None);
         }
         let was_due = searched && self.due.is_none();
         if self.due.is_none() {
@@ -111,14 +112,14 @@ impl Doubt {
         }
         if let Some(doubt) = doubt {
             self.hold(&doubt, "refused rows are kept: too many for dead letters; needs operator action; no data lost");
-        } else if self.desk.is_refused_everything() {
+        } else if self.context.is_refused_everything() {
             let refusals = self.refusals();
             self.hold(
                 &refusals,
                 "sink paused: the receiver refuses every row; needs operator action; no data lost, its rows are \
                  kept and tried again",
             );
-        } else if was_due && self.desk.rate.refuses_good_rows() {
+        } else if was_due && self.context.rate.refuses_good_rows() {
             let refusals = self.refusals();
             self.hold(
                 &refusals,
@@ -151,11 +152,11 @@ impl Doubt {
             return;
         }
         self.due = None;
-        self.waits = self.desk.settings.retry.holds();
+        self.waits = self.context.settings.retry.holds();
         // With nothing left to ask about, a new body is what shows whether the receiver accepts again.
-        self.desk.refused_in_a_row.store(0, Ordering::Release);
+        self.context.refused_in_a_row.store(0, Ordering::Release);
         if self.holding.take().is_some_and(Holding::recovered) {
-            info!(sink = %self.desk.name, "sink takes rows again");
+            info!(sink = %self.context.name, "sink takes rows again");
         }
     }
 
@@ -166,15 +167,15 @@ impl Doubt {
     }
 
     fn hold(&mut self, reasons: &dyn std::fmt::Display, what: &'static str) {
-        self.desk.meters.held.increment(1);
+        self.context.meters.held.increment(1);
         if self.holding.is_some() {
             return;
         }
-        let (holding, first) = self.desk.alarm.raise();
+        let (holding, first) = self.context.alarm.raise();
         self.holding = Some(holding);
         if first {
             let rows: usize = self.parts.iter().map(|part| part.request.rows()).sum();
-            error!(sink = %self.desk.name, rows, reasons = %reasons, "{what}");
+            error!(sink = %self.context.name, rows, reasons = %reasons, "{what}");
         }
     }
 }

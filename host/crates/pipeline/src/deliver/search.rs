@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::dead_letter::Burial;
-use crate::deliver::Desk;
+use crate::dead_letter::PendingLetters;
+use crate::deliver::SinkContext;
 use crate::deliver::attempt::{self, Decision};
 use crate::deliver::part::{Part, Refusal};
 use crate::deliver::rate::{OpenRefusal, REFUSALS, Since};
@@ -64,15 +64,15 @@ pub(super) struct Undecided {
 /// Delivers parts, in as many requests as the sink's answers make of them. Returns those that cannot be decided
 /// yet.
 pub(super) async fn run(
-    desk: Arc<Desk>,
+    context: Arc<SinkContext>,
     accept: mpsc::Sender<Unconfirmed>,
     parts: Vec<Part>,
     probe: Probe,
 ) -> Undecided {
     let rows = parts.iter().map(|part| part.request.rows()).sum();
-    let offer = desk.refusals.offer(rows);
-    let (desk, accept) = (&*desk, &accept);
-    let mut search = Search { desk, accept, parts, offer, bad: Vec::new(), doubt: None, probe };
+    let offer = context.refusals.offer(rows);
+    let (context, accept) = (&*context, &accept);
+    let mut search = Search { context, accept, parts, offer, bad: Vec::new(), doubt: None, probe };
     while let Some(index) = search.next() {
         search.ask(index).await;
     }
@@ -80,7 +80,7 @@ pub(super) async fn run(
 }
 
 struct Search<'d> {
-    desk: &'d Desk,
+    context: &'d SinkContext,
     /// Where rows go that are accepted and not confirmed yet.
     accept: &'d mpsc::Sender<Unconfirmed>,
     /// In the order of their rows.
@@ -98,11 +98,11 @@ impl Search<'_> {
         if let Some(index) = self.next_probe() {
             return Some(index);
         }
-        let (accepted, now) = (self.desk.last_accepted(), Instant::now());
+        let (accepted, now) = (self.context.last_accepted(), Instant::now());
         if let Some(index) = self.parts.iter().position(|part| part.is_decidable(accepted, now)) {
             return Some(index);
         }
-        if self.desk.is_refused_everything() {
+        if self.context.is_refused_everything() {
             return None;
         }
         self.parts.iter().position(Part::is_as_it_was).or_else(|| self.next_unasked())
@@ -134,10 +134,10 @@ impl Search<'_> {
     /// A part that was not asked about alone.
     fn next_unasked(&mut self) -> Option<usize> {
         let next = self.parts.iter().position(|part| !part.is_suspect())?;
-        let in_doubt = self.desk.refused_in_a_row.load(Ordering::Acquire) > 0;
+        let in_doubt = self.context.refused_in_a_row.load(Ordering::Acquire) > 0;
         // One that refuses at random is sent the whole again instead.
         let samples =
-            in_doubt && !self.desk.settings.ordered && !self.desk.rate.refuses_good_rows();
+            in_doubt && !self.context.settings.ordered && !self.context.rate.refuses_good_rows();
         Some(if samples { self.sample() } else { next })
     }
 
@@ -169,10 +169,10 @@ impl Search<'_> {
         if refusal.is_some() {
             request.suspect();
         }
-        let (accepted, asked) = (self.desk.last_accepted(), Instant::now());
-        let since = refusal.as_ref().map_or_else(|| self.desk.rate.now(), |known| known.since);
-        let number = self.desk.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        match attempt::decide(self.desk, self.accept, request, heard, number).await {
+        let (accepted, asked) = (self.context.last_accepted(), Instant::now());
+        let since = refusal.as_ref().map_or_else(|| self.context.rate.now(), |known| known.since);
+        let number = self.context.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        match attempt::decide(self.context, self.accept, request, heard, number).await {
             Decision::Gone => {}
             Decision::Unconfirmed => {
                 // Cannot be too many refused, since none was.
@@ -182,9 +182,9 @@ impl Search<'_> {
                 let disproved =
                     |known: &&Refusal| known.alone > 0 || known.named || known.as_it_was;
                 if let Some(known) = refusal.as_ref().filter(disproved) {
-                    self.desk.rate.disproved(known.alone.max(1));
+                    self.context.rate.disproved(known.alone.max(1));
                 }
-                self.desk.accepted(number);
+                self.context.accepted(number);
                 // Now there is something to compare with.
                 self.probe = Probe::No;
                 let _ = self.offer.hear(&Refusals::default());
@@ -200,12 +200,12 @@ impl Search<'_> {
                 heard.alone = alone.map_or(0, |known| known.alone) + u32::from(too_early.is_none());
                 heard.open = Some(match alone.and_then(|known| known.open.clone()) {
                     Some(open) => {
-                        self.desk.rate.repeated(alone.map_or(0, |known| known.alone));
+                        self.context.rate.repeated(alone.map_or(0, |known| known.alone));
                         open
                     }
                     None => {
                         let within = refusal.as_ref().and_then(|known| known.open.clone());
-                        OpenRefusal::suspect(&self.desk.rate, within)
+                        OpenRefusal::suspect(&self.context.rate, within)
                     }
                 });
                 heard.contrasts = alone.map_or(0, |known| known.contrasts) + u32::from(contrasted);
@@ -220,11 +220,11 @@ impl Search<'_> {
                 let mut heard = self.heard(cause, false, since);
                 let within = known.and_then(|known| known.open.clone());
                 let was_sent_again = known.is_some_and(|known| known.as_it_was);
-                heard.as_it_was = !was_sent_again && self.desk.rate.sends_again(known.is_none());
+                heard.as_it_was = !was_sent_again && self.context.rate.sends_again(known.is_none());
                 // The same rows are one refusal, however often they are sent.
                 heard.open = match within {
                     Some(open) if was_sent_again => Some(open),
-                    within => Some(OpenRefusal::new(&self.desk.rate, within)),
+                    within => Some(OpenRefusal::new(&self.context.rate, within)),
                 };
                 if heard.as_it_was {
                     self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(request) });
@@ -237,7 +237,7 @@ impl Search<'_> {
 
     /// A refusal that was heard just now.
     fn heard(&self, cause: Cause, named: bool, since: Since) -> Refusal {
-        let (begun, now) = (self.desk.begun.load(Ordering::Acquire), Instant::now());
+        let (begun, now) = (self.context.begun.load(Ordering::Acquire), Instant::now());
         Refusal {
             cause,
             named,
@@ -255,7 +255,7 @@ impl Search<'_> {
 
     /// How long a row that was refused alone is left in peace.
     fn wait_after(&self, heard: &Refusal) -> Duration {
-        let first = self.desk.settings.retry.first_hold / 2;
+        let first = self.context.settings.retry.first_hold / 2;
         first * 2_u32.pow(heard.alone.saturating_sub(1).min(LONGEST_DOUBLED))
     }
 
@@ -297,7 +297,7 @@ impl Search<'_> {
             }
         }
         if heard.alone == 1 {
-            self.desk.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
+            self.context.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
         }
         self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(request) });
     }
@@ -305,43 +305,44 @@ impl Search<'_> {
     /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
     fn is_confirmed(&self, heard: &Refusal, contrasted: bool) -> bool {
         let others_in_doubt =
-            || self.desk.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
+            || self.context.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
         heard.contrasts > 0
             && (contrasted || !others_in_doubt())
-            && self.desk.rate.is_bad(heard.alone, heard.since)
+            && self.context.rate.is_bad(heard.alone, heard.since)
     }
 
     /// Whether a row that the receiver names is taken to be bad without an acceptance to compare with.
     fn is_believed(&self, heard: &Refusal) -> bool {
         let alone_in_doubt = || {
-            let is_alone = self.desk.rate.is_alone(heard.since);
+            let is_alone = self.context.rate.is_alone(heard.since);
             heard.alone >= REFUSALS && self.parts.is_empty() && is_alone
         };
         heard.named
-            && (self.desk.refusals.believes_all()
-                || (alone_in_doubt() && !self.desk.rate.refuses_good_rows()))
+            && (self.context.refusals.believes_all()
+                || (alone_in_doubt() && !self.context.rate.refuses_good_rows()))
     }
 
     /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.
     async fn end(mut self) -> Undecided {
         let undecided = self.parts.iter().map(|part| part.request.rows()).sum();
         self.offer.leave(undecided);
-        let mut burials = Vec::new();
+        let mut pending = Vec::new();
         let mut refusals = Refusals::default();
         for (request, cause) in self.bad {
             refusals.add(&cause);
             for chunk in request.into_chunks() {
                 let gate = Arc::clone(chunk.gate());
-                let (letters, share) = chunk.into_letters(&self.desk.name, &cause.to_string());
-                self.desk.meters.refused_letters.increment(letters.len() as u64);
-                burials.push(Burial { letters, share, gate });
+                let (letters, share) = chunk.into_letters(&self.context.name, &cause.to_string());
+                self.context.meters.refused_letters.increment(letters.len() as u64);
+                pending.push(PendingLetters { letters, share, gate });
             }
         }
-        for Milestone { reason, letters, example } in self.desk.refusals.count_letters(&refusals) {
-            let sink = &self.desk.name;
+        for Milestone { reason, letters, example } in self.context.refusals.count_letters(&refusals)
+        {
+            let sink = &self.context.name;
             warn!(%sink, reason, letters, error = %example, "rows refused by the receiver, writing dead letters");
         }
-        self.desk.office.bury(burials).await;
+        self.context.dead_letters.write(pending).await;
         Undecided { parts: self.parts, doubt: self.doubt }
     }
 }

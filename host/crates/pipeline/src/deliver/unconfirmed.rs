@@ -5,7 +5,7 @@
 
 use forwarder_connector::{Confirmation, Verdict};
 
-use crate::deliver::Desk;
+use crate::deliver::SinkContext;
 use crate::deliver::request::Request;
 
 /// Bodies of one sink that may wait for confirmation. Beyond that its requests wait for a place here.
@@ -29,30 +29,30 @@ pub(super) struct Decided {
 impl Unconfirmed {
     /// Waits for the verdict, and lets go of rows whose lease is lost meanwhile. `None` if nothing is left to be
     /// decided.
-    pub(super) async fn decided(self, desk: &Desk) -> Option<Decided> {
+    pub(super) async fn decided(self, context: &SinkContext) -> Option<Decided> {
         let Self { mut request, confirmation, number } = self;
-        let _waiting = Waiting::new(desk, &request);
-        let verdict = desk.gates.unless(|| request.all_lost(), confirmation.verdict()).await?;
+        let _waiting = Waiting::new(context, &request);
+        let verdict = context.gates.unless(|| request.all_lost(), confirmation.verdict()).await?;
         Some(Decided { request, verdict, number })
     }
 }
 
 /// Keeps the gauge right, whichever way the wait ends.
 struct Waiting<'d> {
-    desk: &'d Desk,
+    context: &'d SinkContext,
     rows: f64,
 }
 
 impl<'d> Waiting<'d> {
-    fn new(desk: &'d Desk, request: &Request) -> Self {
+    fn new(context: &'d SinkContext, request: &Request) -> Self {
         let rows = request.rows() as f64;
-        desk.meters.unconfirmed.increment(rows);
-        Self { desk, rows }
+        context.meters.unconfirmed.increment(rows);
+        Self { context, rows }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.desk.meters.unconfirmed.decrement(self.rows);
+        self.context.meters.unconfirmed.decrement(self.rows);
     }
 }
