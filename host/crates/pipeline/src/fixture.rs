@@ -13,7 +13,7 @@ use crate::budget::Budget;
 use crate::deliver::{EncodedBatch, EncodedChunk};
 use crate::lease_gate::{LeaseGate, LeaseGates};
 use crate::ledger::Ledger;
-use crate::plan::{Cargo, Charge};
+use crate::plan::{BatchHandle, BlockCharge};
 use crate::position::{Position, ShardId};
 
 /// A shard whose rows are already encoded.
@@ -43,8 +43,8 @@ impl Shard {
         let ticket = self.ledger.open(Position::new("next"));
         let share = ticket.share(rows.len());
         ticket.seal();
-        let cargo = Cargo::new(batch, Arc::new(Charge::new(permit, slot)), None);
-        EncodedChunk::whole(Arc::new(cargo), written, share, Arc::clone(&self.gate))
+        let handle = BatchHandle::new(batch, Arc::new(BlockCharge::new(permit, slot)), None);
+        EncodedChunk::whole(Arc::new(handle), written, share, Arc::clone(&self.gate))
     }
 
     pub(crate) fn abandoned(&self) -> usize {

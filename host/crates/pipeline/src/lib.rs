@@ -42,6 +42,7 @@
 
 mod alarm;
 mod budget;
+mod buffer_pool;
 mod checkpoint;
 mod compute;
 mod dead_letter;
@@ -59,7 +60,6 @@ mod retry;
 mod route;
 mod seams;
 mod shard;
-mod shelf;
 mod supervise;
 mod unmatched;
 

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
 use crate::budget::Permit;
+use crate::buffer_pool::BufferPool;
 use crate::compute::Died;
 use crate::dead_letter::{DeadLetterWriter, PendingLetters};
 use crate::deliver::{EncodedBatch, EncodedChunk, SinkQueue};
@@ -26,7 +27,6 @@ use crate::metrics as meters;
 use crate::refusals::{Milestone, Offer, Refusals, RejectLimit, RejectWatch, TooManyRefused};
 use crate::route::{RouteTable, Routes};
 use crate::seams::{Halt, Load, Outcome, Rejected, Transform, Unreadable};
-use crate::shelf::Shelf;
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
 #[derive(Debug)]
@@ -41,26 +41,26 @@ impl Proof for Filtered {
 /// A batch from decode to settle, and what is charged for it. Shared by all chunks of it; the last one gives
 /// the bytes back.
 #[derive(Debug)]
-pub(crate) struct Cargo {
+pub(crate) struct BatchHandle {
     pub(crate) batch: Batch,
-    _block: Arc<Charge>,
+    _block: Arc<BlockCharge>,
     _part: Option<Permit>,
 }
 
-impl Cargo {
-    pub(crate) const fn new(batch: Batch, block: Arc<Charge>, part: Option<Permit>) -> Self {
+impl BatchHandle {
+    pub(crate) const fn new(batch: Batch, block: Arc<BlockCharge>, part: Option<Permit>) -> Self {
         Self { batch, _block: block, _part: part }
     }
 }
 
 /// What a pulled block is charged, until everything of it is settled.
 #[derive(Debug)]
-pub(crate) struct Charge {
+pub(crate) struct BlockCharge {
     permit: Permit,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Charge {
+impl BlockCharge {
     pub(crate) const fn new(permit: Permit, slot: OwnedSemaphorePermit) -> Self {
         Self { permit, _slot: slot }
     }
@@ -72,7 +72,7 @@ pub(crate) struct Destinations {
     sinks: Vec<SinkQueue>,
     dead_letters: Arc<DeadLetterWriter>,
     plugins: PluginWatches,
-    shelf: Arc<Shelf>,
+    pool: Arc<BufferPool>,
 }
 
 impl Destinations {
@@ -83,7 +83,7 @@ impl Destinations {
         plugins: PluginWatches,
     ) -> Self {
         let routes = Routes::new(sinks.len(), routes);
-        Self { routes, sinks, dead_letters, plugins, shelf: Arc::default() }
+        Self { routes, sinks, dead_letters, plugins, pool: Arc::default() }
     }
 }
 
@@ -108,7 +108,7 @@ impl PluginWatches {
 /// A pulled block with what was admitted for it, ready for the compute stage.
 pub(crate) struct Intake {
     pub(crate) load: Box<dyn Load>,
-    pub(crate) charge: Charge,
+    pub(crate) charge: BlockCharge,
 }
 
 /// What the compute stage made of a block, or of a part of it.
@@ -122,7 +122,7 @@ pub(crate) enum Made {
 /// What is still to be read of a block.
 pub(crate) struct Rest {
     load: Box<dyn Load>,
-    block: Arc<Charge>,
+    block: Arc<BlockCharge>,
     /// Size of the block, unless it was counted with an earlier part.
     raw_bytes: usize,
     /// How often the room for the next part is halved, because parts turned out too large lately.
@@ -133,12 +133,12 @@ pub(crate) struct Rest {
 
 impl Rest {
     /// A block of which nothing was made yet.
-    fn whole(load: Box<dyn Load>, block: Charge, raw_bytes: usize) -> Self {
+    fn whole(load: Box<dyn Load>, block: BlockCharge, raw_bytes: usize) -> Self {
         Self { load, block: Arc::new(block), raw_bytes, halvings: 0, needs_all: false }
     }
 
     /// What follows a part of the block that came to its end.
-    fn following(load: Box<dyn Load>, block: Arc<Charge>, halvings: u32) -> Self {
+    fn following(load: Box<dyn Load>, block: Arc<BlockCharge>, halvings: u32) -> Self {
         Self { load, block, raw_bytes: 0, halvings, needs_all: false }
     }
 
@@ -174,7 +174,7 @@ const ENVELOPE: usize = 256;
 
 /// Every row of a batch with its destination.
 pub(crate) struct Plan {
-    cargo: Arc<Cargo>,
+    handle: Arc<BatchHandle>,
     /// Size of the block, decompressed; with its first part only.
     raw_bytes: usize,
     /// What follows in the same block.
@@ -304,7 +304,7 @@ impl Plan {
 
     /// Logs that were read.
     pub(crate) fn pulled_rows(&self) -> usize {
-        self.cargo.batch.pulled_rows()
+        self.handle.batch.pulled_rows()
     }
 
     /// Size of the block, decompressed; nothing if it was counted with an earlier part.
@@ -328,7 +328,7 @@ impl Plan {
     ) -> Result<Option<(Ticket, Rest)>, Fault> {
         self.check_shares()?;
         self.admit_refusals(to)?;
-        let Self { cargo, written, filtered, letters, rest, .. } = self;
+        let Self { handle, written, filtered, letters, rest, .. } = self;
         ticket.share(filtered).settle(Filtered(()));
         let share = ticket.share(letters.len());
         let pending = PendingLetters { letters, share, gate: Arc::clone(gate) };
@@ -336,7 +336,7 @@ impl Plan {
             .into_iter()
             .map(|(queue, rows)| {
                 let share = ticket.share(rows.len());
-                let chunk = EncodedChunk::whole(Arc::clone(&cargo), rows, share, Arc::clone(gate));
+                let chunk = EncodedChunk::whole(Arc::clone(&handle), rows, share, Arc::clone(gate));
                 async move { queue.put(chunk).await }
             })
             .collect();
@@ -347,7 +347,7 @@ impl Plan {
                 None
             }
         };
-        drop(cargo);
+        drop(handle);
         // Side by side, so that a sink that takes nothing does not keep this batch from the others.
         join_all(queued).await;
         to.dead_letters.write(vec![pending]).await;
@@ -457,7 +457,7 @@ impl Draft {
             held,
         };
         for (rows, queue) in assigned.per_sink.into_iter().zip(&to.sinks) {
-            if !rows.is_empty() && !draft.encode(queue, &to.shelf, &rows, &mut bears)? {
+            if !rows.is_empty() && !draft.encode(queue, &to.pool, &rows, &mut bears)? {
                 return Ok(None);
             }
         }
@@ -469,13 +469,13 @@ impl Draft {
     fn encode(
         &mut self,
         queue: &SinkQueue,
-        shelf: &Arc<Shelf>,
+        pool: &Arc<BufferPool>,
         rows: &[RowIx],
         mut bears: impl FnMut(usize) -> bool,
     ) -> Result<bool, Fault> {
         let Self { batch, letters, held, .. } = self;
         let bears = |bytes: usize| bears(*held + bytes);
-        let Some(encoded) = encode(queue, shelf, batch, rows, letters, bears)? else {
+        let Some(encoded) = encode(queue, pool, batch, rows, letters, bears)? else {
             return Ok(false);
         };
         self.filtered += encoded.blank;
@@ -488,14 +488,14 @@ impl Draft {
 
     fn plan(
         self,
-        block: Arc<Charge>,
+        block: Arc<BlockCharge>,
         part: Option<Permit>,
         raw_bytes: usize,
         rest: Option<Rest>,
     ) -> Plan {
         let Self { batch, written, shares, filtered, letters, by_plugin, unsent, held: _ } = self;
-        let cargo = Arc::new(Cargo::new(batch, block, part));
-        Plan { cargo, raw_bytes, rest, written, shares, filtered, letters, by_plugin, unsent }
+        let handle = Arc::new(BatchHandle::new(batch, block, part));
+        Plan { handle, raw_bytes, rest, written, shares, filtered, letters, by_plugin, unsent }
     }
 }
 
@@ -544,7 +544,7 @@ struct Encoding {
 /// Writes the rows for one sink; nothing if `bears`, asked with the bytes so far, says that it is too much.
 fn encode(
     queue: &SinkQueue,
-    shelf: &Arc<Shelf>,
+    pool: &Arc<BufferPool>,
     batch: &Batch,
     rows: &[RowIx],
     letters: &mut Vec<DeadLetter>,
@@ -552,7 +552,7 @@ fn encode(
 ) -> Result<Option<Encoding>, Fault> {
     let mut out = Encoded::default();
     // Bodies repeat most of what was pulled: one allocation for the rows at hand.
-    out.bytes = shelf.take(batch.text_bytes() / batch.pulled_rows().max(1) * rows.len());
+    out.bytes = pool.take(batch.text_bytes() / batch.pulled_rows().max(1) * rows.len());
     let mut report = EncodeReport::default();
     for rows in looks(batch, rows) {
         let EncodeReport { rejected, blank } = queue.sink().encode(batch, rows, &mut out);
@@ -577,7 +577,7 @@ fn encode(
         unfit.add(&cause);
         letters.push(DeadLetter::from_sink(sink, batch, row, cause.to_string()));
     }
-    Ok(Some(Encoding { rows: EncodedBatch::new(shelf.lend(bytes), ends, encoded), blank, unfit }))
+    Ok(Some(Encoding { rows: EncodedBatch::new(pool.lend(bytes), ends, encoded), blank, unfit }))
 }
 
 /// The rows in runs of [`TEXT_PER_LOOK`]; mostly one.

@@ -29,7 +29,7 @@ use crate::compute::{Client, Compute, Lane, Pending};
 use crate::demand::Demand;
 use crate::lease_gate::{GateState, LeaseGate, LeaseGates};
 use crate::ledger::{Ledger, Standing, Tally, Ticket};
-use crate::plan::{Charge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
+use crate::plan::{BlockCharge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
 use crate::position::{Position, ShardId};
 use crate::seams::{Block, CheckpointStore, Pulled, Source, SourceLost, Transform};
 
@@ -346,7 +346,7 @@ impl Line {
                     debug!(raw_bytes, %next, "pulled");
                     let at = at.replace(next.clone());
                     let ticket = self.ledger.open(next);
-                    let intake = Intake { load, charge: Charge::new(permit, slot) };
+                    let intake = Intake { load, charge: BlockCharge::new(permit, slot) };
                     let to = Arc::clone(&self.station.destinations);
                     // What is logged on the compute thread names source and shard as well.
                     let span = Span::current();

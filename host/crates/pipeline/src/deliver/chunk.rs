@@ -9,7 +9,7 @@ use forwarder_record::{RowIx, row_start};
 
 use crate::lease_gate::LeaseGate;
 use crate::ledger::{Receipt, Share};
-use crate::plan::Cargo;
+use crate::plan::BatchHandle;
 
 /// What a sink's encoder made of a batch: the rows back to back, and where each ends.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl EncodedBatch {
 /// touching the bytes.
 #[derive(Debug)]
 pub(crate) struct EncodedChunk {
-    cargo: Arc<Cargo>,
+    handle: Arc<BatchHandle>,
     written: Arc<EncodedBatch>,
     range: Range<usize>,
     share: Share,
@@ -53,13 +53,13 @@ pub(crate) struct EncodedChunk {
 impl EncodedChunk {
     /// All rows of a batch for one sink.
     pub(crate) fn whole(
-        cargo: Arc<Cargo>,
+        handle: Arc<BatchHandle>,
         written: Arc<EncodedBatch>,
         share: Share,
         gate: Arc<LeaseGate>,
     ) -> Self {
         let range = 0..written.len();
-        Self { cargo, written, range, share, gate }
+        Self { handle, written, range, share, gate }
     }
 
     /// Cuts the first `rows` rows off; the rest stays.
@@ -68,7 +68,7 @@ impl EncodedChunk {
         let front = self.range.start..cut;
         self.range.start = cut;
         Self {
-            cargo: Arc::clone(&self.cargo),
+            handle: Arc::clone(&self.handle),
             written: Arc::clone(&self.written),
             share: self.share.split(front.len()),
             gate: Arc::clone(&self.gate),
@@ -131,7 +131,7 @@ impl EncodedChunk {
 
     /// A letter about each of its rows, and the share that they settle.
     pub(crate) fn into_letters(self, sink: &Arc<str>, reason: &str) -> (Vec<DeadLetter>, Share) {
-        let letter = |&row| DeadLetter::from_sink(sink, &self.cargo.batch, row, reason.to_owned());
+        let letter = |&row| DeadLetter::from_sink(sink, &self.handle.batch, row, reason.to_owned());
         (self.row_numbers().iter().map(letter).collect(), self.share)
     }
 }

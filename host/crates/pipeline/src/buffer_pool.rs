@@ -16,11 +16,11 @@ const SPARE_BYTES: usize = 4 * 1024;
 
 /// A few empty buffers.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct BufferPool {
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
-impl Shelf {
+impl BufferPool {
     /// An empty buffer with room for `capacity` bytes, and not for many more: a sink may hold on to its rows for
     /// a while, and with them to the whole buffer.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
@@ -39,7 +39,7 @@ impl Shelf {
 
     /// Makes shared bytes of a buffer. The last of their views puts the buffer back.
     pub(crate) fn lend(self: &Arc<Self>, bytes: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent { bytes, shelf: Arc::clone(self) })
+        Bytes::from_owner(PooledBuffer { bytes, pool: Arc::clone(self) })
     }
 
     fn put_back(&self, mut buffer: Vec<u8>) {
@@ -57,20 +57,20 @@ impl Shelf {
     }
 }
 
-struct Lent {
+struct PooledBuffer {
     bytes: Vec<u8>,
-    shelf: Arc<Shelf>,
+    pool: Arc<BufferPool>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        self.shelf.put_back(std::mem::take(&mut self.bytes));
+        self.pool.put_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -80,32 +80,32 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_with_its_last_view_and_empty() {
-        let shelf = Arc::new(Shelf::default());
-        let mut buffer = shelf.take(1_000);
+        let pool = Arc::new(BufferPool::default());
+        let mut buffer = pool.take(1_000);
         let place = buffer.as_ptr();
         buffer.extend_from_slice(b"row one, row two");
-        let bytes = shelf.lend(buffer);
+        let bytes = pool.lend(buffer);
         let view = bytes.slice(9..);
         drop(bytes);
         assert_eq!(view, "row two");
-        assert!(shelf.buffers().is_empty());
+        assert!(pool.buffers().is_empty());
         drop(view);
 
-        let again = shelf.take(500);
+        let again = pool.take(500);
         assert!(again.is_empty());
         assert_eq!(again.as_ptr(), place);
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_small_buffers_give_way() {
-        let shelf = Arc::new(Shelf::default());
-        let lent: Vec<_> = (0..20).map(|_| shelf.lend(shelf.take(1 << 20))).collect();
-        drop(lent);
-        let kept = |shelf: &Shelf| shelf.buffers().iter().map(Vec::capacity).sum::<usize>();
-        assert_eq!(kept(&shelf), KEPT_BYTES);
-        drop(shelf.lend(shelf.take(2 << 20)));
-        drop(shelf.lend(shelf.take(2 << 20)));
-        assert!(kept(&shelf) <= KEPT_BYTES);
-        assert!(shelf.buffers().iter().any(|buffer| buffer.capacity() >= 2 << 20));
+        let pool = Arc::new(BufferPool::default());
+        let pooled: Vec<_> = (0..20).map(|_| pool.lend(pool.take(1 << 20))).collect();
+        drop(pooled);
+        let kept = |pool: &BufferPool| pool.buffers().iter().map(Vec::capacity).sum::<usize>();
+        assert_eq!(kept(&pool), KEPT_BYTES);
+        drop(pool.lend(pool.take(2 << 20)));
+        drop(pool.lend(pool.take(2 << 20)));
+        assert!(kept(&pool) <= KEPT_BYTES);
+        assert!(pool.buffers().iter().any(|buffer| buffer.capacity() >= 2 << 20));
     }
 }
