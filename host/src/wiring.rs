@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use forwarder_connector::Sink;
 use forwarder_pipeline::{
-    Budget, Compute, Demand, Parts, Pipeline, RejectLimit, RetryPolicy, ShardSettings,
+    Budget, Compute, Demand, Pipeline, PipelineParts, RejectLimit, RetryPolicy, ShardSettings,
 };
 use forwarder_sls::ConsumerName;
 
@@ -68,7 +68,7 @@ pub async fn assemble(
         .map_err(|cause| Failure::internal("no threads for the work", cause))?;
     let refusals =
         RejectLimit { max_ratio: config.process.max_reject_ratio, ..RejectLimit::default() };
-    let pipeline = Pipeline::start(Parts {
+    let pipeline = Pipeline::start(PipelineParts {
         sinks: config
             .sinks
             .iter()

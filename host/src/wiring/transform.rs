@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use forwarder_pipeline::{
-    Halt, MatchWatch, Matcher, Outcome, Rejected, Transform, TransformFactory,
+    Halt, MatchWatch, Matcher, Rejected, Transform, TransformFactory, TransformReport,
 };
 use forwarder_plugin::{
     CompilerProcess, Engine, EngineOptions, HaltCause, Package, Plugin, PluginOptions, Worker,
@@ -237,8 +237,8 @@ impl Transform for ThreadChain {
         &mut self,
         batch: &mut Batch,
         bears: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Outcome>, Halt> {
-        let mut whole = Outcome::default();
+    ) -> Result<Option<TransformReport>, Halt> {
+        let mut whole = TransformReport::default();
         for (link, worker) in self.chain.links.iter().zip(&mut self.workers) {
             if !link.takes(&batch.origin().source) {
                 continue;

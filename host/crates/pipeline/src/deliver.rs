@@ -5,12 +5,12 @@
 
 mod attempt;
 mod chunk;
-mod doubt;
 mod lanes;
 mod part;
 mod rate;
 mod request;
 mod search;
+mod suspects;
 mod unconfirmed;
 
 use std::collections::{HashMap, VecDeque};
@@ -26,12 +26,12 @@ use tracing::error;
 
 pub use self::attempt::Delivered;
 pub(crate) use self::chunk::{EncodedBatch, EncodedChunk};
-use self::doubt::Doubt;
 use self::lanes::{LaneId, Lanes, Urgency};
-use self::part::Part;
+use self::part::RequestPart;
 use self::rate::RefusalRate;
 use self::request::Request;
 use self::search::{Probe, REFUSED_IN_A_ROW, Undecided};
+use self::suspects::Suspects;
 use self::unconfirmed::{Decided, UNCONFIRMED_BODIES, Unconfirmed};
 use crate::alarm::Alarm;
 use crate::compute::{Client, Compute, Lane};
@@ -216,7 +216,7 @@ struct Dispatcher {
     demand: watch::Receiver<usize>,
     lanes: Lanes,
     /// Parts whose refusal is not decided.
-    doubt: Doubt,
+    suspects: Suspects,
     in_flight: JoinSet<Undecided>,
     busy: HashMap<Id, InFlight>,
     accept: mpsc::Sender<Unconfirmed>,
@@ -231,7 +231,7 @@ struct InFlight {
     /// The lanes that it keeps busy.
     lanes: Vec<LaneId>,
     /// It has the parts that were in doubt.
-    has_doubt: bool,
+    has_suspects: bool,
 }
 
 impl Dispatcher {
@@ -242,7 +242,7 @@ impl Dispatcher {
         demand: watch::Receiver<usize>,
     ) -> Self {
         let lanes = Lanes::new(context.settings.ordered);
-        let doubt = Doubt::new(Arc::clone(&context));
+        let suspects = Suspects::new(Arc::clone(&context));
         let (accept, accepted) = mpsc::channel(ACCEPTED_BODIES);
         Self {
             context,
@@ -250,7 +250,7 @@ impl Dispatcher {
             closing,
             demand,
             lanes,
-            doubt,
+            suspects,
             in_flight: JoinSet::new(),
             busy: HashMap::new(),
             accept,
@@ -288,7 +288,7 @@ impl Dispatcher {
                 Ok(()) = self.demand.changed() => {}
                 Ok(()) = moved.changed() => {
                     self.lanes.drop_closed();
-                    self.doubt.drop_closed();
+                    self.suspects.drop_closed();
                 }
                 () = at(due), if due.is_some() => {}
                 () = closed(&mut self.closing), if open => {
@@ -342,11 +342,11 @@ impl Dispatcher {
 
     fn send_out(&mut self, open: bool) {
         while self.may_send() {
-            if let Some((parts, probe)) = self.doubt.take(Instant::now()) {
-                self.spawn(parts, probe, InFlight { lanes: Vec::new(), has_doubt: true });
+            if let Some((parts, probe)) = self.suspects.take(Instant::now()) {
+                self.spawn(parts, probe, InFlight { lanes: Vec::new(), has_suspects: true });
                 continue;
             }
-            if self.doubt.pauses_sink() {
+            if self.suspects.pauses_sink() {
                 return;
             }
             let urgency = if self.in_flight.is_empty() || !open {
@@ -355,17 +355,17 @@ impl Dispatcher {
                 Urgency::Within(self.context.settings.linger)
             };
             if let Some((request, verdict)) = self.again.pop_front() {
-                let task = InFlight { lanes: Vec::new(), has_doubt: false };
-                self.spawn(vec![Part::unconfirmed(request, verdict)], Probe::No, task);
+                let task = InFlight { lanes: Vec::new(), has_suspects: false };
+                self.spawn(vec![RequestPart::unconfirmed(request, verdict)], Probe::No, task);
                 continue;
             }
             let limits = self.context.sink.limits();
             let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
-            let mut parts = self.doubt.take_before_later_rows();
-            let has_doubt = !parts.is_empty();
-            parts.push(Part::new(Request::new(body.chunks)));
-            let probe = if has_doubt { Probe::First } else { Probe::No };
-            self.spawn(parts, probe, InFlight { lanes: body.lanes, has_doubt });
+            let mut parts = self.suspects.take_before_later_rows();
+            let has_suspects = !parts.is_empty();
+            parts.push(RequestPart::new(Request::new(body.chunks)));
+            let probe = if has_suspects { Probe::First } else { Probe::No };
+            self.spawn(parts, probe, InFlight { lanes: body.lanes, has_suspects });
         }
     }
 
@@ -373,7 +373,7 @@ impl Dispatcher {
         self.in_flight.len() < self.context.settings.concurrency.max(1)
     }
 
-    fn spawn(&mut self, parts: Vec<Part>, probe: Probe, in_hand: InFlight) {
+    fn spawn(&mut self, parts: Vec<RequestPart>, probe: Probe, in_hand: InFlight) {
         let (context, accept) = (Arc::clone(&self.context), self.accept.clone());
         let task = self.in_flight.spawn(search::run(context, accept, parts, probe));
         self.busy.insert(task.id(), in_hand);
@@ -384,9 +384,9 @@ impl Dispatcher {
         if !self.may_send() {
             return None;
         }
-        let paused = self.doubt.pauses_sink();
+        let paused = self.suspects.pauses_sink();
         let body = if paused { None } else { self.lanes.due(self.context.settings.linger) };
-        body.into_iter().chain(self.doubt.due()).min()
+        body.into_iter().chain(self.suspects.due()).min()
     }
 
     fn finish(&mut self, done: Result<(Id, Undecided), JoinError>) {
@@ -397,10 +397,10 @@ impl Dispatcher {
                 (error.id(), None)
             }
         };
-        let Some(InFlight { lanes, has_doubt }) = self.busy.remove(&id) else { return };
+        let Some(InFlight { lanes, has_suspects }) = self.busy.remove(&id) else { return };
         match undecided {
-            Some(undecided) => self.doubt.put(undecided, has_doubt),
-            None if has_doubt => self.doubt.forget(),
+            Some(undecided) => self.suspects.put(undecided, has_suspects),
+            None if has_suspects => self.suspects.forget(),
             None => {}
         }
         for lane in lanes {

@@ -48,7 +48,7 @@ impl Shard {
     }
 
     pub(crate) fn abandoned(&self) -> usize {
-        self.ledger.standing().borrow().abandoned
+        self.ledger.unsettled().borrow().abandoned
     }
 }
 

@@ -13,7 +13,7 @@
 //!    of all batches is the safe point.
 //!
 //! **What happens without a word:** a ticket or a share that is dropped counts as *not delivered*.
-//! Its batch stays open, the safe point stays before it, and [`Standing::abandoned`] reports it to the
+//! Its batch stays open, the safe point stays before it, and [`Unsettled::abandoned`] reports it to the
 //! shard, which starts again from the last checkpoint.
 
 use std::collections::VecDeque;
@@ -38,9 +38,9 @@ impl Ledger {
     /// could open and seal what was not delivered.
     pub(crate) fn new(shard: ShardId) -> Self {
         let meters = ShardMeters::new(&shard);
-        let standing = watch::Sender::new(Standing::default());
+        let unsettled = watch::Sender::new(Unsettled::default());
         let (book, tally) = (Mutex::default(), Counts::default());
-        Self { home: Arc::new(Home { shard, book, standing, tally, meters }) }
+        Self { home: Arc::new(Home { shard, book, unsettled, tally, meters }) }
     }
 
     /// The shard whose batches these are.
@@ -94,8 +94,8 @@ impl Ledger {
     }
 
     /// How many batches are open or abandoned now, and a way to wait for a change.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.home.standing.subscribe()
+    pub fn unsettled(&self) -> watch::Receiver<Unsettled> {
+        self.home.unsettled.subscribe()
     }
 
     /// How the rows settled so far were settled.
@@ -112,7 +112,7 @@ impl Ledger {
 
 /// How far a ledger is from being settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct Unsettled {
     /// Batches that still have a holder who may settle them.
     pub open: usize,
     /// Batches that cannot be settled any more: a part of them was dropped without a verdict.
@@ -269,7 +269,7 @@ struct Home {
     shard: ShardId,
     // A std mutex: held for a few instructions, never across an await.
     book: Mutex<Book>,
-    standing: watch::Sender<Standing>,
+    unsettled: watch::Sender<Unsettled>,
     tally: Counts,
     meters: ShardMeters,
 }
@@ -324,11 +324,11 @@ impl Home {
 
     fn publish(&self) {
         // Counted under the channel's lock, so that of two closers the later one publishes the later state.
-        self.standing.send_modify(|standing| {
+        self.unsettled.send_modify(|unsettled| {
             let book = self.book();
             let count = |state| book.slots.iter().filter(|slot| slot.state == state).count();
-            *standing =
-                Standing { open: count(SlotState::Open), abandoned: count(SlotState::Abandoned) };
+            *unsettled =
+                Unsettled { open: count(SlotState::Open), abandoned: count(SlotState::Abandoned) };
         });
     }
 }
@@ -432,10 +432,10 @@ mod tests {
         settle(second, 3);
 
         drop(lost);
-        assert_eq!(*ledger.standing().borrow(), Standing { open: 0, abandoned: 1 });
+        assert_eq!(*ledger.unsettled().borrow(), Unsettled { open: 0, abandoned: 1 });
         stuck.settle(DELIVERED);
         assert_eq!(reached(&ledger), None);
-        assert_eq!(*ledger.standing().borrow(), Standing { open: 0, abandoned: 1 });
+        assert_eq!(*ledger.unsettled().borrow(), Unsettled { open: 0, abandoned: 1 });
     }
 
     #[test]
@@ -445,7 +445,7 @@ mod tests {
         ticket.share(5).settle(DELIVERED);
         drop(ticket);
         assert_eq!(reached(&ledger), None);
-        assert_eq!(ledger.standing().borrow().abandoned, 1);
+        assert_eq!(ledger.unsettled().borrow().abandoned, 1);
     }
 
     #[test]
@@ -511,8 +511,8 @@ mod tests {
                 let prefix = settled.iter().take_while(|&&done| done).count();
                 prop_assert_eq!(safe, prefix);
             }
-            let expected = Standing { open: 0, abandoned: lost.len() };
-            prop_assert_eq!(*ledger.standing().borrow(), expected);
+            let expected = Unsettled { open: 0, abandoned: lost.len() };
+            prop_assert_eq!(*ledger.unsettled().borrow(), expected);
         }
 
         #[test]

@@ -75,9 +75,9 @@ pub use crate::refusals::RejectLimit;
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{RouteTable, Rule};
 pub use crate::seams::{
-    Block, CheckpointStore, Halt, Load, Outcome, Pulled, Rejected, SaveError, Source, SourceLost,
-    Transform, TransformFactory, Unreadable,
+    Block, CheckpointStore, Halt, Load, Pulled, Rejected, SaveError, Source, SourceLost, Transform,
+    TransformFactory, TransformReport, Unreadable,
 };
 pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
-pub use crate::supervise::{DispatcherDied, Drained, Parts, Pipeline, Runner};
+pub use crate::supervise::{DispatcherDied, Drained, Pipeline, PipelineParts, Runner};
 pub use crate::unmatched::{MatchWatch, Matcher, TRIAL_ROWS};

@@ -24,9 +24,11 @@ use crate::lease_gate::LeaseGate;
 use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
-use crate::refusals::{Milestone, Offer, Refusals, RejectLimit, RejectWatch, TooManyRefused};
+use crate::refusals::{
+    Milestone, Refusals, RejectAccount, RejectLimit, RejectWatch, TooManyRefused,
+};
 use crate::route::{RouteTable, Routes};
-use crate::seams::{Halt, Load, Outcome, Rejected, Transform, Unreadable};
+use crate::seams::{Halt, Load, Rejected, Transform, TransformReport, Unreadable};
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
 #[derive(Debug)]
@@ -106,21 +108,21 @@ impl PluginWatches {
 }
 
 /// A pulled block with what was admitted for it, ready for the compute stage.
-pub(crate) struct Intake {
+pub(crate) struct PulledBlock {
     pub(crate) load: Box<dyn Load>,
     pub(crate) charge: BlockCharge,
 }
 
 /// What the compute stage made of a block, or of a part of it.
-pub(crate) enum Made {
+pub(crate) enum Planned {
     /// Its rows have their destinations.
     Plan(Plan),
     /// As a whole it would take more memory than there is: to be made part by part.
-    TooLarge(Rest),
+    TooLarge(BlockRest),
 }
 
 /// What is still to be read of a block.
-pub(crate) struct Rest {
+pub(crate) struct BlockRest {
     load: Box<dyn Load>,
     block: Arc<BlockCharge>,
     /// Size of the block, unless it was counted with an earlier part.
@@ -131,7 +133,7 @@ pub(crate) struct Rest {
     needs_all: bool,
 }
 
-impl Rest {
+impl BlockRest {
     /// A block of which nothing was made yet.
     fn whole(load: Box<dyn Load>, block: BlockCharge, raw_bytes: usize) -> Self {
         Self { load, block: Arc::new(block), raw_bytes, halvings: 0, needs_all: false }
@@ -143,16 +145,16 @@ impl Rest {
     }
 
     /// Waits for the memory that the next part may take.
-    pub(crate) async fn admit(self) -> Part {
+    pub(crate) async fn admit(self) -> BlockPart {
         let block = &self.block.permit;
         let permit = if self.needs_all { block.part_alone().await } else { block.part().await };
-        Part { rest: self, permit }
+        BlockPart { rest: self, permit }
     }
 }
 
 /// A part of a block with what was admitted for it, ready for the compute stage.
-pub(crate) struct Part {
-    rest: Rest,
+pub(crate) struct BlockPart {
+    rest: BlockRest,
     permit: Permit,
 }
 
@@ -178,7 +180,7 @@ pub(crate) struct Plan {
     /// Size of the block, decompressed; with its first part only.
     raw_bytes: usize,
     /// What follows in the same block.
-    rest: Option<Rest>,
+    rest: Option<BlockRest>,
     /// Per sink that gets any: its encoded rows.
     written: Vec<(SinkQueue, Arc<EncodedBatch>)>,
     /// Shares that all of it comes to: a row has one for each sink it is routed to, and one if it goes nowhere.
@@ -247,35 +249,37 @@ impl Plan {
     /// The compute job: makes a batch of the block and a plan for the batch. If that takes more memory than the
     /// budget bears, nothing is kept of it.
     pub(crate) fn make(
-        intake: Intake,
+        pulled: PulledBlock,
         transform: &mut dyn Transform,
         to: &Destinations,
-    ) -> Result<Made, Fault> {
-        let Intake { mut load, mut charge } = intake;
+    ) -> Result<Planned, Fault> {
+        let PulledBlock { mut load, mut charge } = pulled;
         let batch = load.read(room_of_block(charge.permit.raw()))?;
         let raw_bytes = batch.raw_bytes();
         let made = Draft::make(batch, transform, to, |held| charge.permit.cover(held as u64))?;
         let Some(draft) = made else {
             charge.permit.holds_block_only();
-            return Ok(Made::TooLarge(Rest::whole(load, charge, raw_bytes)));
+            return Ok(Planned::TooLarge(BlockRest::whole(load, charge, raw_bytes)));
         };
         if load.advance() {
             let block = Arc::new(charge);
-            let rest = Rest::following(load, Arc::clone(&block), 0);
-            return Ok(Made::Plan(draft.plan(block, None, raw_bytes, Some(rest))));
+            let rest = BlockRest::following(load, Arc::clone(&block), 0);
+            return Ok(Planned::Plan(draft.plan(block, None, raw_bytes, Some(rest))));
         }
         charge.permit.holds(draft.held as u64);
-        Ok(Made::Plan(draft.plan(Arc::new(charge), None, raw_bytes, None)))
+        Ok(Planned::Plan(draft.plan(Arc::new(charge), None, raw_bytes, None)))
     }
 
     /// The same for a part of a block that has to be divided.
     pub(crate) fn make_part(
-        part: Part,
+        part: BlockPart,
         transform: &mut dyn Transform,
         to: &Destinations,
-    ) -> Result<Made, Fault> {
-        let Part { rest: Rest { mut load, block, raw_bytes, halvings, needs_all }, mut permit } =
-            part;
+    ) -> Result<Planned, Fault> {
+        let BlockPart {
+            rest: BlockRest { mut load, block, raw_bytes, halvings, needs_all },
+            mut permit,
+        } = part;
         // Its text is written out once for each sink at most.
         let room = permit.charged() as usize / (to.sinks.len() + 1);
         let room = if needs_all { 0 } else { room.checked_shr(halvings).unwrap_or(0) };
@@ -287,7 +291,7 @@ impl Plan {
         };
         let Some(draft) = Draft::make(batch, transform, to, bears)? else {
             let halvings = halvings + 1;
-            return Ok(Made::TooLarge(Rest {
+            return Ok(Planned::TooLarge(BlockRest {
                 load,
                 block,
                 raw_bytes,
@@ -297,9 +301,9 @@ impl Plan {
         };
         permit.holds(draft.held.saturating_sub(shared) as u64);
         let rest = load.advance();
-        let rest =
-            rest.then(|| Rest::following(load, Arc::clone(&block), halvings.saturating_sub(1)));
-        Ok(Made::Plan(draft.plan(block, Some(permit), raw_bytes, rest)))
+        let rest = rest
+            .then(|| BlockRest::following(load, Arc::clone(&block), halvings.saturating_sub(1)));
+        Ok(Planned::Plan(draft.plan(block, Some(permit), raw_bytes, rest)))
     }
 
     /// Logs that were read.
@@ -325,7 +329,7 @@ impl Plan {
         ticket: Ticket,
         gate: &Arc<LeaseGate>,
         to: &Destinations,
-    ) -> Result<Option<(Ticket, Rest)>, Fault> {
+    ) -> Result<Option<(Ticket, BlockRest)>, Fault> {
         self.check_shares()?;
         self.admit_refusals(to)?;
         let Self { handle, written, filtered, letters, rest, .. } = self;
@@ -368,23 +372,23 @@ impl Plan {
             .map(|(plugin, seen, refused)| (plugin, to.plugins.of(plugin), *seen, refused))
             .collect();
         let by_plugins = plugins.iter().map(|(plugin, watch, seen, refused)| {
-            let mut offer = watch.offer(*seen);
-            let heard = offer.hear(refused);
+            let mut account = watch.account(*seen);
+            let heard = account.hear(refused);
             let refuses = |cause| Fault::PluginRefuses { plugin: Arc::clone(plugin), cause };
-            (offer, heard.map_err(refuses))
+            (account, heard.map_err(refuses))
         });
         let by_sinks = self.unsent.iter().map(|Unsent { queue, given, unfit, .. }| {
-            let mut offer = queue.unfit().offer(*given);
-            let heard = offer.hear(unfit);
+            let mut account = queue.unfit().account(*given);
+            let heard = account.hear(unfit);
             let refuses = |cause| Fault::SinkRefuses { sink: Arc::clone(queue.name()), cause };
-            (offer, heard.map_err(refuses))
+            (account, heard.map_err(refuses))
         });
-        let mut offers = Vec::new();
-        for (offer, heard) in by_plugins.chain(by_sinks) {
-            offers.push(offer);
+        let mut accounts = Vec::new();
+        for (account, heard) in by_plugins.chain(by_sinks) {
+            accounts.push(account);
             if let Err(fault) = heard {
                 // The batch is planned again later, and must not count twice by then.
-                offers.into_iter().for_each(Offer::take_back);
+                accounts.into_iter().for_each(RejectAccount::take_back);
                 return Err(fault);
             }
         }
@@ -491,7 +495,7 @@ impl Draft {
         block: Arc<BlockCharge>,
         part: Option<Permit>,
         raw_bytes: usize,
-        rest: Option<Rest>,
+        rest: Option<BlockRest>,
     ) -> Plan {
         let Self { batch, written, shares, filtered, letters, by_plugin, unsent, held: _ } = self;
         let handle = Arc::new(BatchHandle::new(batch, block, part));
@@ -500,7 +504,7 @@ impl Draft {
 }
 
 /// Compares what plugins said with what they did.
-fn check(batch: &Batch, outcome: &Outcome) -> Result<(), Fault> {
+fn check(batch: &Batch, outcome: &TransformReport) -> Result<(), Fault> {
     let gone = (batch.pulled_rows() + outcome.emitted).saturating_sub(batch.live_rows());
     let counted = outcome.dropped + outcome.rejected.len();
     if gone == counted { Ok(()) } else { Err(Fault::Miscounted { gone, counted }) }
@@ -508,7 +512,7 @@ fn check(batch: &Batch, outcome: &Outcome) -> Result<(), Fault> {
 
 /// Rows given to and refused by each plugin. One that refuses rows without having been given any is taken at
 /// its word about the refusals only.
-fn per_plugin(outcome: &Outcome) -> Vec<(Arc<str>, usize, Refusals)> {
+fn per_plugin(outcome: &TransformReport) -> Vec<(Arc<str>, usize, Refusals)> {
     let seen = outcome.seen.iter();
     let mut counts: Vec<_> =
         seen.map(|(plugin, rows)| (Arc::clone(plugin), *rows, Refusals::default())).collect();
@@ -535,7 +539,7 @@ fn excerpt(words: &str) -> String {
     words.chars().take(EXCERPT_CHARS).map(printable).collect()
 }
 
-struct Encoding {
+struct EncodedRows {
     rows: EncodedBatch,
     blank: usize,
     unfit: Refusals,
@@ -549,7 +553,7 @@ fn encode(
     rows: &[RowIx],
     letters: &mut Vec<DeadLetter>,
     mut bears: impl FnMut(usize) -> bool,
-) -> Result<Option<Encoding>, Fault> {
+) -> Result<Option<EncodedRows>, Fault> {
     let mut out = Encoded::default();
     // Bodies repeat most of what was pulled: one allocation for the rows at hand.
     out.bytes = pool.take(batch.text_bytes() / batch.pulled_rows().max(1) * rows.len());
@@ -577,7 +581,7 @@ fn encode(
         unfit.add(&cause);
         letters.push(DeadLetter::from_sink(sink, batch, row, cause.to_string()));
     }
-    Ok(Some(Encoding { rows: EncodedBatch::new(pool.lend(bytes), ends, encoded), blank, unfit }))
+    Ok(Some(EncodedRows { rows: EncodedBatch::new(pool.lend(bytes), ends, encoded), blank, unfit }))
 }
 
 /// The rows in runs of [`TEXT_PER_LOOK`]; mostly one.

@@ -101,7 +101,7 @@ pub(crate) struct RejectWatch {
 /// before it counts too, so that a burst is not forgotten at the boundary.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Window {
-    /// Rows of offers that were heard about and of which more may be refused: as long as they are open, what
+    /// Rows of accounts that were heard about and of which more may be refused: as long as they are open, what
     /// was refused of them is judged against all of them, and no window ends without them.
     open: Seen,
     current: Seen,
@@ -147,8 +147,8 @@ impl RejectWatch {
     }
 
     /// Opens the account of rows that are offered together and may be refused one after the other.
-    pub(crate) fn offer(&self, rows: usize) -> Offer<'_> {
-        Offer { watch: self, rows, heard: None }
+    pub(crate) fn account(&self, rows: usize) -> RejectAccount<'_> {
+        RejectAccount { watch: self, rows, heard: None }
     }
 
     /// Counts dead letters. Returns the reasons to be logged: each at its first letter, and when their number
@@ -176,13 +176,13 @@ impl RejectWatch {
 /// Rows that were offered together. They count from the first answer about any of them, and belong to the
 /// past when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Offer<'a> {
+pub(crate) struct RejectAccount<'a> {
     watch: &'a RejectWatch,
     rows: usize,
     heard: Option<Seen>,
 }
 
-impl Offer<'_> {
+impl RejectAccount<'_> {
     /// Counts an answer in which more of the rows were refused, or nothing at all if that is more than the
     /// limit allows: the same rows will be offered again.
     pub(crate) fn hear(&mut self, refused: &Refusals) -> Result<(), TooManyRefused> {
@@ -226,7 +226,7 @@ impl Offer<'_> {
     }
 }
 
-impl Drop for Offer<'_> {
+impl Drop for RejectAccount<'_> {
     fn drop(&mut self) {
         let Some(heard) = self.heard.take() else { return };
         let mut window = self.watch.window();
@@ -268,7 +268,7 @@ mod tests {
     impl RejectWatch {
         /// Rows that are all decided at once.
         fn admit(&self, rows: usize, refusals: usize) -> Result<(), TooManyRefused> {
-            self.offer(rows).hear(&refused(refusals))
+            self.account(rows).hear(&refused(refusals))
         }
     }
 
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn rows_whose_verdict_is_still_to_come_are_not_forgotten() {
         let watch = watch();
-        let mut bodies: Vec<_> = (0..8).map(|_| watch.offer(1_000)).collect();
+        let mut bodies: Vec<_> = (0..8).map(|_| watch.account(1_000)).collect();
         for round in 0..50 {
             for body in &mut bodies {
                 assert_eq!(body.hear(&refused(1)), Ok(()), "refusal {round} of each body");
@@ -339,16 +339,16 @@ mod tests {
     #[test]
     fn what_is_taken_back_was_never_heard() {
         let watch = watch();
-        let mut offer = watch.offer(50);
-        assert_eq!(offer.hear(&refused(50)), Ok(()));
-        offer.take_back();
+        let mut account = watch.account(50);
+        assert_eq!(account.hear(&refused(50)), Ok(()));
+        account.take_back();
         assert_eq!(*watch.window(), Window::default());
     }
 
     #[test]
     fn rows_count_for_nothing_before_the_first_verdict_about_them() {
         let watch = watch();
-        let mut bodies: Vec<_> = (0..8).map(|_| watch.offer(1_000)).collect();
+        let mut bodies: Vec<_> = (0..8).map(|_| watch.account(1_000)).collect();
         assert!(
             bodies.iter_mut().all(|body| body.hear(&refused(1_000)).is_err()),
             "however many are under way"
@@ -362,7 +362,7 @@ mod tests {
         let watch = watch();
         let mut mixed = refused(60);
         mixed.add(&Cause::new("oversize", "the message has 20480 bytes, raise `max_message`"));
-        let error = watch.offer(100).hear(&mixed).unwrap_err();
+        let error = watch.account(100).hear(&mixed).unwrap_err();
         assert_eq!(
             error.to_string(),
             "61 of the last 100 rows were refused, more than max_reject_ratio (5 %) allows: \
@@ -388,10 +388,10 @@ mod tests {
     #[test]
     fn rows_that_are_left_for_later_count_when_they_are_offered_again() {
         let watch = watch();
-        let mut offer = watch.offer(100);
-        assert_eq!(offer.hear(&refused(0)), Ok(()));
-        offer.leave(10);
-        drop(offer);
+        let mut account = watch.account(100);
+        assert_eq!(account.hear(&refused(0)), Ok(()));
+        account.leave(10);
+        drop(account);
         assert_eq!(watch.window().current.rows, 90);
         assert_eq!(watch.admit(10, 0), Ok(()));
         assert_eq!(watch.window().current.rows, 100);

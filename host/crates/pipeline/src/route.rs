@@ -8,7 +8,7 @@ use forwarder_record::{Batch, Condition, Row, RowIx};
 use crate::metrics::RouteMeters;
 use crate::unmatched::{MatchWatch, Matcher};
 
-/// Where rows go, as the configuration states it. A sink is its position in [`Parts::sinks`](crate::Parts::sinks).
+/// Where rows go, as the configuration states it. A sink is its position in [`PipelineParts::sinks`](crate::PipelineParts::sinks).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteTable {
     /// Asked in this order.

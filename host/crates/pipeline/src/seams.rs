@@ -109,7 +109,7 @@ pub trait Transform: Send {
         &mut self,
         batch: &mut Batch,
         bears: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Outcome>, Halt>;
+    ) -> Result<Option<TransformReport>, Halt>;
 }
 
 /// Makes the transform of one compute thread, on that thread; called again if a job panicked with it.
@@ -118,7 +118,7 @@ pub type TransformFactory = Arc<dyn Fn() -> Box<dyn Transform> + Send + Sync>;
 /// What a chain did to a batch. The numbers are checked against the batch, because a row that neither side
 /// knows of would be lost without a word.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct TransformReport {
     /// Rows dropped on purpose, emitted ones included.
     pub dropped: usize,
     /// Rows that plugins added.

@@ -2,14 +2,14 @@
 //!
 //! Three loops run side by side in one task and one place decides. *Pulling* opens a ticket per block and
 //! submits the work; *forwarding* takes the plans in shard order and carries them out; *saving* follows the
-//! ledger. [`Line::decide`] hears what they come to, the lease, and the stop of the process.
+//! ledger. [`ActiveRun::decide`] hears what they come to, the lease, and the stop of the process.
 //!
 //! Only a pull may be abandoned, since abandoning it moves nothing. What was pulled is finished, within the
 //! drain limit. What is not settled then stays before the checkpoint and is pulled again, here or elsewhere.
 
 mod damage;
 mod loops;
-mod orders;
+mod signals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,16 @@ use tracing::{Span, debug, error, info, warn};
 
 pub use self::damage::Damage;
 use self::loops::{Event, Loops};
-pub(crate) use self::orders::Stop;
-use self::orders::{Order, Orders};
+pub(crate) use self::signals::Stop;
+use self::signals::{Signal, Signals};
 use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
 use crate::demand::Demand;
 use crate::lease_gate::{GateState, LeaseGate, LeaseGates};
-use crate::ledger::{Ledger, Standing, Tally, Ticket};
-use crate::plan::{BlockCharge, Destinations, Fault, Intake, Made, Part, Plan, Rest};
+use crate::ledger::{Ledger, Tally, Ticket, Unsettled};
+use crate::plan::{
+    BlockCharge, BlockPart, BlockRest, Destinations, Fault, Plan, Planned, PulledBlock,
+};
 use crate::position::{Position, ShardId};
 use crate::seams::{Block, CheckpointStore, Pulled, Source, SourceLost, Transform};
 
@@ -121,7 +123,7 @@ pub enum ShardEnd {
 
 /// The process's part of a run.
 #[derive(Clone)]
-pub(crate) struct Station {
+pub(crate) struct PipelineContext {
     pub(crate) destinations: Arc<Destinations>,
     pub(crate) compute: Compute,
     pub(crate) settings: ShardSettings,
@@ -132,30 +134,30 @@ pub(crate) struct Station {
 
 /// Runs over a shard until its end, see [`ShardEnd`]. The caller's span names source and shard; nothing that
 /// is logged here repeats them.
-pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
+pub(crate) async fn run(pipeline: PipelineContext, run: ShardRun) -> ShardEnd {
     let ShardRun { shard, mut source, store, stored, damage, lease } = run;
-    let lane = station.compute.lane(Client::Source(Arc::clone(&shard.source)));
+    let lane = pipeline.compute.lane(Client::Source(Arc::clone(&shard.source)));
     let ledger = Ledger::new(shard);
     let mut saver = Saver::new(&ledger, store, stored.clone());
-    let mut orders = Orders::new(lease, station.stop.clone());
-    let line = Line {
+    let mut signals = Signals::new(lease, pipeline.stop.clone());
+    let run = ActiveRun {
         lane,
-        gate: station.gates.gate(),
-        room: Arc::new(Semaphore::new(station.settings.max_open_batches.max(1))),
+        gate: pipeline.gates.gate(),
+        room: Arc::new(Semaphore::new(pipeline.settings.max_open_batches.max(1))),
         ledger,
-        station,
+        pipeline,
         start: stored,
         damage,
     };
-    let goal = line.decide(&mut *source, &mut saver, &mut orders).await;
+    let goal = run.decide(&mut *source, &mut saver, &mut signals).await;
     // Before the last save, which takes its time.
-    line.gate.set(GateState::Closed);
+    run.gate.set(GateState::Closed);
     let holds = matches!(goal, Ok(Goal::Hold));
     let end = match goal {
-        Ok(goal) => line.end(goal, &mut saver, &mut orders).await,
-        Err(LeaseGone(cause)) => line.lost(&cause),
+        Ok(goal) => run.end(goal, &mut saver, &mut signals).await,
+        Err(LeaseGone(cause)) => run.lost(&cause),
     };
-    let meters = line.ledger.meters();
+    let meters = run.ledger.meters();
     meters.at_rest();
     // Said until something of the shard is delivered again: the next run begins with the same obstacle.
     if holds || matches!(end, ShardEnd::SourceLost(_)) {
@@ -163,14 +165,14 @@ pub(crate) async fn run(station: Station, run: ShardRun) -> ShardEnd {
     } else if !matches!(end, ShardEnd::Restart | ShardEnd::Damaged(_)) {
         meters.holding.set(0.0);
     }
-    let Tally { delivered, dead_lettered, filtered } = line.ledger.tally();
+    let Tally { delivered, dead_lettered, filtered } = run.ledger.tally();
     info!(delivered, dead_lettered, filtered, "{end}");
     end
 }
 
 /// What the loops of one run share.
-struct Line {
-    station: Station,
+struct ActiveRun {
+    pipeline: PipelineContext,
     lane: Lane,
     ledger: Ledger,
     gate: Arc<LeaseGate>,
@@ -182,7 +184,7 @@ struct Line {
     damage: Option<Damage>,
 }
 
-impl Drop for Line {
+impl Drop for ActiveRun {
     /// However a run ends, also by being dropped: what it leaves in the queues of the sinks is pulled again, so it
     /// must neither be sent from here nor wait there for news of its lease.
     fn drop(&mut self) {
@@ -191,11 +193,11 @@ impl Drop for Line {
 }
 
 /// A block at the compute stage, and its claim.
-struct Planned {
+struct PendingPlan {
     /// Where it was pulled from.
     at: Option<Position>,
     ticket: Ticket,
-    made: Pending<Result<Made, Fault>>,
+    made: Pending<Result<Planned, Fault>>,
 }
 
 /// What a run cannot get past, and where it was pulled from.
@@ -233,17 +235,17 @@ impl Goal {
     }
 }
 
-impl Line {
+impl ActiveRun {
     /// The one place that decides. Returns what the run came to, or nothing if the lease is gone.
     async fn decide(
         &self,
         source: &mut dyn Source,
         saver: &mut Saver,
-        orders: &mut Orders,
+        signals: &mut Signals,
     ) -> Result<Goal, LeaseGone> {
-        let limits = &self.station.settings;
+        let limits = &self.pipeline.settings;
         let mut goal: Option<Goal> = None;
-        let mut loops = self.start(source, saver, orders);
+        let mut loops = self.start(source, saver, signals);
         loop {
             let quiet = loops.is_quiet();
             if let Some(reached) = goal.take_if(|goal| quiet && goal.is_reached_when_quiet()) {
@@ -252,7 +254,7 @@ impl Line {
             let ordered = goal.as_ref().is_some_and(Goal::is_ordered);
             match loops.next().await {
                 Event::LeaseGone(gone) => return Err(gone),
-                Event::Order(Order::Lease(lease)) => {
+                Event::Signal(Signal::Lease(lease)) => {
                     self.gate.set(lease.into());
                     match lease {
                         LeaseState::Held | LeaseState::Suspended => {}
@@ -263,7 +265,7 @@ impl Line {
                         LeaseState::Lost => return Err(LeaseGone("heard of by heartbeat".into())),
                     }
                 }
-                Event::Order(Order::Stop { by }) => {
+                Event::Signal(Signal::Stop { by }) => {
                     loops.wind_up(by.saturating_duration_since(Instant::now()), ordered);
                     goal = Some(goal.filter(Goal::is_ordered).unwrap_or(Goal::Stop));
                 }
@@ -279,7 +281,7 @@ impl Line {
                         goal = Some(next);
                     }
                 }
-                Event::Standing(Standing { open, abandoned }) => {
+                Event::Unsettled(Unsettled { open, abandoned }) => {
                     self.ledger.meters().open_batches.set((open + abandoned) as f64);
                     let already =
                         matches!(goal, Some(Goal::Hold | Goal::Restart | Goal::PullAgain(_)));
@@ -297,20 +299,20 @@ impl Line {
         &'a self,
         source: &'a mut dyn Source,
         saver: &'a mut Saver,
-        orders: &'a mut Orders,
+        signals: &'a mut Signals,
     ) -> Loops<'a> {
-        let (planned, plans) = mpsc::channel(self.station.settings.prefetch.max(1));
+        let (planned, plans) = mpsc::channel(self.pipeline.settings.prefetch.max(1));
         let (may_pull, pulls) = watch::channel(true);
-        let interval = self.station.settings.checkpoint_interval;
+        let interval = self.pipeline.settings.checkpoint_interval;
         Loops {
             may_pull,
             pulling: Some(Box::pin(self.pull(source, planned, pulls))),
             forwarding: Some(Box::pin(self.forward(plans))),
             saving: Box::pin(saver.follow(&self.ledger, interval)),
-            orders,
-            standing: self.ledger.standing(),
+            signals,
+            unsettled: self.ledger.unsettled(),
             deadline: None,
-            demand: &self.station.demand,
+            demand: &self.pipeline.demand,
             waiting: None,
         }
     }
@@ -320,7 +322,7 @@ impl Line {
     async fn pull(
         &self,
         source: &mut dyn Source,
-        planned: mpsc::Sender<Planned>,
+        planned: mpsc::Sender<PendingPlan>,
         mut may_pull: watch::Receiver<bool>,
     ) -> Result<(), SourceLost> {
         let mut at = self.start.clone();
@@ -346,15 +348,15 @@ impl Line {
                     debug!(raw_bytes, %next, "pulled");
                     let at = at.replace(next.clone());
                     let ticket = self.ledger.open(next);
-                    let intake = Intake { load, charge: BlockCharge::new(permit, slot) };
-                    let to = Arc::clone(&self.station.destinations);
+                    let pulled = PulledBlock { load, charge: BlockCharge::new(permit, slot) };
+                    let to = Arc::clone(&self.pipeline.destinations);
                     // What is logged on the compute thread names source and shard as well.
                     let span = Span::current();
                     let job = move |transform: &mut dyn Transform| {
-                        span.in_scope(|| Plan::make(intake, transform, &to))
+                        span.in_scope(|| Plan::make(pulled, transform, &to))
                     };
                     let made = self.lane.submit(job).await;
-                    if planned.send(Planned { at, ticket, made }).await.is_err() {
+                    if planned.send(PendingPlan { at, ticket, made }).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -367,13 +369,13 @@ impl Line {
         if let Ok(slot) = Arc::clone(&self.room).try_acquire_owned() {
             return Some(slot);
         }
-        let _waiting = self.station.demand.raise();
+        let _waiting = self.pipeline.demand.raise();
         Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
     /// Carries plans out in the order of their blocks.
-    async fn forward(&self, mut plans: mpsc::Receiver<Planned>) -> Result<(), Obstacle> {
-        while let Some(Planned { at, ticket, made }) = plans.recv().await {
+    async fn forward(&self, mut plans: mpsc::Receiver<PendingPlan>) -> Result<(), Obstacle> {
+        while let Some(PendingPlan { at, ticket, made }) = plans.recv().await {
             if let Err(fault) = self.forward_block(ticket, made).await {
                 return Err(Obstacle { at, fault });
             }
@@ -385,13 +387,13 @@ impl Line {
     async fn forward_block(
         &self,
         ticket: Ticket,
-        made: Pending<Result<Made, Fault>>,
+        made: Pending<Result<Planned, Fault>>,
     ) -> Result<(), Fault> {
         let mut next = Some((ticket, made.result().await??));
         while let Some((ticket, made)) = next.take() {
             let rest = match made {
-                Made::Plan(plan) => self.carry_out(plan, ticket).await?,
-                Made::TooLarge(rest) => Some((ticket, rest)),
+                Planned::Plan(plan) => self.carry_out(plan, ticket).await?,
+                Planned::TooLarge(rest) => Some((ticket, rest)),
             };
             if let Some((ticket, rest)) = rest {
                 next = Some((ticket, self.make_part(rest.admit().await).await?));
@@ -400,20 +402,24 @@ impl Line {
         Ok(())
     }
 
-    async fn carry_out(&self, plan: Plan, ticket: Ticket) -> Result<Option<(Ticket, Rest)>, Fault> {
+    async fn carry_out(
+        &self,
+        plan: Plan,
+        ticket: Ticket,
+    ) -> Result<Option<(Ticket, BlockRest)>, Fault> {
         self.ledger.meters().pulled_records.increment(plan.pulled_rows() as u64);
         self.ledger.meters().pulled_bytes.increment(plan.raw_bytes() as u64);
         if plan.pulled_rows() == 0 {
             debug!(raw_bytes = plan.raw_bytes(), "the block holds no log");
             self.ledger.meters().blocks_without_logs.increment(1);
         }
-        let rest = plan.carry_out(ticket, &self.gate, &self.station.destinations).await?;
+        let rest = plan.carry_out(ticket, &self.gate, &self.pipeline.destinations).await?;
         self.ledger.meters().holding.set(0.0);
         Ok(rest)
     }
 
-    async fn make_part(&self, part: Part) -> Result<Made, Fault> {
-        let to = Arc::clone(&self.station.destinations);
+    async fn make_part(&self, part: BlockPart) -> Result<Planned, Fault> {
+        let to = Arc::clone(&self.pipeline.destinations);
         let span = Span::current();
         let job = move |transform: &mut dyn Transform| {
             span.in_scope(|| Plan::make_part(part, transform, &to))
@@ -444,20 +450,20 @@ impl Line {
         error!(
             position,
             error = %fault,
-            recheck_in = ?self.station.settings.hold_recheck,
+            recheck_in = ?self.pipeline.settings.hold_recheck,
             "shard paused: needs operator action; no data lost, other shards continue"
         );
         Goal::Hold
     }
 
     /// Saves what is settled and says how the run ended.
-    async fn end(&self, goal: Goal, saver: &mut Saver, orders: &mut Orders) -> ShardEnd {
-        let Standing { open, abandoned } = *self.ledger.standing().borrow();
+    async fn end(&self, goal: Goal, saver: &mut Saver, signals: &mut Signals) -> ShardEnd {
+        let Unsettled { open, abandoned } = *self.ledger.unsettled().borrow();
         let unsettled = open + abandoned;
         let saved = tokio::select! {
             biased;
-            () = orders.lost() => return ShardEnd::LeaseLost,
-            saved = saver.finish(&self.ledger, self.station.settings.save_limit) => saved,
+            () = signals.lost() => return ShardEnd::LeaseLost,
+            saved = saver.finish(&self.ledger, self.pipeline.settings.save_limit) => saved,
         };
         match (goal, saved) {
             (_, Err(LeaseGone(cause))) => self.lost(&cause),

@@ -25,10 +25,10 @@ use crate::position::ShardId;
 use crate::refusals::RejectLimit;
 use crate::retry::RetryPolicy;
 use crate::route::RouteTable;
-use crate::shard::{self, ShardEnd, ShardRun, ShardSettings, Station};
+use crate::shard::{self, PipelineContext, ShardEnd, ShardRun, ShardSettings};
 
 /// What a pipeline is made of.
-pub struct Parts {
+pub struct PipelineParts {
     /// The sinks, each with how it is served. Names must differ.
     pub sinks: Vec<(Arc<dyn Sink>, DeliverySettings)>,
     /// The routing table.
@@ -49,7 +49,7 @@ pub struct Parts {
 
 /// A running pipeline.
 pub struct Pipeline {
-    station: Station,
+    context: PipelineContext,
     dispatchers: JoinSet<()>,
     stop: watch::Sender<Option<Instant>>,
     closing: watch::Sender<bool>,
@@ -74,7 +74,7 @@ const LEAST_CLOSING: Duration = Duration::from_millis(200);
 
 impl Pipeline {
     /// Starts the sinks. Must be called inside a runtime.
-    pub fn start(parts: Parts) -> Self {
+    pub fn start(parts: PipelineParts) -> Self {
         let gates = LeaseGates::new();
         let (stop, closing) = (watch::Sender::new(None), watch::Sender::new(false));
         let dead_letters =
@@ -96,7 +96,7 @@ impl Pipeline {
         }
         let plugins = PluginWatches::new(parts.plugin_refusals);
         let destinations = Destinations::new(parts.routes, sinks, dead_letters, plugins);
-        let station = Station {
+        let context = PipelineContext {
             destinations: Arc::new(destinations),
             compute: parts.compute,
             settings: parts.shards,
@@ -105,13 +105,13 @@ impl Pipeline {
             stop: stop.subscribe(),
         };
         let (runs, left_behind) = (watch::Sender::new(()), Arc::default());
-        Self { station, dispatchers, stop, closing, runs, left_behind }
+        Self { context, dispatchers, stop, closing, runs, left_behind }
     }
 
     /// A handle with which shards are run, for the tasks that hold the leases.
     pub fn runner(&self) -> Runner {
         let (runs, left_behind) = (self.runs.clone(), Arc::clone(&self.left_behind));
-        Runner { station: self.station.clone(), runs, left_behind }
+        Runner { context: self.context.clone(), runs, left_behind }
     }
 
     /// Resolves if a sink's dispatcher dies, which is a bug: the process should end with an error. Nothing
@@ -131,7 +131,7 @@ impl Pipeline {
         let by = Instant::now() + grace;
         self.stop.send_replace(Some(by));
         // Runs end at the deadline, plus the last save, plus a little.
-        let patience = grace + self.station.settings.save_limit + Duration::from_secs(1);
+        let patience = grace + self.context.settings.save_limit + Duration::from_secs(1);
         let ended = timeout(patience, self.runs.closed()).await.is_ok();
         self.closing.send_replace(true);
         let left = by.saturating_duration_since(Instant::now());
@@ -151,7 +151,7 @@ impl Pipeline {
 /// Runs shards. Cheap to clone.
 #[derive(Clone)]
 pub struct Runner {
-    station: Station,
+    context: PipelineContext,
     runs: watch::Sender<()>,
     left_behind: Arc<AtomicUsize>,
 }
@@ -163,7 +163,7 @@ impl Runner {
     /// flight is not settled and is pulled again.
     pub async fn run_shard(&self, run: ShardRun) -> ShardEnd {
         let _running = self.runs.subscribe();
-        let end = shard::run(self.station.clone(), run).await;
+        let end = shard::run(self.context.clone(), run).await;
         if let ShardEnd::Stopped { unsettled } = end {
             self.left_behind.fetch_add(unsettled, Ordering::Relaxed);
         }

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use forwarder_record::Batch;
 
 use super::*;
-use crate::seams::{Halt, Outcome};
+use crate::seams::{Halt, TransformReport};
 
 struct Nothing;
 
@@ -13,8 +13,8 @@ impl Transform for Nothing {
         &mut self,
         _: &mut Batch,
         _: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Outcome>, Halt> {
-        Ok(Some(Outcome::default()))
+    ) -> Result<Option<TransformReport>, Halt> {
+        Ok(Some(TransformReport::default()))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::deliver::request::Request;
 
 /// Some rows of a body, and what was heard about them.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct RequestPart {
     pub(super) request: Request,
     pub(super) refusal: Option<Refusal>,
     /// The verdict with which the wait for a confirmation ended. It stands for the next answer.
@@ -42,7 +42,7 @@ pub(super) struct Refusal {
     pub(super) open: Option<Arc<OpenRefusal>>,
 }
 
-impl Part {
+impl RequestPart {
     pub(super) const fn new(request: Request) -> Self {
         Self { request, refusal: None, heard: None }
     }

@@ -8,7 +8,7 @@
 //! then. A row that the receiver names is asked about again whenever something was accepted. One that is accepted alone
 //! was not the culprit; where that was seen, a body that is refused is sent once more before it is divided.
 //!
-//! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
+//! PipelineParts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
 //! something was accepted or their time has come. After [`REFUSED_IN_A_ROW`] different rows without an acceptance
 //! it is the receiver's state: nothing more is divided or sent but one probe at a time.
@@ -25,11 +25,11 @@ use tracing::warn;
 use crate::dead_letter::PendingLetters;
 use crate::deliver::SinkContext;
 use crate::deliver::attempt::{self, Decision};
-use crate::deliver::part::{Part, Refusal};
+use crate::deliver::part::{Refusal, RequestPart};
 use crate::deliver::rate::{OpenRefusal, REFUSALS, Since};
 use crate::deliver::request::Request;
 use crate::deliver::unconfirmed::Unconfirmed;
-use crate::refusals::{Milestone, Offer, Refusals, TooManyRefused};
+use crate::refusals::{Milestone, Refusals, RejectAccount, TooManyRefused};
 
 /// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
 pub(super) const REFUSED_IN_A_ROW: u32 = 8;
@@ -56,7 +56,7 @@ pub(super) enum Probe {
 /// What a search leaves undecided.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<RequestPart>,
     /// Why refusals that were confirmed are not believed.
     pub(super) doubt: Option<TooManyRefused>,
 }
@@ -66,13 +66,14 @@ pub(super) struct Undecided {
 pub(super) async fn run(
     context: Arc<SinkContext>,
     accept: mpsc::Sender<Unconfirmed>,
-    parts: Vec<Part>,
+    parts: Vec<RequestPart>,
     probe: Probe,
 ) -> Undecided {
     let rows = parts.iter().map(|part| part.request.rows()).sum();
-    let offer = context.refusals.offer(rows);
+    let account = context.refusals.account(rows);
     let (context, accept) = (&*context, &accept);
-    let mut search = Search { context, accept, parts, offer, bad: Vec::new(), doubt: None, probe };
+    let mut search =
+        Search { context, accept, parts, account, bad: Vec::new(), doubt: None, probe };
     while let Some(index) = search.next() {
         search.ask(index).await;
     }
@@ -84,8 +85,8 @@ struct Search<'d> {
     /// Where rows go that are accepted and not confirmed yet.
     accept: &'d mpsc::Sender<Unconfirmed>,
     /// In the order of their rows.
-    parts: Vec<Part>,
-    offer: Offer<'d>,
+    parts: Vec<RequestPart>,
+    account: RejectAccount<'d>,
     /// Rows for the dead letters.
     bad: Vec<(Request, Cause)>,
     doubt: Option<TooManyRefused>,
@@ -105,7 +106,7 @@ impl Search<'_> {
         if self.context.is_refused_everything() {
             return None;
         }
-        self.parts.iter().position(Part::is_as_it_was).or_else(|| self.next_unasked())
+        self.parts.iter().position(RequestPart::is_as_it_was).or_else(|| self.next_unasked())
     }
 
     fn next_probe(&mut self) -> Option<usize> {
@@ -153,19 +154,20 @@ impl Search<'_> {
         if rows < 2 {
             return index;
         }
-        let Part { request, refusal, heard: _ } = self.parts.remove(index);
+        let RequestPart { request, refusal, heard: _ } = self.parts.remove(index);
         let refusal = refusal.map(|refusal| Refusal { as_it_was: false, ..refusal });
         let (before, row, after) = request.around(rows / 2);
         let parts = [before, row, after].into_iter().filter(|request| !request.is_empty());
-        let parts: Vec<_> =
-            parts.map(|request| Part { refusal: refusal.clone(), ..Part::new(request) }).collect();
+        let parts: Vec<_> = parts
+            .map(|request| RequestPart { refusal: refusal.clone(), ..RequestPart::new(request) })
+            .collect();
         let sampled = index + parts.len().min(2) - 1;
         self.parts.splice(index..index, parts);
         sampled
     }
 
     async fn ask(&mut self, index: usize) {
-        let Part { mut request, refusal, heard } = self.parts.remove(index);
+        let RequestPart { mut request, refusal, heard } = self.parts.remove(index);
         if refusal.is_some() {
             request.suspect();
         }
@@ -176,7 +178,7 @@ impl Search<'_> {
             Decision::Gone => {}
             Decision::Unconfirmed => {
                 // Cannot be too many refused, since none was.
-                let _ = self.offer.hear(&Refusals::default());
+                let _ = self.account.hear(&Refusals::default());
             }
             Decision::Delivered => {
                 let disproved =
@@ -187,7 +189,7 @@ impl Search<'_> {
                 self.context.accepted(number);
                 // Now there is something to compare with.
                 self.probe = Probe::No;
-                let _ = self.offer.hear(&Refusals::default());
+                let _ = self.account.hear(&Refusals::default());
             }
             Decision::Refused { request, rows, cause } if request.rows() == 1 => {
                 let named = !rows.is_empty() || refusal.as_ref().is_some_and(|known| known.named);
@@ -227,7 +229,10 @@ impl Search<'_> {
                     within => Some(OpenRefusal::new(&self.context.rate, within)),
                 };
                 if heard.as_it_was {
-                    self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(request) });
+                    self.parts.insert(
+                        index,
+                        RequestPart { refusal: Some(heard), ..RequestPart::new(request) },
+                    );
                 } else {
                     self.divide(index, request, &rows, &heard);
                 }
@@ -265,12 +270,12 @@ impl Search<'_> {
         let parts: Vec<_> = if rows.is_empty() {
             let (first, second) = request.halves();
             [first, second]
-                .map(|request| Part { refusal: refused(false), ..Part::new(request) })
+                .map(|request| RequestPart { refusal: refused(false), ..RequestPart::new(request) })
                 .into()
         } else {
             let part = |(request, named)| match named {
-                true => Part { refusal: refused(true), ..Part::new(request) },
-                false => Part::new(request),
+                true => RequestPart { refusal: refused(true), ..RequestPart::new(request) },
+                false => RequestPart::new(request),
             };
             request.split_at(rows).into_iter().map(part).collect()
         };
@@ -285,7 +290,7 @@ impl Search<'_> {
         contrasted: bool,
     ) {
         if self.is_confirmed(&heard, contrasted) || self.is_believed(&heard) {
-            match self.offer.hear(&Refusals::one(&heard.cause)) {
+            match self.account.hear(&Refusals::one(&heard.cause)) {
                 Ok(()) => {
                     self.bad.push((request, heard.cause));
                     return;
@@ -299,13 +304,15 @@ impl Search<'_> {
         if heard.alone == 1 {
             self.context.refused_in_a_row.fetch_add(1, Ordering::AcqRel);
         }
-        self.parts.insert(index, Part { refusal: Some(heard), ..Part::new(request) });
+        self.parts.insert(index, RequestPart { refusal: Some(heard), ..RequestPart::new(request) });
     }
 
     /// Whether enough was asked about a row. `contrasted` if something was accepted since it was refused before.
     fn is_confirmed(&self, heard: &Refusal, contrasted: bool) -> bool {
-        let others_in_doubt =
-            || self.context.is_refused_everything() || self.parts.iter().any(Part::is_uncontrasted);
+        let others_in_doubt = || {
+            self.context.is_refused_everything()
+                || self.parts.iter().any(RequestPart::is_uncontrasted)
+        };
         heard.contrasts > 0
             && (contrasted || !others_in_doubt())
             && self.context.rate.is_bad(heard.alone, heard.since)
@@ -325,7 +332,7 @@ impl Search<'_> {
     /// Writes the dead letters, after the other rows were sent: good rows do not wait for a full disk.
     async fn end(mut self) -> Undecided {
         let undecided = self.parts.iter().map(|part| part.request.rows()).sum();
-        self.offer.leave(undecided);
+        self.account.leave(undecided);
         let mut pending = Vec::new();
         let mut refusals = Refusals::default();
         for (request, cause) in self.bad {

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Obstacle;
-use super::orders::{Order, Orders};
+use super::signals::{Signal, Signals};
 use crate::checkpoint::LeaseGone;
 use crate::demand::{Demand, Raised};
-use crate::ledger::Standing;
+use crate::ledger::Unsettled;
 use crate::seams::SourceLost;
 
 /// The loops of a run, and what else it listens to.
@@ -20,8 +20,8 @@ pub(super) struct Loops<'a> {
     pub(super) pulling: Option<BoxFuture<'a, Result<(), SourceLost>>>,
     pub(super) forwarding: Option<BoxFuture<'a, Result<(), Obstacle>>>,
     pub(super) saving: BoxFuture<'a, LeaseGone>,
-    pub(super) orders: &'a mut Orders,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) signals: &'a mut Signals,
+    pub(super) unsettled: watch::Receiver<Unsettled>,
     pub(super) deadline: Option<Instant>,
     pub(super) demand: &'a Demand,
     /// Raised once the run only waits for settlements.
@@ -30,11 +30,11 @@ pub(super) struct Loops<'a> {
 
 /// Something to decide about.
 pub(super) enum Event {
-    Order(Order),
+    Signal(Signal),
     LeaseGone(LeaseGone),
     PullingEnded(Result<(), SourceLost>),
     Forwarded(Result<(), Obstacle>),
-    Standing(Standing),
+    Unsettled(Unsettled),
     TimeIsUp,
 }
 
@@ -42,16 +42,16 @@ impl Loops<'_> {
     /// The next event. Progress of the loops is not lost when an event of another comes first.
     pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
-            // Orders first: a lease that is lost must not be outrun by one more delivery.
+            // Signals first: a lease that is lost must not be outrun by one more delivery.
             biased;
-            order = self.orders.next() => Event::Order(order),
+            signal = self.signals.next() => Event::Signal(signal),
             gone = &mut self.saving => Event::LeaseGone(gone),
             end = ended(&mut self.forwarding) => Event::Forwarded(end),
             end = ended(&mut self.pulling) => {
                 self.ask_for_settlement();
                 Event::PullingEnded(end)
             }
-            Ok(()) = self.standing.changed() => Event::Standing(*self.standing.borrow_and_update()),
+            Ok(()) = self.unsettled.changed() => Event::Unsettled(*self.unsettled.borrow_and_update()),
             () = reached(self.deadline) => Event::TimeIsUp,
         }
     }
@@ -72,7 +72,7 @@ impl Loops<'_> {
 
     /// Whether all that was pulled is settled, or can no longer be.
     pub(super) fn is_quiet(&self) -> bool {
-        self.pulling.is_none() && self.forwarding.is_none() && self.standing.borrow().open == 0
+        self.pulling.is_none() && self.forwarding.is_none() && self.unsettled.borrow().open == 0
     }
 }
 

@@ -13,9 +13,9 @@ use forwarder_connector::{
 };
 use forwarder_pipeline::{
     Block, Budget, CheckpointStore, Compute, Damage, DeliverySettings, Demand, Drained, Halt,
-    Outcome, Parts, Permit, Pipeline, Position, Pulled, RejectLimit, Rejected, RetryPolicy,
+    Permit, Pipeline, PipelineParts, Position, Pulled, RejectLimit, Rejected, RetryPolicy,
     RouteTable, Rule, Runner, SafePoint, SaveError, ShardEnd, ShardId, ShardRun, ShardSettings,
-    Source, SourceLost, Transform, TransformFactory,
+    Source, SourceLost, Transform, TransformFactory, TransformReport,
 };
 use forwarder_record::encode::{Log, LogGroup, log_group_list};
 use forwarder_record::{Batch, BlockReader, Encoded, Limits, Origin, RowIx, RowState};
@@ -125,7 +125,7 @@ impl Plot {
             threads => Compute::threads(threads, factory).unwrap(),
         };
         let sinks: Vec<_> = self.sinks.iter().map(|(sink, _)| Arc::clone(sink)).collect();
-        let pipeline = Pipeline::start(Parts {
+        let pipeline = Pipeline::start(PipelineParts {
             sinks: self
                 .sinks
                 .into_iter()
@@ -364,12 +364,14 @@ impl Transform for Chain {
         &mut self,
         batch: &mut Batch,
         _: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Outcome>, Halt> {
+    ) -> Result<Option<TransformReport>, Halt> {
         let plugin: Arc<str> = "audit".into();
         let wishes: Vec<(RowIx, String)> =
             batch.rows().map(|row| (row.ix(), text(batch, row.ix()).to_owned())).collect();
-        let mut outcome =
-            Outcome { seen: vec![(Arc::clone(&plugin), wishes.len())], ..Outcome::default() };
+        let mut outcome = TransformReport {
+            seen: vec![(Arc::clone(&plugin), wishes.len())],
+            ..TransformReport::default()
+        };
         for (row, wish) in wishes {
             match wish.split('-').next() {
                 Some("drop") => {

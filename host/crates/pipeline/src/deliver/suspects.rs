@@ -1,4 +1,4 @@
-//! Parts whose refusal is not decided yet, until something was accepted or their time has come.
+//! Parts of requests whose refusal is not decided yet, until something was accepted or their time has come.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use crate::alarm::Holding;
 use crate::deliver::SinkContext;
-use crate::deliver::part::Part;
+use crate::deliver::part::RequestPart;
 use crate::deliver::search::{Probe, Undecided};
 use crate::refusals::Refusals;
 use crate::retry::Retries;
@@ -16,9 +16,9 @@ use crate::retry::Retries;
 /// With so many undecided parts nothing new is sent.
 const MAX_PARTS: usize = 256;
 
-pub(super) struct Doubt {
+pub(super) struct Suspects {
     context: Arc<SinkContext>,
-    parts: Vec<Part>,
+    parts: Vec<RequestPart>,
     /// A search has them at the moment.
     in_search: bool,
     /// When they are asked about though nothing was accepted.
@@ -30,7 +30,7 @@ pub(super) struct Doubt {
     holding: Option<Holding>,
 }
 
-impl Doubt {
+impl Suspects {
     pub(super) fn new(context: Arc<SinkContext>) -> Self {
         let waits = context.settings.retry.holds();
         let (parts, in_search, due, turn) = (Vec::new(), false, None, 0);
@@ -55,14 +55,14 @@ impl Doubt {
     }
 
     /// Takes the parts that can be decided now.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<Part>, Probe)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<RequestPart>, Probe)> {
         if self.in_search || self.parts.is_empty() {
             return None;
         }
         let probe = if self.due.is_some_and(|due| due <= now) {
             self.due = None;
             self.turn = self.turn.wrapping_add(1);
-            self.parts.iter_mut().for_each(Part::ask_again);
+            self.parts.iter_mut().for_each(RequestPart::ask_again);
             Probe::Turn { turn: self.turn, first: true }
         } else if self.parts.iter().any(|part| part.is_decidable(self.context.last_accepted(), now))
         {
@@ -75,7 +75,7 @@ impl Doubt {
     }
 
     /// Takes the parts that must be asked about before later rows are sent, which is so if order matters.
-    pub(super) fn take_before_later_rows(&mut self) -> Vec<Part> {
+    pub(super) fn take_before_later_rows(&mut self) -> Vec<RequestPart> {
         if !self.context.settings.ordered || self.parts.is_empty() {
             return Vec::new();
         }
@@ -162,7 +162,7 @@ impl Doubt {
 
     fn refusals(&self) -> Refusals {
         let mut refusals = Refusals::default();
-        self.parts.iter().filter_map(Part::cause).for_each(|cause| refusals.add(cause));
+        self.parts.iter().filter_map(RequestPart::cause).for_each(|cause| refusals.add(cause));
         refusals
     }
 

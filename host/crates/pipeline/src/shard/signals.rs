@@ -1,4 +1,4 @@
-//! What a run is ordered from outside: by the lease, and by the process that wants to stop.
+//! What a run hears from outside: what its lease allows, and that the process wants to stop.
 
 use forwarder_connector::LeaseState;
 use tokio::sync::watch;
@@ -8,40 +8,40 @@ use tokio::time::Instant;
 pub(crate) type Stop = watch::Receiver<Option<Instant>>;
 
 /// Hears lease and stop together.
-pub(super) struct Orders {
+pub(super) struct Signals {
     lease: watch::Receiver<LeaseState>,
     stop: Stop,
     stopping: bool,
 }
 
-/// One thing to obey.
+/// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum Signal {
     /// What the lease allows now.
     Lease(LeaseState),
     /// Finish by then.
     Stop { by: Instant },
 }
 
-impl Orders {
+impl Signals {
     pub(super) fn new(mut lease: watch::Receiver<LeaseState>, stop: Stop) -> Self {
-        // So that the state at the start is an order too.
+        // So that the state at the start is a signal too.
         lease.mark_changed();
         Self { lease, stop, stopping: false }
     }
 
-    /// Waits for the next order. A lease whose owner is gone is lost. The future may be dropped.
-    pub(super) async fn next(&mut self) -> Order {
+    /// Waits for the next signal. A lease whose owner is gone is lost. The future may be dropped.
+    pub(super) async fn next(&mut self) -> Signal {
         let Self { lease, stop, stopping } = self;
         tokio::select! {
             biased;
             changed = lease.changed() => {
                 let state = changed.map_or(LeaseState::Lost, |()| *lease.borrow_and_update());
-                Order::Lease(state)
+                Signal::Lease(state)
             }
             by = stop_time(stop), if !*stopping => {
                 *stopping = true;
-                Order::Stop { by }
+                Signal::Stop { by }
             }
         }
     }
