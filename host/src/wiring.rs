@@ -175,6 +175,12 @@ fn commit_interval(config: &Config) -> std::time::Duration {
     intervals.min().unwrap_or(ShardSettings::default().checkpoint_interval)
 }
 
+/// A plugin may use this much of the stack of the thread that runs it.
+const _: () = assert!(
+    forwarder_pipeline::COMPUTE_STACK_BYTES >= 2 * forwarder_plugin::MIN_THREAD_STACK,
+    "compute threads need room for a plugin's stack and for what calls it"
+);
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

@@ -101,14 +101,6 @@ struct AdmittedPart {
 }
 
 impl Permit {
-    /// Corrects the size of the block, once the reply says what it is. Never waits: the bytes are here, so
-    /// growing is a debt that the next pull waits for.
-    pub fn expect(&mut self, raw_bytes: u64) {
-        self.raw = raw_bytes;
-        let charge = self.account.state().expected(raw_bytes);
-        self.charge(charge);
-    }
-
     /// Says what the batch really holds now: block, table, overlay and encoded bodies. Later pulls are
     /// charged by the same measure.
     pub fn holds(&mut self, bytes: u64) {
@@ -356,7 +348,6 @@ mod tests {
         permit.holds(250);
         assert_eq!(budget.used(), 250);
         assert!(is_refused(&budget, 1).await);
-        permit.expect(10);
         drop(permit);
         assert_eq!(budget.used(), 0);
     }

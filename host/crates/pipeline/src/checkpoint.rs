@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_connector::BoxError;
+use futures_util::future::BoxFuture;
+use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
@@ -11,7 +13,23 @@ use crate::ledger::{Ledger, SafePoint};
 use crate::metrics::ShardMeters;
 use crate::position::Position;
 use crate::retry::RetryPolicy;
-use crate::seams::{CheckpointStore, SaveError};
+
+/// Remembers how far a shard is. Accepts nothing weaker than a safe point.
+pub trait CheckpointStore: Send + Sync {
+    /// Saves it, by no force: a store that another consumer owns by now must refuse.
+    fn save<'a>(&'a self, point: &'a SafePoint) -> BoxFuture<'a, Result<(), SaveError>>;
+}
+
+/// A checkpoint that was not saved.
+#[derive(Debug, Error)]
+pub enum SaveError {
+    /// Another consumer owns the shard. Nothing more is delivered or saved.
+    #[error("lease is gone: {0}")]
+    LeaseLost(#[source] BoxError),
+    /// Not now; asked again with the next safe point.
+    #[error("checkpoint could not be saved: {0}")]
+    Unavailable(#[source] BoxError),
+}
 
 /// Keeps the stored checkpoint of one shard close behind its ledger.
 pub(crate) struct Saver {

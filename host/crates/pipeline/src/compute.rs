@@ -9,24 +9,24 @@
 //! busy with long jobs of one lane when another gets work. Then a relief thread of that lane takes
 //! over (`threads.rs`), and the operating system divides the cores. That holds with one thread as well.
 
+mod job;
 mod queue;
 mod threads;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
-use tracing::error;
 
+pub(crate) use self::job::Client;
+use self::job::{Job, Work, run};
 use self::queue::LaneNumber;
+pub use self::threads::COMPUTE_STACK_BYTES;
 use self::threads::Threads;
 use crate::metrics as meters;
-use crate::seams::{Transform, TransformFactory};
-
-type Work = Box<dyn FnOnce(&mut dyn Transform) + Send>;
+use crate::transform::{Transform, TransformFactory};
 
 /// A handle on the compute stage. Cheap to clone; the threads end when the last handle is dropped.
 #[derive(Clone)]
@@ -37,24 +37,6 @@ pub struct Compute {
 enum Stage {
     Threads(Threads),
     Inline { transform: Mutex<Box<dyn Transform>>, factory: TransformFactory },
-}
-
-/// On whose behalf work is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Client {
-    /// Blocks of a source.
-    Source(Arc<str>),
-    /// Bodies for a sink.
-    Sink(Arc<str>),
-}
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(name) => write!(f, "source {name}"),
-            Self::Sink(name) => write!(f, "sink {name}"),
-        }
-    }
 }
 
 impl Compute {
@@ -101,12 +83,6 @@ pub(crate) struct Lane {
     number: LaneNumber,
     /// Jobs that may wait. Given out in the order of asking, so that the shards of a source take turns.
     places: Arc<Semaphore>,
-}
-
-/// A job in the queue, and its place there, which is free again when the job starts.
-struct Job {
-    work: Work,
-    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Lane {
@@ -159,14 +135,6 @@ impl<T> Pending<T> {
 #[derive(Debug, Error)]
 #[error("a compute job panicked (a bug in the forwarder; its message is on standard error)")]
 pub(crate) struct Died;
-
-/// Runs one job. A panic costs the job and the transform it had in hand, nothing else.
-fn run(work: Work, transform: &mut Box<dyn Transform>, factory: &TransformFactory) {
-    if catch_unwind(AssertUnwindSafe(|| work(&mut **transform))).is_err() {
-        error!("a compute job panicked; its shard holds, nothing was lost");
-        *transform = factory();
-    }
-}
 
 #[cfg(test)]
 mod tests;

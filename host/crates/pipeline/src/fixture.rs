@@ -9,11 +9,11 @@ use forwarder_record::{Batch, Edits, Limits, Origin, SliceLimits};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
+use crate::batch_handle::{BatchHandle, BlockCharge};
 use crate::budget::Budget;
 use crate::deliver::{EncodedBatch, EncodedChunk};
 use crate::lease_gate::{LeaseGate, LeaseGates};
 use crate::ledger::Ledger;
-use crate::plan::{BatchHandle, BlockCharge};
 use crate::position::{Position, ShardId};
 
 /// A shard whose rows are already encoded.

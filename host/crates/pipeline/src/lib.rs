@@ -40,31 +40,38 @@
 
 #![forbid(unsafe_code)]
 
-mod alarm;
+// A batch's life, from top to bottom.
+mod batch_handle;
 mod budget;
 mod buffer_pool;
 mod checkpoint;
 mod compute;
 mod dead_letter;
 mod deliver;
+mod destinations;
+pub mod ledger;
+mod plan;
+mod route;
+mod shard;
+mod source;
+mod supervise;
+mod transform;
+
+// What all of these use.
+mod alarm;
 mod demand;
 #[cfg(test)]
 mod fixture;
 mod lease_gate;
-pub mod ledger;
 pub mod metrics;
-mod plan;
 mod position;
 mod refusals;
 mod retry;
-mod route;
-mod seams;
-mod shard;
-mod supervise;
 mod unmatched;
 
 pub use crate::budget::{Budget, Permit};
-pub use crate::compute::Compute;
+pub use crate::checkpoint::{CheckpointStore, SaveError};
+pub use crate::compute::{COMPUTE_STACK_BYTES, Compute};
 pub use crate::dead_letter::DeadLettered;
 pub use crate::deliver::{Delivered, DeliverySettings};
 pub use crate::demand::Demand;
@@ -74,10 +81,8 @@ pub use crate::position::{Position, ShardId};
 pub use crate::refusals::RejectLimit;
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{RouteTable, Rule};
-pub use crate::seams::{
-    Block, CheckpointStore, Halt, Load, Pulled, Rejected, SaveError, Source, SourceLost, Transform,
-    TransformFactory, TransformReport, Unreadable,
-};
 pub use crate::shard::{Damage, ShardEnd, ShardRun, ShardSettings};
+pub use crate::source::{Block, Load, Pulled, Source, SourceLost, Unreadable};
 pub use crate::supervise::{DispatcherDied, Drained, Pipeline, PipelineParts, Runner};
+pub use crate::transform::{Halt, Rejected, Transform, TransformFactory, TransformReport};
 pub use crate::unmatched::{MatchWatch, Matcher, TRIAL_ROWS};

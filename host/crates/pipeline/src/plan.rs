@@ -4,31 +4,29 @@
 //! crosses threads once. The plan accounts for every row, and refuses to exist if it cannot: a row that no
 //! side knows of would be lost without a word.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder_connector::{Cause, DeadLetter, EncodeReport};
 use forwarder_record::{Batch, Encoded, RowIx};
 use futures_util::future::join_all;
 use thiserror::Error;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
+use crate::batch_handle::{BatchHandle, BlockCharge};
 use crate::budget::Permit;
 use crate::buffer_pool::BufferPool;
 use crate::compute::Died;
-use crate::dead_letter::{DeadLetterWriter, PendingLetters};
+use crate::dead_letter::PendingLetters;
 use crate::deliver::{EncodedBatch, EncodedChunk, SinkQueue};
+use crate::destinations::Destinations;
 use crate::lease_gate::LeaseGate;
 use crate::ledger::Ticket;
 use crate::ledger::sealed::{Proof, Settlement};
 use crate::metrics as meters;
-use crate::refusals::{
-    Milestone, Refusals, RejectAccount, RejectLimit, RejectWatch, TooManyRefused,
-};
-use crate::route::{RouteTable, Routes};
-use crate::seams::{Halt, Load, Rejected, Transform, TransformReport, Unreadable};
+use crate::refusals::{Milestone, Refusals, RejectAccount, TooManyRefused};
+use crate::source::{Load, Unreadable};
+use crate::transform::{Halt, Rejected, Transform, TransformReport};
 
 /// Receipt for rows that were dropped on purpose. Made in this file only.
 #[derive(Debug)]
@@ -37,73 +35,6 @@ pub struct Filtered(());
 impl Proof for Filtered {
     fn settlement(&self) -> Settlement {
         Settlement::Filtered
-    }
-}
-
-/// A batch from decode to settle, and what is charged for it. Shared by all chunks of it; the last one gives
-/// the bytes back.
-#[derive(Debug)]
-pub(crate) struct BatchHandle {
-    pub(crate) batch: Batch,
-    _block: Arc<BlockCharge>,
-    _part: Option<Permit>,
-}
-
-impl BatchHandle {
-    pub(crate) const fn new(batch: Batch, block: Arc<BlockCharge>, part: Option<Permit>) -> Self {
-        Self { batch, _block: block, _part: part }
-    }
-}
-
-/// What a pulled block is charged, until everything of it is settled.
-#[derive(Debug)]
-pub(crate) struct BlockCharge {
-    permit: Permit,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl BlockCharge {
-    pub(crate) const fn new(permit: Permit, slot: OwnedSemaphorePermit) -> Self {
-        Self { permit, _slot: slot }
-    }
-}
-
-/// Where rows can go: the table, the sinks in its order, and the dead letters.
-pub(crate) struct Destinations {
-    routes: Routes,
-    sinks: Vec<SinkQueue>,
-    dead_letters: Arc<DeadLetterWriter>,
-    plugins: PluginWatches,
-    pool: Arc<BufferPool>,
-}
-
-impl Destinations {
-    pub(crate) fn new(
-        routes: RouteTable,
-        sinks: Vec<SinkQueue>,
-        dead_letters: Arc<DeadLetterWriter>,
-        plugins: PluginWatches,
-    ) -> Self {
-        let routes = Routes::new(sinks.len(), routes);
-        Self { routes, sinks, dead_letters, plugins, pool: Arc::default() }
-    }
-}
-
-/// The refusals of each plugin, over all shards.
-pub(crate) struct PluginWatches {
-    limit: RejectLimit,
-    by_name: Mutex<HashMap<Arc<str>, Arc<RejectWatch>>>,
-}
-
-impl PluginWatches {
-    pub(crate) fn new(limit: RejectLimit) -> Self {
-        Self { limit, by_name: Mutex::default() }
-    }
-
-    fn of(&self, plugin: &Arc<str>) -> Arc<RejectWatch> {
-        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let watch = || Arc::new(RejectWatch::new(self.limit));
-        Arc::clone(by_name.entry(Arc::clone(plugin)).or_insert_with(watch))
     }
 }
 

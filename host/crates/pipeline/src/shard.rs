@@ -21,19 +21,21 @@ use tokio::time::Instant;
 use tracing::{Span, debug, error, info, warn};
 
 pub use self::damage::Damage;
-use self::loops::{Event, Loops};
+use self::loops::{Event, Loops, Obstacle};
 pub(crate) use self::signals::Stop;
 use self::signals::{Signal, Signals};
+use crate::batch_handle::BlockCharge;
+use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::{LeaseGone, Saved, Saver};
 use crate::compute::{Client, Compute, Lane, Pending};
 use crate::demand::Demand;
+use crate::destinations::Destinations;
 use crate::lease_gate::{GateState, LeaseGate, LeaseGates};
 use crate::ledger::{Ledger, Tally, Ticket, Unsettled};
-use crate::plan::{
-    BlockCharge, BlockPart, BlockRest, Destinations, Fault, Plan, Planned, PulledBlock,
-};
+use crate::plan::{BlockPart, BlockRest, Fault, Plan, Planned, PulledBlock};
 use crate::position::{Position, ShardId};
-use crate::seams::{Block, CheckpointStore, Pulled, Source, SourceLost, Transform};
+use crate::source::{Block, Pulled, Source, SourceLost};
+use crate::transform::Transform;
 
 /// How shards are run.
 #[derive(Debug, Clone)]
@@ -198,12 +200,6 @@ struct PendingPlan {
     at: Option<Position>,
     ticket: Ticket,
     made: Pending<Result<Planned, Fault>>,
-}
-
-/// What a run cannot get past, and where it was pulled from.
-struct Obstacle {
-    at: Option<Position>,
-    fault: Fault,
 }
 
 /// What a run is heading for once it no longer pulls.

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use forwarder_record::Batch;
 
 use super::*;
-use crate::seams::{Halt, TransformReport};
+use crate::transform::{Halt, TransformReport};
 
 struct Nothing;
 

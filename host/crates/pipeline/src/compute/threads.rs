@@ -13,12 +13,12 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::job::{Client, Job, run};
 use super::queue::{FairQueue, LaneNumber, Taken};
-use super::{Client, Job, run};
-use crate::seams::{Transform, TransformFactory};
+use crate::transform::{Transform, TransformFactory};
 
-/// Sandboxed code runs on the host's stack; two mebibytes are what it is configured for.
-const STACK_BYTES: usize = 4 * 1024 * 1024;
+/// The stack of each thread that transforms run on. Sandboxed code runs on it too.
+pub const COMPUTE_STACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long all threads may be busy with the same jobs before lanes that wait are relieved. Ordinary jobs take
 /// some ten milliseconds.
@@ -235,7 +235,7 @@ fn wait_for<'a>(
 /// A thread that is not joined: it ends by itself after the last handle, and a job it is in the middle of has
 /// no asker any more.
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(work).map(drop)
+    thread::Builder::new().name(name).stack_size(COMPUTE_STACK_BYTES).spawn(work).map(drop)
 }
 
 /// CPU time that this thread has used. A job is charged what it used, not what it waited for a core.

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::alarm::Holding;
 use crate::compute::Died;
-use crate::deliver::SinkContext;
+use crate::deliver::context::SinkContext;
 use crate::deliver::request::Request;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::ledger::sealed::{Proof, Settlement};

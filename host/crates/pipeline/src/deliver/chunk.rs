@@ -7,9 +7,9 @@ use bytes::Bytes;
 use forwarder_connector::DeadLetter;
 use forwarder_record::{RowIx, row_start};
 
+use crate::batch_handle::BatchHandle;
 use crate::lease_gate::LeaseGate;
 use crate::ledger::{Receipt, Share};
-use crate::plan::BatchHandle;
 
 /// What a sink's encoder made of a batch: the rows back to back, and where each ends.
 #[derive(Debug)]

@@ -10,7 +10,7 @@
 //!
 //! PipelineParts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
-//! something was accepted or their time has come. After [`REFUSED_IN_A_ROW`] different rows without an acceptance
+//! something was accepted or their time has come. After [`REFUSED_IN_A_ROW`](super::context::REFUSED_IN_A_ROW) different rows without an acceptance
 //! it is the receiver's state: nothing more is divided or sent but one probe at a time.
 
 use std::sync::Arc;
@@ -23,16 +23,13 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::dead_letter::PendingLetters;
-use crate::deliver::SinkContext;
 use crate::deliver::attempt::{self, Decision};
+use crate::deliver::context::SinkContext;
 use crate::deliver::part::{Refusal, RequestPart};
 use crate::deliver::rate::{OpenRefusal, REFUSALS, Since};
 use crate::deliver::request::Request;
 use crate::deliver::unconfirmed::Unconfirmed;
 use crate::refusals::{Milestone, Refusals, RejectAccount, TooManyRefused};
-
-/// So many different rows refused alone, with nothing accepted meanwhile, are a state of the receiver.
-pub(super) const REFUSED_IN_A_ROW: u32 = 8;
 
 /// The longest wait between two refusals alone is the first, doubled so often.
 const LONGEST_DOUBLED: u32 = 6;

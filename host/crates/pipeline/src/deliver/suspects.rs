@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::alarm::Holding;
-use crate::deliver::SinkContext;
+use crate::deliver::context::SinkContext;
 use crate::deliver::part::RequestPart;
 use crate::deliver::search::{Probe, Undecided};
 use crate::refusals::Refusals;

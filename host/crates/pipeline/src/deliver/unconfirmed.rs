@@ -5,7 +5,7 @@
 
 use forwarder_connector::{Confirmation, Verdict};
 
-use crate::deliver::SinkContext;
+use crate::deliver::context::SinkContext;
 use crate::deliver::request::Request;
 
 /// Bodies of one sink that may wait for confirmation. Beyond that its requests wait for a place here.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use forwarder_record::DecodeError;
 
 use crate::position::Position;
-use crate::seams::Unreadable;
+use crate::source::Unreadable;
 
 /// How often a block is pulled again before its shard holds.
 const PULLED_AGAIN_AT_MOST: u32 = 5;

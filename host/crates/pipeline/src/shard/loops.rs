@@ -6,12 +6,19 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::Obstacle;
 use super::signals::{Signal, Signals};
 use crate::checkpoint::LeaseGone;
 use crate::demand::{Demand, Raised};
 use crate::ledger::Unsettled;
-use crate::seams::SourceLost;
+use crate::plan::Fault;
+use crate::position::Position;
+use crate::source::SourceLost;
+
+/// What a run cannot get past, and where it was pulled from.
+pub(super) struct Obstacle {
+    pub(super) at: Option<Position>,
+    pub(super) fault: Fault,
+}
 
 /// The loops of a run, and what else it listens to.
 pub(super) struct Loops<'a> {

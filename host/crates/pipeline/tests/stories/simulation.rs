@@ -126,14 +126,15 @@ impl Source for Reader {
             let Some(rows) = self.shard.blocks.get(self.position as usize) else {
                 return Ok(Pulled::End);
             };
-            let permit = self.budget.admit(1_000).await;
+            let block = block(rows);
+            let permit = self.budget.admit(block.len() as u64).await;
             sleep(Duration::from_millis(50)).await;
             self.position += 1;
             if rows.is_empty() {
                 let next = Position::new(self.position.to_string());
                 return Ok(Pulled::Empty { next });
             }
-            Ok(Pulled::Block(pulled(block(rows), true, 7, self.position, permit)))
+            Ok(Pulled::Block(pulled(block, true, 7, self.position, permit)))
         })
     }
 }

@@ -300,7 +300,12 @@ impl Source for MemorySource {
             if self.waiting.is_none() {
                 self.waiting = self.fed.recv().await;
             }
-            let permit = self.budget.admit(1_000).await;
+            let block = match &self.waiting {
+                Some(Fed::Rows(rows)) => block(rows),
+                Some(Fed::Garbage) => Bytes::from_static(b"\xff\xff\xff"),
+                _ => Bytes::new(),
+            };
+            let permit = self.budget.admit(block.len() as u64).await;
             // From here on nothing waits, so an abandoned pull has moved nothing.
             let Some(fed) = self.waiting.take() else { return Ok(Pulled::End) };
             if !matches!(fed, Fed::Idle) {
@@ -308,9 +313,9 @@ impl Source for MemorySource {
             }
             self.pulls.fetch_add(1, Ordering::SeqCst);
             let next = Position::new(self.position.to_string());
-            let (block, readable) = match fed {
-                Fed::Rows(rows) => (block(&rows), true),
-                Fed::Garbage => (Bytes::from_static(b"\xff\xff\xff"), false),
+            let readable = match fed {
+                Fed::Rows(_) => true,
+                Fed::Garbage => false,
                 Fed::Nothing | Fed::Idle => return Ok(Pulled::Empty { next }),
                 Fed::End => return Ok(Pulled::End),
                 Fed::Broken => return Err(SourceLost("the server is on fire".into())),
@@ -326,10 +331,9 @@ pub(crate) fn pulled(
     readable: bool,
     shard: u32,
     position: u32,
-    mut permit: Permit,
+    permit: Permit,
 ) -> Block {
     let raw_bytes = block.len() as u64;
-    permit.expect(raw_bytes);
     let origin = Origin {
         source: "audit".into(),
         project: "p".into(),
