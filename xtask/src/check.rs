@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{arrows, shell, tools, words};
+use crate::{arrows, circles, shell, tools, words};
 
-/// Format, lints, arrows between crates, words, dependencies.
+/// Format, lints, arrows between crates, circles of files, words, dependencies.
 pub(crate) fn run() -> Result<ExitCode> {
     format_and_lints()?;
     arrows::check()?;
+    circles::check()?;
     words::check()?;
     match dependencies()? {
         Advisories::Checked => {}

@@ -8,6 +8,7 @@
 mod arrows;
 mod bench;
 mod check;
+mod circles;
 mod daemons;
 mod demo;
 mod guests;

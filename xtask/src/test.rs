@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::check::Advisories;
 use crate::daemons::{DAEMONS, Daemon};
-use crate::{arrows, check, daemons, guests, shell, tools, words};
+use crate::{arrows, check, circles, daemons, guests, shell, tools, words};
 
 /// Options of the test run.
 #[derive(Args)]
@@ -79,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut tally = Tally::default();
     tally.step("guests", guests::build());
     tally.step("arrows", arrows::check());
+    tally.step("circles", circles::check());
     tally.step("words", words::check());
     if options.all {
         tally.step("format and lints", check::format_and_lints());

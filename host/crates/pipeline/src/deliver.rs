@@ -7,11 +7,11 @@ mod attempt;
 mod chunk;
 mod context;
 mod dispatcher;
-mod lanes;
 mod part;
 mod rate;
 mod request;
 mod search;
+mod shard_queues;
 mod suspects;
 mod unconfirmed;
 

@@ -1,4 +1,4 @@
-//! What edits batches on their way. What a component is stays on the other side.
+//! What edits batches between pull and plan. What a component is stays on the other side.
 
 use std::sync::Arc;
 use std::time::Duration;

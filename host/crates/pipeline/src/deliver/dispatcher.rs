@@ -11,10 +11,10 @@ use tracing::error;
 
 use crate::deliver::chunk::EncodedChunk;
 use crate::deliver::context::SinkContext;
-use crate::deliver::lanes::{LaneId, Lanes, Urgency};
 use crate::deliver::part::RequestPart;
 use crate::deliver::request::Request;
 use crate::deliver::search::{self, Probe, Undecided};
+use crate::deliver::shard_queues::{QueueId, ShardQueues, Urgency};
 use crate::deliver::suspects::Suspects;
 use crate::deliver::unconfirmed::{Decided, UNCONFIRMED_BODIES, Unconfirmed};
 
@@ -31,7 +31,7 @@ pub(super) struct Dispatcher {
     queue: mpsc::Receiver<EncodedChunk>,
     closing: watch::Receiver<bool>,
     demand: watch::Receiver<usize>,
-    lanes: Lanes,
+    queues: ShardQueues,
     /// Parts whose refusal is not decided.
     suspects: Suspects,
     in_flight: JoinSet<Undecided>,
@@ -45,8 +45,8 @@ pub(super) struct Dispatcher {
 
 /// What a task has in hand besides its rows.
 struct InFlight {
-    /// The lanes that it keeps busy.
-    lanes: Vec<LaneId>,
+    /// The queues that it keeps busy.
+    queues: Vec<QueueId>,
     /// It has the parts that were in doubt.
     has_suspects: bool,
 }
@@ -58,7 +58,7 @@ impl Dispatcher {
         closing: watch::Receiver<bool>,
         demand: watch::Receiver<usize>,
     ) -> Self {
-        let lanes = Lanes::new(context.settings.ordered);
+        let queues = ShardQueues::new(context.settings.ordered);
         let suspects = Suspects::new(Arc::clone(&context));
         let (accept, accepted) = mpsc::channel(ACCEPTED_BODIES);
         Self {
@@ -66,7 +66,7 @@ impl Dispatcher {
             queue,
             closing,
             demand,
-            lanes,
+            queues,
             suspects,
             in_flight: JoinSet::new(),
             busy: HashMap::new(),
@@ -93,7 +93,7 @@ impl Dispatcher {
             tokio::select! {
                 chunk = self.queue.recv(), if self.has_room() && !self.queue.is_closed() => {
                     if let Some(chunk) = chunk {
-                        self.lanes.push(chunk, Instant::now());
+                        self.queues.push(chunk, Instant::now());
                     }
                 }
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
@@ -104,7 +104,7 @@ impl Dispatcher {
                 Some(decided) = self.unconfirmed.join_next() => self.decided(decided),
                 Ok(()) = self.demand.changed() => {}
                 Ok(()) = moved.changed() => {
-                    self.lanes.drop_closed();
+                    self.queues.drop_closed();
                     self.suspects.drop_closed();
                 }
                 () = at(due), if due.is_some() => {}
@@ -124,7 +124,7 @@ impl Dispatcher {
             && waiting.is_empty()
             && self.accepted.is_empty()
             && self.again.is_empty()
-            && self.lanes.len() == 0
+            && self.queues.len() == 0
     }
 
     fn is_confirmation_wanted(&self) -> bool {
@@ -147,20 +147,20 @@ impl Dispatcher {
     }
 
     fn has_room(&self) -> bool {
-        self.lanes.len() < WAITING_CHUNKS
+        self.queues.len() < WAITING_CHUNKS
     }
 
     fn take_in(&mut self) {
         while self.has_room() {
             let Ok(chunk) = self.queue.try_recv() else { return };
-            self.lanes.push(chunk, Instant::now());
+            self.queues.push(chunk, Instant::now());
         }
     }
 
     fn send_out(&mut self, open: bool) {
         while self.may_send() {
             if let Some((parts, probe)) = self.suspects.take(Instant::now()) {
-                self.spawn(parts, probe, InFlight { lanes: Vec::new(), has_suspects: true });
+                self.spawn(parts, probe, InFlight { queues: Vec::new(), has_suspects: true });
                 continue;
             }
             if self.suspects.pauses_sink() {
@@ -172,17 +172,17 @@ impl Dispatcher {
                 Urgency::Within(self.context.settings.linger)
             };
             if let Some((request, verdict)) = self.again.pop_front() {
-                let task = InFlight { lanes: Vec::new(), has_suspects: false };
+                let task = InFlight { queues: Vec::new(), has_suspects: false };
                 self.spawn(vec![RequestPart::unconfirmed(request, verdict)], Probe::No, task);
                 continue;
             }
             let limits = self.context.sink.limits();
-            let Some(body) = self.lanes.take(limits, Instant::now(), urgency) else { return };
+            let Some(body) = self.queues.take(limits, Instant::now(), urgency) else { return };
             let mut parts = self.suspects.take_before_later_rows();
             let has_suspects = !parts.is_empty();
             parts.push(RequestPart::new(Request::new(body.chunks)));
             let probe = if has_suspects { Probe::First } else { Probe::No };
-            self.spawn(parts, probe, InFlight { lanes: body.lanes, has_suspects });
+            self.spawn(parts, probe, InFlight { queues: body.queues, has_suspects });
         }
     }
 
@@ -202,7 +202,7 @@ impl Dispatcher {
             return None;
         }
         let paused = self.suspects.pauses_sink();
-        let body = if paused { None } else { self.lanes.due(self.context.settings.linger) };
+        let body = if paused { None } else { self.queues.due(self.context.settings.linger) };
         body.into_iter().chain(self.suspects.due()).min()
     }
 
@@ -214,14 +214,14 @@ impl Dispatcher {
                 (error.id(), None)
             }
         };
-        let Some(InFlight { lanes, has_suspects }) = self.busy.remove(&id) else { return };
+        let Some(InFlight { queues, has_suspects }) = self.busy.remove(&id) else { return };
         match undecided {
             Some(undecided) => self.suspects.put(undecided, has_suspects),
             None if has_suspects => self.suspects.forget(),
             None => {}
         }
-        for lane in lanes {
-            self.lanes.release(lane);
+        for queue in queues {
+            self.queues.release(queue);
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct RefusalRate {
     repeated: AtomicU64,
     /// Refusals that are neither disproved nor explained, and rows that are suspects.
     open: AtomicU64,
-    /// Bodies that were refused, as they came from the lanes.
+    /// Bodies that were refused, as they came from the queues.
     bodies: AtomicU64,
     /// When a row was accepted that had been refused before.
     disproved_at: Mutex<Option<Instant>>,

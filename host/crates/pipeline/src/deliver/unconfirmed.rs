@@ -1,6 +1,6 @@
 //! Bodies that a receiver has accepted and not yet confirmed.
 //!
-//! They take no request slot and keep no lane busy. Their rows stay open in the ledger, so that no checkpoint
+//! They take no request slot and keep no queue busy. Their rows stay open in the ledger, so that no checkpoint
 //! passes them, and their bytes stay charged to the budget, which bounds them.
 
 use forwarder_connector::{Confirmation, Verdict};

@@ -1,6 +1,6 @@
-//! The rows that wait for one sink, in a lane per shard, and how bodies are filled from them.
+//! The rows that wait for one sink, in a queue per shard, and how bodies are filled from them.
 //!
-//! A lane keeps the shard's order. Bodies are filled lane by lane, starting at another one each time, and may
+//! A queue keeps the shard's order. Bodies are filled queue by queue, starting at another one each time, and may
 //! mix batches and shards: many quiet shards make full requests together.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,22 +13,22 @@ use tokio::time::Instant;
 use crate::deliver::chunk::EncodedChunk;
 use crate::lease_gate::{GateState, LeaseGate};
 
-/// Number of a lane: that of the gate its rows have to pass.
-pub(crate) type LaneId = u64;
+/// Number of a queue: that of the gate its rows have to pass.
+pub(crate) type QueueId = u64;
 
-/// All lanes in front of one sink.
+/// All queues in front of one sink.
 #[derive(Debug)]
-pub(crate) struct Lanes {
-    /// One request in flight per lane, so that a retry cannot let later rows overtake.
+pub(crate) struct ShardQueues {
+    /// One request in flight per queue, so that a retry cannot let later rows overtake.
     ordered: bool,
-    lanes: HashMap<LaneId, Lane>,
-    /// Lanes with waiting rows, the next one to be served first.
-    turns: VecDeque<LaneId>,
+    queues: HashMap<QueueId, ShardQueue>,
+    /// Queues with waiting rows, the next one to be served first.
+    turns: VecDeque<QueueId>,
     chunks: usize,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct ShardQueue {
     gate: Arc<LeaseGate>,
     waiting: VecDeque<(Instant, EncodedChunk)>,
     bytes: usize,
@@ -46,45 +46,45 @@ pub(crate) enum Urgency {
     Within(Duration),
 }
 
-impl Lanes {
+impl ShardQueues {
     pub(crate) fn new(ordered: bool) -> Self {
-        let (lanes, turns) = (HashMap::new(), VecDeque::new());
-        Self { ordered, lanes, turns, chunks: 0 }
+        let (queues, turns) = (HashMap::new(), VecDeque::new());
+        Self { ordered, queues, turns, chunks: 0 }
     }
 
-    /// Puts a chunk at the end of its shard's lane.
+    /// Puts a chunk at the end of its shard's queue.
     pub(crate) fn push(&mut self, chunk: EncodedChunk, now: Instant) {
         if chunk.is_empty() || chunk.gate().is_closed() {
             return;
         }
         let gate = chunk.gate();
         let id = gate.id();
-        let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(Arc::clone(gate)));
-        if lane.waiting.is_empty() {
+        let queue = self.queues.entry(id).or_insert_with(|| ShardQueue::new(Arc::clone(gate)));
+        if queue.waiting.is_empty() {
             self.turns.push_back(id);
         }
         self.chunks += 1;
-        lane.push(chunk, now);
+        queue.push(chunk, now);
     }
 
     /// Lets go of the rows of shards that are no longer ours.
     pub(crate) fn drop_closed(&mut self) {
-        for lane in self.lanes.values_mut().filter(|lane| lane.gate.is_closed()) {
-            self.chunks -= lane.clear();
+        for queue in self.queues.values_mut().filter(|queue| queue.gate.is_closed()) {
+            self.chunks -= queue.clear();
         }
-        self.lanes.retain(|_, lane| lane.busy || !lane.waiting.is_empty());
-        let lanes = &self.lanes;
-        self.turns.retain(|id| lanes.get(id).is_some_and(|lane| !lane.waiting.is_empty()));
+        self.queues.retain(|_, queue| queue.busy || !queue.waiting.is_empty());
+        let queues = &self.queues;
+        self.turns.retain(|id| queues.get(id).is_some_and(|queue| !queue.waiting.is_empty()));
     }
 
-    /// Takes the next body, if there is one to be sent with this urgency, and marks its lanes busy if order
+    /// Takes the next body, if there is one to be sent with this urgency, and marks its queues busy if order
     /// matters.
     pub(crate) fn take(
         &mut self,
         limits: BodyLimits,
         now: Instant,
         urgency: Urgency,
-    ) -> Option<Body> {
+    ) -> Option<Filled> {
         let due = match urgency {
             Urgency::Now => true,
             Urgency::Within(linger) => {
@@ -100,16 +100,16 @@ impl Lanes {
 
     /// When the oldest row that may be sent has waited for `linger`.
     pub(crate) fn due(&self, linger: Duration) -> Option<Instant> {
-        let oldest = self.available().filter_map(|lane| lane.waiting.front());
+        let oldest = self.available().filter_map(|queue| queue.waiting.front());
         oldest.map(|(since, _)| *since + linger).min()
     }
 
-    /// Lets a lane continue, after its request.
-    pub(crate) fn release(&mut self, id: LaneId) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.busy = false;
-            if lane.waiting.is_empty() {
-                self.lanes.remove(&id);
+    /// Lets a queue continue, after its request.
+    pub(crate) fn release(&mut self, id: QueueId) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.busy = false;
+            if queue.waiting.is_empty() {
+                self.queues.remove(&id);
             }
         }
     }
@@ -119,39 +119,39 @@ impl Lanes {
         self.chunks
     }
 
-    fn available(&self) -> impl Iterator<Item = &Lane> {
-        let waiting = self.turns.iter().filter_map(|id| self.lanes.get(id));
-        waiting.filter(|lane| lane.is_available())
+    fn available(&self) -> impl Iterator<Item = &ShardQueue> {
+        let waiting = self.turns.iter().filter_map(|id| self.queues.get(id));
+        waiting.filter(|queue| queue.is_available())
     }
 
     fn has_full(&self, limits: BodyLimits) -> bool {
         let (mut bytes, mut rows) = (0, 0);
-        self.available().any(|lane| {
-            bytes += lane.bytes;
-            rows += lane.rows;
+        self.available().any(|queue| {
+            bytes += queue.bytes;
+            rows += queue.rows;
             bytes >= limits.max_bytes || rows >= limits.max_rows
         })
     }
 
-    fn fill(&mut self, mut room: BodyLimits) -> Body {
-        let mut body = Body::default();
+    fn fill(&mut self, mut room: BodyLimits) -> Filled {
+        let mut body = Filled::default();
         for _ in 0..self.turns.len() {
             let Some(id) = self.turns.pop_front() else { break };
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some(queue) = self.queues.get_mut(&id) else { continue };
             let mut full = false;
-            if lane.is_available() {
-                let (before, waited) = (body.chunks.len(), lane.waiting.len());
-                full = lane.fill(&mut body.chunks, &mut room);
-                self.chunks -= waited - lane.waiting.len();
+            if queue.is_available() {
+                let (before, waited) = (body.chunks.len(), queue.waiting.len());
+                full = queue.fill(&mut body.chunks, &mut room);
+                self.chunks -= waited - queue.waiting.len();
                 if body.chunks.len() > before {
-                    lane.busy = self.ordered;
-                    body.lanes.push(id);
+                    queue.busy = self.ordered;
+                    body.queues.push(id);
                 }
             }
-            if !lane.waiting.is_empty() {
+            if !queue.waiting.is_empty() {
                 self.turns.push_back(id);
-            } else if !lane.busy {
-                self.lanes.remove(&id);
+            } else if !queue.busy {
+                self.queues.remove(&id);
             }
             if full {
                 break;
@@ -161,14 +161,14 @@ impl Lanes {
     }
 }
 
-/// The chunks of one request, and the lanes that they come from.
+/// The chunks of one request, and the queues that they come from.
 #[derive(Debug, Default)]
-pub(crate) struct Body {
+pub(crate) struct Filled {
     pub(crate) chunks: Vec<EncodedChunk>,
-    pub(crate) lanes: Vec<LaneId>,
+    pub(crate) queues: Vec<QueueId>,
 }
 
-impl Lane {
+impl ShardQueue {
     const fn new(gate: Arc<LeaseGate>) -> Self {
         Self { gate, waiting: VecDeque::new(), bytes: 0, rows: 0, busy: false }
     }
@@ -190,7 +190,7 @@ impl Lane {
         chunks
     }
 
-    /// Moves what fits from the lane into a body; true if the body is full.
+    /// Moves what fits from the queue into a body; true if the body is full.
     fn fill(&mut self, into: &mut Vec<EncodedChunk>, room: &mut BodyLimits) -> bool {
         while let Some((_, front)) = self.waiting.front_mut() {
             let mut rows = front.fitting(room.max_bytes, room.max_rows);
@@ -228,7 +228,7 @@ mod tests {
 
     const NO_LIMIT: BodyLimits = BodyLimits { max_bytes: usize::MAX, max_rows: usize::MAX };
 
-    fn texts(body: Body) -> Vec<String> {
+    fn texts(body: Filled) -> Vec<String> {
         let rows = body.chunks.iter().flat_map(EncodedChunk::messages);
         rows.map(|row| String::from_utf8(row.to_vec()).unwrap()).collect()
     }
@@ -239,29 +239,29 @@ mod tests {
         let within = Urgency::Within(linger);
         let three_rows = BodyLimits { max_rows: 3, ..NO_LIMIT };
         let shard = Shard::new();
-        let mut lanes = Lanes::new(false);
-        lanes.push(shard.chunk(&["a", "b"]), now);
-        assert!(lanes.take(three_rows, now, within).is_none());
-        assert_eq!(lanes.due(linger), Some(now + linger));
+        let mut queues = ShardQueues::new(false);
+        queues.push(shard.chunk(&["a", "b"]), now);
+        assert!(queues.take(three_rows, now, within).is_none());
+        assert_eq!(queues.due(linger), Some(now + linger));
 
-        lanes.push(shard.chunk(&["c", "d"]), now + linger / 2);
-        let body = lanes.take(three_rows, now, within).unwrap();
+        queues.push(shard.chunk(&["c", "d"]), now + linger / 2);
+        let body = queues.take(three_rows, now, within).unwrap();
         assert_eq!(texts(body), ["a", "b", "c"]);
-        assert!(lanes.take(three_rows, now + linger, within).is_none());
-        let body = lanes.take(three_rows, now + linger * 3 / 2, within).unwrap();
+        assert!(queues.take(three_rows, now + linger, within).is_none());
+        let body = queues.take(three_rows, now + linger * 3 / 2, within).unwrap();
         assert_eq!(texts(body), ["d"]);
-        assert_eq!(lanes.len(), 0);
+        assert_eq!(queues.len(), 0);
     }
 
     #[tokio::test]
     async fn quiet_shards_fill_a_body_together_and_take_turns() {
         let now = Instant::now();
         let (one, other) = (Shard::new(), Shard::new());
-        let mut lanes = Lanes::new(false);
-        lanes.push(one.chunk(&["1a", "1b", "1c"]), now);
-        lanes.push(other.chunk(&["2a"]), now);
+        let mut queues = ShardQueues::new(false);
+        queues.push(one.chunk(&["1a", "1b", "1c"]), now);
+        queues.push(other.chunk(&["2a"]), now);
         let two_rows = BodyLimits { max_rows: 2, ..NO_LIMIT };
-        let mut next = || lanes.take(two_rows, now, Urgency::Now).map(texts);
+        let mut next = || queues.take(two_rows, now, Urgency::Now).map(texts);
         assert_eq!(next().unwrap(), ["1a", "1b"]);
         assert_eq!(next().unwrap(), ["2a", "1c"], "the other one's turn");
         assert!(next().is_none());
@@ -271,37 +271,37 @@ mod tests {
     async fn in_order_a_shard_has_one_request_in_flight() {
         let now = Instant::now();
         let (one, other) = (Shard::new(), Shard::new());
-        let mut lanes = Lanes::new(true);
-        lanes.push(one.chunk(&["1a"]), now);
-        let first = lanes.take(NO_LIMIT, now, Urgency::Now).unwrap();
-        lanes.push(one.chunk(&["1b"]), now);
-        lanes.push(other.chunk(&["2a"]), now);
-        let second = lanes.take(NO_LIMIT, now, Urgency::Now).unwrap();
+        let mut queues = ShardQueues::new(true);
+        queues.push(one.chunk(&["1a"]), now);
+        let first = queues.take(NO_LIMIT, now, Urgency::Now).unwrap();
+        queues.push(one.chunk(&["1b"]), now);
+        queues.push(other.chunk(&["2a"]), now);
+        let second = queues.take(NO_LIMIT, now, Urgency::Now).unwrap();
         assert_eq!(texts(second), ["2a"]);
-        assert_eq!(lanes.due(Duration::ZERO), None, "no clock can hurry it");
-        for lane in first.lanes {
-            lanes.release(lane);
+        assert_eq!(queues.due(Duration::ZERO), None, "no clock can hurry it");
+        for queue in first.queues {
+            queues.release(queue);
         }
-        assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["1b"]);
+        assert_eq!(texts(queues.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["1b"]);
     }
 
     #[tokio::test]
     async fn a_shard_in_doubt_waits_and_one_that_is_lost_is_forgotten() {
         let now = Instant::now();
         let (ours, doubtful, lost) = (Shard::new(), Shard::new(), Shard::new());
-        let mut lanes = Lanes::new(false);
+        let mut queues = ShardQueues::new(false);
         for (shard, row) in [(&ours, "ours"), (&doubtful, "doubtful"), (&lost, "lost")] {
-            lanes.push(shard.chunk(&[row]), now);
+            queues.push(shard.chunk(&[row]), now);
         }
         doubtful.gate.set(GateState::Paused);
         lost.gate.set(GateState::Closed);
-        assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["ours"]);
-        assert!(lanes.take(NO_LIMIT, now, Urgency::Now).is_none());
-        lanes.drop_closed();
-        assert_eq!(lanes.len(), 1);
+        assert_eq!(texts(queues.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["ours"]);
+        assert!(queues.take(NO_LIMIT, now, Urgency::Now).is_none());
+        queues.drop_closed();
+        assert_eq!(queues.len(), 1);
         assert_eq!(lost.abandoned(), 1, "its ledger knows that the row was not delivered");
         doubtful.gate.set(GateState::Open);
-        assert_eq!(texts(lanes.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["doubtful"]);
+        assert_eq!(texts(queues.take(NO_LIMIT, now, Urgency::Now).unwrap()), ["doubtful"]);
     }
 
     proptest! {
@@ -315,7 +315,7 @@ mod tests {
         ) {
             let limits = BodyLimits { max_bytes, max_rows };
             let shards = [Shard::new(), Shard::new(), Shard::new()];
-            let mut lanes = Lanes::new(ordered);
+            let mut queues = ShardQueues::new(ordered);
             let mut given: [Vec<String>; 3] = Default::default();
             let now = Instant::now();
             for (shard, sizes) in chunks {
@@ -324,25 +324,25 @@ mod tests {
                     .enumerate()
                     .map(|(n, size)| format!("{shard}{:0size$}", given[shard].len() + n))
                     .collect();
-                lanes.push(shards[shard].chunk(&rows), now);
+                queues.push(shards[shard].chunk(&rows), now);
                 given[shard].extend(rows);
             }
             let mut got: [Vec<String>; 3] = Default::default();
-            while let Some(body) = lanes.take(limits, now, Urgency::Now) {
+            while let Some(body) = queues.take(limits, now, Urgency::Now) {
                 let (rows, bytes) = body.chunks.iter().fold((0, 0), |(rows, bytes), chunk| {
                     (rows + chunk.rows(), bytes + chunk.byte_len())
                 });
                 prop_assert!(rows == 1 || (rows <= max_rows && bytes <= max_bytes));
-                for &lane in &body.lanes {
-                    lanes.release(lane);
+                for &queue in &body.queues {
+                    queues.release(queue);
                 }
                 for row in texts(body) {
                     got[row[..1].parse::<usize>().unwrap()].push(row);
                 }
             }
             prop_assert_eq!(got, given);
-            prop_assert_eq!(lanes.len(), 0);
-            prop_assert!(lanes.lanes.is_empty() && lanes.turns.is_empty());
+            prop_assert_eq!(queues.len(), 0);
+            prop_assert!(queues.queues.is_empty() && queues.turns.is_empty());
         }
     }
 }
