@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Pace;
+use crate::error::RetryClass;
 
 /// Failures in a row of one kind of question.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ impl Backoff {
     }
 
     /// The wait after one more failure.
-    pub(crate) fn after_failure(&mut self, pace: Pace) -> Duration {
-        self.failures.after_failure(pace.waits()).mul_f64(self.factor)
+    pub(crate) fn after_failure(&mut self, class: RetryClass) -> Duration {
+        self.failures.after_failure(class.waits()).mul_f64(self.factor)
     }
 
     /// Failures since the last success.

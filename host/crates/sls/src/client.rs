@@ -87,13 +87,13 @@ impl ClientConfig {
 /// Speaks to one project. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    shared: Arc<ClientParts>,
     connections: Arc<Connections>,
     attempts: u32,
     timeout: Duration,
 }
 
-struct Shared {
+struct ClientParts {
     endpoint: Endpoint,
     project: ProjectName,
     /// Where everything is sent; what errors name.
@@ -125,7 +125,7 @@ impl Client {
         let host = endpoint.host_header(&project);
         let host = HeaderValue::from_str(&host).map_err(|_| ConfigError::Host(host))?;
         let connections = Arc::new(transport.connections()?);
-        let shared = Shared {
+        let shared = ClientParts {
             base_url: endpoint.base_url(&project).into(),
             host,
             endpoint,
@@ -212,7 +212,7 @@ impl Client {
             if !may_pass || backoff.failures() + 1 >= self.attempts {
                 return Err(error);
             }
-            let wait = backoff.after_failure(error.pace());
+            let wait = backoff.after_failure(error.retry_class());
             tracing::debug!(call = call.name, ?wait, error = %Chain(&error), "trying again");
             tokio::time::sleep(wait).await;
         }

@@ -20,18 +20,18 @@ use crate::ram_role::RamRole;
 /// The key in force, shared by everyone who signs. Cloning shares; it does not copy the key.
 #[derive(Clone)]
 pub struct Credentials {
-    shared: Arc<Shared>,
+    shared: Arc<CurrentKey>,
 }
 
-struct Shared {
+struct CurrentKey {
     key: RwLock<Arc<AccessKey>>,
-    origin: Origin,
+    source: KeySource,
     /// One at a time looks for a newer key, so that a file system that hangs holds one thread.
     turn: Arc<Semaphore>,
 }
 
 /// Where a newer key would be found.
-enum Origin {
+enum KeySource {
     Nowhere,
     Json(PathBuf),
     Parts { id: Part, secret: Part, token: Option<Part> },
@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-impl Origin {
+impl KeySource {
     /// The key in the files. `None` if it is in none. Blocks.
     fn read(&self) -> Result<Option<AccessKey>, CredentialsError> {
         Ok(match self {
@@ -76,7 +76,7 @@ impl Origin {
 impl Credentials {
     /// A key that stays until [`replace`](Self::replace) is called.
     pub fn fixed(key: AccessKey) -> Self {
-        Self::new(key, Origin::Nowhere)
+        Self::new(key, KeySource::Nowhere)
     }
 
     /// A key kept in a JSON file of the form that the instance metadata service and STS answer with.
@@ -87,7 +87,7 @@ impl Credentials {
     /// The file is missing, unreadable, or holds no key.
     pub async fn from_file(path: impl Into<PathBuf>) -> Result<Self, CredentialsError> {
         let path = path.into();
-        blocking(move || Ok(Self::new(read(&path)?, Origin::Json(path)))).await
+        blocking(move || Ok(Self::new(read(&path)?, KeySource::Json(path)))).await
     }
 
     /// A key whose parts may be kept in files. They are read again whenever the service refuses the key.
@@ -102,7 +102,7 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         blocking(move || {
             let key = of_parts(&id, &secret, token.as_ref())?;
-            Ok(Self::new(key, Origin::Parts { id, secret, token }))
+            Ok(Self::new(key, KeySource::Parts { id, secret, token }))
         })
         .await
     }
@@ -115,12 +115,12 @@ impl Credentials {
     /// The metadata service is out of reach or knows no such role.
     pub async fn from_role(role: RamRole) -> Result<Self, CredentialsError> {
         let key = role.key().await?;
-        Ok(Self::new(key, Origin::Role(role)))
+        Ok(Self::new(key, KeySource::Role(role)))
     }
 
-    fn new(key: AccessKey, origin: Origin) -> Self {
+    fn new(key: AccessKey, source: KeySource) -> Self {
         let (key, turn) = (RwLock::new(Arc::new(key)), Arc::new(Semaphore::new(1)));
-        Self { shared: Arc::new(Shared { key, origin, turn }) }
+        Self { shared: Arc::new(CurrentKey { key, source, turn }) }
     }
 
     /// Puts a new key in force for everyone who shares this handle.
@@ -150,14 +150,14 @@ impl Credentials {
         if *self.current() != refused {
             return Ok(());
         }
-        if let Origin::Role(role) = &self.shared.origin {
+        if let KeySource::Role(role) = &self.shared.source {
             self.replace(role.key().await?);
             return Ok(());
         }
         // Continues after the wait for it has ended: what is read late counts too.
         blocking(move || {
             let _turn = turn;
-            if let Some(key) = self.shared.origin.read()? {
+            if let Some(key) = self.shared.source.read()? {
                 self.replace(key);
             }
             Ok(())

@@ -127,27 +127,26 @@ pub enum ConfigError {
     Http(#[source] reqwest::Error),
 }
 
-/// How soon it makes sense to ask again.
+/// Why a call failed, as far as it decides how soon it makes sense to ask again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Pace {
+pub(crate) enum RetryClass {
     /// A twentieth of a second, doubling to a minute: an answer was damaged, and the next one is probably not.
-    Prompt,
+    Damaged,
     /// Half a second, doubling to ten: the network, or a server that failed.
-    Brisk,
+    Unavailable,
     /// A second, doubling to thirty: a limit was hit or the server is overloaded.
-    Gentle,
-    /// Five seconds, doubling to sixty: nothing changes until a person acts.
-    Patient,
+    Overloaded,
+    /// Five seconds, doubling to sixty: nothing changes until an operator acts.
+    NeedsOperator,
 }
 
-impl Pace {
+impl RetryClass {
     pub(crate) const fn waits(self) -> Waits {
         let (first, longest) = match self {
-            Self::Prompt => (Duration::from_millis(50), Duration::from_secs(60)),
-            Self::Brisk => (Duration::from_millis(500), Duration::from_secs(10)),
-            Self::Gentle => (Duration::from_secs(1), Duration::from_secs(30)),
-            Self::Patient => (Duration::from_secs(5), Duration::from_secs(60)),
+            Self::Damaged => (Duration::from_millis(50), Duration::from_secs(60)),
+            Self::Unavailable => (Duration::from_millis(500), Duration::from_secs(10)),
+            Self::Overloaded => (Duration::from_secs(1), Duration::from_secs(30)),
+            Self::NeedsOperator => (Duration::from_secs(5), Duration::from_secs(60)),
         };
         Waits { first, longest }
     }
@@ -196,17 +195,19 @@ impl Error {
     }
 
     /// How soon to ask again, if at all.
-    pub fn pace(&self) -> Pace {
+    pub(crate) fn retry_class(&self) -> RetryClass {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } => Pace::Brisk,
-            Self::Refused(refusal) if !refusal.is_retryable() => Pace::Patient,
-            Self::Refused(refusal) if refusal.quota() => Pace::Gentle,
+            Self::Unreachable { .. } | Self::TimedOut { .. } => RetryClass::Unavailable,
+            Self::Refused(refusal) if !refusal.is_retryable() => RetryClass::NeedsOperator,
+            Self::Refused(refusal) if refusal.quota() => RetryClass::Overloaded,
             Self::Refused(refusal) => match refusal.status {
-                503 | 429 => Pace::Gentle,
-                _ => Pace::Brisk,
+                503 | 429 => RetryClass::Overloaded,
+                _ => RetryClass::Unavailable,
             },
-            Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. } => Pace::Prompt,
-            Self::Unsignable(_) => Pace::Patient,
+            Self::Malformed { .. } | Self::Block { .. } | Self::BrokenOff { .. } => {
+                RetryClass::Damaged
+            }
+            Self::Unsignable(_) => RetryClass::NeedsOperator,
         }
     }
 
@@ -352,16 +353,16 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_of_asking_again_follows_who_must_act() {
-        for (status, code, pace) in [
-            (403, "ReadQuotaExceed", Pace::Gentle),
-            (503, "ServerBusy", Pace::Gentle),
-            (500, "InternalServerError", Pace::Brisk),
-            (502, "", Pace::Brisk),
-            (401, "SignatureNotMatch", Pace::Patient),
-            (404, "LogStoreNotExist", Pace::Patient),
+    fn how_soon_to_ask_again_follows_who_must_act() {
+        for (status, code, class) in [
+            (403, "ReadQuotaExceed", RetryClass::Overloaded),
+            (503, "ServerBusy", RetryClass::Overloaded),
+            (500, "InternalServerError", RetryClass::Unavailable),
+            (502, "", RetryClass::Unavailable),
+            (401, "SignatureNotMatch", RetryClass::NeedsOperator),
+            (404, "LogStoreNotExist", RetryClass::NeedsOperator),
         ] {
-            assert_eq!(refused(status, code).pace(), pace, "{code}");
+            assert_eq!(refused(status, code).retry_class(), class, "{code}");
         }
     }
 

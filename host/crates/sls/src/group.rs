@@ -41,18 +41,19 @@
 //! There is no call to leave a group. A consumer that stops keeps its shards for the group's timeout, and
 //! gets them back at once if it returns under the same name within that time.
 
-mod board;
 mod checkpoint;
 mod consumed;
-mod desk;
 mod heartbeat;
+mod idle_wait;
 mod join;
 mod lag;
 mod lease;
-mod pace;
+mod lease_table;
 mod pull;
+mod pull_count;
 mod pull_error;
 mod shard;
+mod shard_context;
 mod start;
 mod timing;
 
@@ -70,13 +71,13 @@ use crate::api::Filter;
 use crate::client::Client;
 use crate::metrics::GroupMetrics;
 use crate::names::{ConsumerName, GroupName, LogstoreName};
-use board::Board;
 pub use checkpoint::{Checkpoints, SaveError};
 use consumed::Consumed;
 pub use forwarder_connector::LeaseState;
-use heartbeat::{Heartbeat, Standing};
+use heartbeat::{Heartbeat, MembershipState};
 pub use join::JoinError;
 pub use lease::Lease;
+use lease_table::LeaseTable;
 pub use pull::{Pull, Pulled};
 pub use pull_error::PullError;
 pub use shard::Puller;
@@ -180,13 +181,13 @@ struct Membership {
     client: Client,
     /// Tries once; for callers with a loop of their own.
     single: Client,
-    board: Board,
+    lease_table: LeaseTable,
     /// Where shards without checkpoint begin; resolved once.
     start: Beginning,
     /// A permit per shard that asks where to begin.
     starts: Semaphore,
     timing: Mutex<Timing>,
-    standing: watch::Sender<Standing>,
+    membership_state: watch::Sender<MembershipState>,
     metrics: GroupMetrics,
 }
 
@@ -198,7 +199,7 @@ impl Membership {
     /// Says something about the start or the end of one shard.
     fn log_shard(&self, event: fmt::Arguments<'_>) {
         let group = &self.config.group;
-        if self.board.held() > MAX_SHARDS_LOGGED {
+        if self.lease_table.held() > MAX_SHARDS_LOGGED {
             tracing::debug!(%group, "{event}");
         } else {
             tracing::info!(%group, "{event}");
@@ -216,7 +217,7 @@ pub struct ConsumerGroup {
     membership: Arc<Membership>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    /// For a run with an end: the board's count of changes when we last looked, and since when nothing
+    /// For a run with an end: the lease_table's count of changes when we last looked, and since when nothing
     /// has happened that speaks against being done.
     quiet: (u64, Instant),
     /// For a run with an end: when to ask the service whether every shard is consumed, and what it said.
@@ -242,10 +243,10 @@ impl ConsumerGroup {
         let membership = Arc::new(Membership {
             timing: Mutex::new(Timing::new(timeout, config.heartbeat_interval)),
             // Until the first heartbeat has succeeded, which `first` does not insist on.
-            standing: watch::Sender::new(Standing::Out),
+            membership_state: watch::Sender::new(MembershipState::Out),
             metrics: GroupMetrics::new(&config.source),
             single: client.trying_once(),
-            board: Board::default(),
+            lease_table: LeaseTable::default(),
             client,
             start,
             starts: Semaphore::new(MAX_STARTING),
@@ -255,7 +256,7 @@ impl ConsumerGroup {
         heartbeat.first().await?;
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         tasks.spawn(heartbeat.run(stop.clone()).in_current_span());
-        let quiet = (membership.board.changes(), Instant::now());
+        let quiet = (membership.lease_table.changes(), Instant::now());
         let (ask_at, consumed) = (quiet.1, Consumed::Unknown);
         Ok(Self { membership, tasks, stop, quiet, ask_at, consumed, waits: 0 })
     }
@@ -273,17 +274,17 @@ impl ConsumerGroup {
     ///
     /// The heartbeats have stopped; every shard is given up, and there will be no more.
     pub async fn next_lease(&mut self) -> Result<Option<Lease>, HeartbeatsStopped> {
-        let Membership { board, config, .. } = &*self.membership;
-        let mut standing = self.membership.standing.subscribe();
+        let Membership { lease_table, config, .. } = &*self.membership;
+        let mut membership_state = self.membership.membership_state.subscribe();
         loop {
-            if let Some(grant) = board.take() {
+            if let Some(grant) = lease_table.take() {
                 return Ok(Some(Lease::new(Arc::clone(&self.membership), grant)));
             }
             // In this order. A consumer that loses all shards says `Out` before, and one that rejoins counts a
-            // change before saying `Member`, so that an empty board is never taken for a finished one.
-            let finished = board.all_finished();
-            let member = *standing.borrow_and_update() == Standing::Member;
-            let changes = board.changes();
+            // change before saying `Member`, so that an empty lease_table is never taken for a finished one.
+            let finished = lease_table.all_finished();
+            let member = *membership_state.borrow_and_update() == MembershipState::Member;
+            let changes = lease_table.changes();
             if !finished || !member || changes != self.quiet.0 {
                 self.quiet = (changes, Instant::now());
             }
@@ -300,8 +301,8 @@ impl ConsumerGroup {
             }
             let ask_at = self.ask_at;
             tokio::select! {
-                () = board.granted.notified() => {}
-                _ = standing.changed() => {}
+                () = lease_table.granted.notified() => {}
+                _ = membership_state.changed() => {}
                 () = sleep_until(over), if may_end && is_unknown => {}
                 consumed = async {
                     sleep_until(ask_at).await;
@@ -327,7 +328,7 @@ impl ConsumerGroup {
                 ended = self.tasks.join_next() => {
                     let cause = ended.and_then(Result::err).map(|cause| cause.to_string());
                     tracing::error!(cause, "the heartbeats have stopped; all shards are given up");
-                    board.lose_all();
+                    lease_table.lose_all();
                     return Err(HeartbeatsStopped(config.group.clone()));
                 }
             }
@@ -337,11 +338,11 @@ impl ConsumerGroup {
     /// Leaves: grants are ignored from now on, and heartbeats continue until every lease is released. Put a
     /// deadline around it; abandoning it stops the heartbeats at once.
     pub async fn leave(mut self) {
-        let board = &self.membership.board;
-        board.leave();
-        while !board.is_drained() {
+        let lease_table = &self.membership.lease_table;
+        lease_table.leave();
+        while !lease_table.is_drained() {
             tokio::select! {
-                () = board.released.notified() => {}
+                () = lease_table.released.notified() => {}
                 // Lost leases need no heartbeat, and they may never be released.
                 () = tokio::time::sleep(self.membership.timing().interval) => {}
                 _ = self.tasks.join_next() => break,
@@ -361,7 +362,7 @@ impl ConsumerGroup {
 impl Drop for ConsumerGroup {
     fn drop(&mut self) {
         self.stop.cancel();
-        self.membership.standing.send_replace(Standing::Out);
-        self.membership.board.lose_all();
+        self.membership.membership_state.send_replace(MembershipState::Out);
+        self.membership.lease_table.lose_all();
     }
 }

@@ -37,7 +37,7 @@ pub use client::{Client, ClientConfig, Clock};
 pub use credentials::{Credentials, CredentialsError, Part};
 pub use cursor::{Cursor, CursorError};
 pub use endpoint::{Endpoint, Scheme};
-pub use error::{CallTo, Chain, ConfigError, Error, ErrorCode, Pace, Refusal};
+pub use error::{CallTo, Chain, ConfigError, Error, ErrorCode, Refusal};
 pub use group::{ConsumerGroup, GroupConfig, JoinError, Lease, LeaseState};
 pub use names::{ConsumerName, GroupName, LogstoreName, NameError, ProjectName};
 pub use ram_role::{METADATA, RamRole};

@@ -61,13 +61,13 @@ impl RamRole {
         self.ask().await.map_err(|refusal| {
             let role = self.role.clone();
             match refusal {
-                Refusal::NoRole(why) => CredentialsError::NoRole { role, why },
-                Refusal::Unanswered(why) => CredentialsError::Unanswered { role, why },
+                NoKey::NoRole(why) => CredentialsError::NoRole { role, why },
+                NoKey::Unanswered(why) => CredentialsError::Unanswered { role, why },
             }
         })
     }
 
-    async fn ask(&self) -> Result<AccessKey, Refusal> {
+    async fn ask(&self) -> Result<AccessKey, NoKey> {
         let address =
             format!("{}/latest/meta-data/ram/security-credentials/{}", self.metadata, self.role);
         let mut request = self.http.get(&address);
@@ -78,21 +78,21 @@ impl RamRole {
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => {
-                return Err(Refusal::NoRole(format!(
+                return Err(NoKey::NoRole(format!(
                     "`{address}` knows no such role; attach the role to the instance"
                 )));
             }
             status if status.is_server_error() => {
-                return Err(Refusal::Unanswered(format!("`{address}` answered {status}")));
+                return Err(NoKey::Unanswered(format!("`{address}` answered {status}")));
             }
-            status => return Err(Refusal::NoRole(format!("`{address}` answered {status}"))),
+            status => return Err(NoKey::NoRole(format!("`{address}` answered {status}"))),
         }
         AccessKey::from_json(&body(answer).await?)
-            .ok_or_else(|| Refusal::Unanswered(format!("`{address}` answered without a key")))
+            .ok_or_else(|| NoKey::Unanswered(format!("`{address}` answered without a key")))
     }
 
     /// A token of the hardened mode, if the service has that mode.
-    async fn token(&self) -> Result<Option<String>, Refusal> {
+    async fn token(&self) -> Result<Option<String>, NoKey> {
         let request = self
             .http
             .request(Method::PUT, format!("{}/latest/api/token", self.metadata))
@@ -109,24 +109,24 @@ impl RamRole {
 }
 
 /// Why there is no key.
-enum Refusal {
+enum NoKey {
     /// The service has none for us.
     NoRole(String),
     /// It does not answer, or not soundly.
     Unanswered(String),
 }
 
-fn unanswered(error: reqwest::Error) -> Refusal {
-    Refusal::Unanswered(Chain(&error).to_string())
+fn unanswered(error: reqwest::Error) -> NoKey {
+    NoKey::Unanswered(Chain(&error).to_string())
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, Refusal> {
+async fn body(mut answer: Response) -> Result<Vec<u8>, NoKey> {
     let mut whole = Vec::new();
     while let Some(part) = answer.chunk().await.map_err(unanswered)? {
         whole.extend_from_slice(&part);
         if whole.len() > MAX_ANSWER {
             let text = format!("the metadata service answered more than {MAX_ANSWER} bytes");
-            return Err(Refusal::Unanswered(text));
+            return Err(NoKey::Unanswered(text));
         }
     }
     Ok(whole)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use forwarder_connector::LeaseState;
 
-use super::desk::Desk;
+use super::shard_context::ShardContext;
 use crate::cursor::Cursor;
 use crate::error::Error;
 
@@ -38,17 +38,17 @@ pub enum SaveError {
 /// Saves checkpoints under one lease.
 #[derive(Clone)]
 pub struct Checkpoints {
-    desk: Arc<Desk>,
+    context: Arc<ShardContext>,
 }
 
 impl Checkpoints {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk }
+    pub(super) fn new(context: Arc<ShardContext>) -> Self {
+        Self { context }
     }
 
     /// Which shard.
     pub fn shard(&self) -> u32 {
-        self.desk.shard
+        self.context.shard
     }
 
     /// Saves `cursor` as the next log group to read. A checkpoint equal to the last one is not written
@@ -58,21 +58,21 @@ impl Checkpoints {
     ///
     /// See [`SaveError`]. After `LeaseLost` the lease's state is [`LeaseState::Lost`].
     pub async fn save(&self, cursor: &Cursor) -> Result<(), SaveError> {
-        let desk = &*self.desk;
-        let mut saved = desk.saved.lock().await;
-        if desk.state() == LeaseState::Lost {
+        let context = &*self.context;
+        let mut saved = context.saved.lock().await;
+        if context.state() == LeaseState::Lost {
             return Err(self.lost(None));
         }
         if saved.as_ref() == Some(cursor) {
             return Ok(());
         }
-        let config = &desk.membership.config;
-        let mut state = desk.state.clone();
-        let save = desk.membership.client.update_checkpoint(
+        let config = &context.membership.config;
+        let mut state = context.state.clone();
+        let save = context.membership.client.update_checkpoint(
             &config.logstore,
             &config.group,
             &config.consumer,
-            desk.shard,
+            context.shard,
             cursor,
         );
         let outcome = tokio::select! {
@@ -90,18 +90,18 @@ impl Checkpoints {
         };
         if error.membership_lost() {
             // Every shard is gone, not just this one. The next heartbeat joins again.
-            desk.membership.board.expel();
+            context.membership.lease_table.expel();
         } else if error.ownership_lost() {
-            desk.lose();
+            context.lose();
         } else {
             // Also where the shard does not exist any more: no other consumer has it, so what was pulled of it is
             // still ours to deliver.
-            return Err(SaveError::Failed { shard: desk.shard, source: error });
+            return Err(SaveError::Failed { shard: context.shard, source: error });
         }
         Err(self.lost(Some(error)))
     }
 
     fn lost(&self, source: Option<Error>) -> SaveError {
-        SaveError::LeaseLost { shard: self.desk.shard, source }
+        SaveError::LeaseLost { shard: self.context.shard, source }
     }
 }

@@ -42,10 +42,10 @@ async fn ask_twice(membership: &Membership, end: i64) -> Result<Vec<u32>, Error>
 /// The shards that are not consumed.
 async fn ask(membership: &Membership, end: i64) -> Result<Vec<u32>, Error> {
     let mut open = Vec::new();
-    let Membership { client, config, board, .. } = membership;
+    let Membership { client, config, lease_table, .. } = membership;
     let shards = client.list_shards(&config.logstore).await?;
     let stored = client.get_checkpoints(&config.logstore, &config.group, None).await?;
-    let ours = board.finished();
+    let ours = lease_table.finished();
     for Shard { id, .. } in shards.iter().filter(|shard| !ours.contains(&shard.id)) {
         let end = client.get_cursor(&config.logstore, *id, CursorFrom::Time(end)).await?;
         let checkpoint = |stored: &&Checkpoint| stored.shard == *id;

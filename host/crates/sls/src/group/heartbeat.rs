@@ -21,7 +21,7 @@ use crate::error::{Chain, Error};
 
 /// Where we stand with the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum MembershipState {
     /// The last heartbeat succeeded recently.
     Member,
     /// No heartbeat has succeeded for so long that work is paused.
@@ -67,7 +67,7 @@ impl Heartbeat {
         let work = async {
             loop {
                 self.wait().await;
-                if self.membership.board.was_expelled() {
+                if self.membership.lease_table.was_expelled() {
                     self.fall_out(&"a checkpoint was refused: the consumer is not known any more");
                 }
                 if self.next_review <= Instant::now() {
@@ -97,7 +97,7 @@ impl Heartbeat {
         self.guarded(async {
             tokio::select! {
                 () = sleep_until(due) => {}
-                () = membership.board.hurry.notified() => sleep_until(early).await,
+                () = membership.lease_table.hurry.notified() => sleep_until(early).await,
             }
         })
         .await;
@@ -108,22 +108,22 @@ impl Heartbeat {
         let membership = Arc::clone(&self.membership);
         let config = &membership.config;
         let client = self.client.within(self.timing().attempt_limit(self.failures));
-        let report = membership.board.report();
+        let report = membership.lease_table.report();
         let sent = Instant::now();
         let beat = client.heartbeat(&config.logstore, &config.group, &config.consumer, &report);
         let held = self.guarded(beat).await?;
         self.heard = sent;
         tracing::trace!(?report, ?held, "heartbeat");
-        if self.standing() == Standing::Out {
-            membership.board.begin_again();
+        if self.membership_state() == MembershipState::Out {
+            membership.lease_table.begin_again();
             if self.joined {
                 tracing::info!(group = %config.group, consumer = %config.consumer, "rejoined");
             }
         }
         self.joined = true;
-        membership.standing.send_replace(Standing::Member);
+        membership.membership_state.send_replace(MembershipState::Member);
         self.failures = 0;
-        let new = membership.board.grant(&held);
+        let new = membership.lease_table.grant(&held);
         if new > MAX_SHARDS_LOGGED {
             tracing::info!(
                 new,
@@ -159,9 +159,9 @@ impl Heartbeat {
     }
 
     fn fall_out(&mut self, cause: &dyn Display) {
-        let was = self.membership.standing.send_replace(Standing::Out);
-        self.membership.board.lose_all();
-        if was != Standing::Out {
+        let was = self.membership.membership_state.send_replace(MembershipState::Out);
+        self.membership.lease_table.lose_all();
+        if was != MembershipState::Out {
             self.membership.metrics.membership_lost();
             tracing::warn!(%cause, "lost membership, rejoining");
         }
@@ -219,32 +219,32 @@ impl Heartbeat {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        match self.standing() {
-            Standing::Member => Some(self.heard + self.timing().suspend_after()),
-            Standing::Suspended => Some(self.heard + self.timing().lose_after()),
-            Standing::Out => None,
+        match self.membership_state() {
+            MembershipState::Member => Some(self.heard + self.timing().suspend_after()),
+            MembershipState::Suspended => Some(self.heard + self.timing().lose_after()),
+            MembershipState::Out => None,
         }
     }
 
     fn enforce(&mut self) {
         let silence = self.heard.elapsed();
         if silence >= self.timing().lose_after() {
-            self.membership.standing.send_replace(Standing::Out);
-            self.membership.board.lose_all();
+            self.membership.membership_state.send_replace(MembershipState::Out);
+            self.membership.lease_table.lose_all();
             self.membership.metrics.membership_lost();
             tracing::warn!(
                 ?silence,
                 "no heartbeat for the group's timeout: lost membership, rejoining"
             );
         } else if silence >= self.timing().suspend_after() {
-            self.membership.standing.send_replace(Standing::Suspended);
-            self.membership.board.suspend();
+            self.membership.membership_state.send_replace(MembershipState::Suspended);
+            self.membership.lease_table.suspend();
             tracing::warn!(?silence, "no heartbeat for long: pausing until one succeeds");
         }
     }
 
-    fn standing(&self) -> Standing {
-        *self.membership.standing.borrow()
+    fn membership_state(&self) -> MembershipState {
+        *self.membership.membership_state.borrow()
     }
 
     fn timing(&self) -> Timing {

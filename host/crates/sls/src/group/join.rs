@@ -71,8 +71,8 @@ pub(super) async fn ensure_group(
             if to_record {
                 keep_first_use(client, config, asked);
             }
-            let (timeout, origin) = create(client, config).await?;
-            if to_record && origin == Origin::Before {
+            let (timeout, creator) = create(client, config).await?;
+            if to_record && creator == GroupCreator::Before {
                 config.first_use.forget();
             }
             Ok(timeout)
@@ -101,7 +101,7 @@ fn keep_first_use(client: &Client, config: &GroupConfig, began: Instant) {
 
 /// Who created a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum GroupCreator {
     /// This process.
     Here,
     /// This process in an attempt whose outcome is not known, or another one.
@@ -111,32 +111,36 @@ enum Origin {
 }
 
 /// Creates the group; returns its timeout.
-async fn create(client: &Client, config: &GroupConfig) -> Result<(Duration, Origin), JoinError> {
+async fn create(
+    client: &Client,
+    config: &GroupConfig,
+) -> Result<(Duration, GroupCreator), JoinError> {
     let timeout = configured_timeout(config).unwrap_or(DEFAULT_TIMEOUT);
     let order = config.in_order.unwrap_or(false);
     let GroupConfig { logstore, group, .. } = config;
     // The first attempt by itself: only what it is answered says whether the group was there before.
     let first = client.trying_once().create_consumer_group(logstore, group, timeout, order).await;
-    let (created, origin) = match first {
+    let (created, creator) = match first {
         Err(error) if error.is_retryable() || error.is_damaged() => {
-            let origin = if error.had_no_effect() { Origin::Before } else { Origin::Unclear };
-            (client.create_consumer_group(logstore, group, timeout, order).await, origin)
+            let creator =
+                if error.had_no_effect() { GroupCreator::Before } else { GroupCreator::Unclear };
+            (client.create_consumer_group(logstore, group, timeout, order).await, creator)
         }
-        first => (first, Origin::Before),
+        first => (first, GroupCreator::Before),
     };
     match created {
         Ok(()) => tracing::info!(%group, timeout, order, "created the consumer group"),
         Err(error) if error.already_exists() => {
             // Perhaps with other options.
             return match find(client, config).await {
-                Ok(Some(found)) => Ok((compare(client, config, &found).await, origin)),
-                Ok(None) => Ok((unseen(config, &error), origin)),
-                Err(cause) => Ok((unseen(config, &cause), origin)),
+                Ok(Some(found)) => Ok((compare(client, config, &found).await, creator)),
+                Ok(None) => Ok((unseen(config, &error), creator)),
+                Err(cause) => Ok((unseen(config, &cause), creator)),
             };
         }
         Err(error) => return Err(JoinError::service(config)(error)),
     }
-    Ok((Duration::from_secs(timeout.into()), Origin::Here))
+    Ok((Duration::from_secs(timeout.into()), GroupCreator::Here))
 }
 
 /// Brings an existing group to the configured options, if there are any; returns its timeout.
@@ -183,10 +187,10 @@ async fn unlisted(
     if config.manage_group {
         let asked = Instant::now();
         let created = create(client, config).await;
-        let (timeout, origin) = created.map_err(|_| JoinError::service(config)(denied))?;
+        let (timeout, creator) = created.map_err(|_| JoinError::service(config)(denied))?;
         // Not before: whether the group was there cannot be seen. A process that ends right here leaves a group
         // without a record, which counts as used.
-        if origin == Origin::Here && config.start == Start::End {
+        if creator == GroupCreator::Here && config.start == Start::End {
             keep_first_use(client, config, asked);
         }
         return Ok(timeout);

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::desk::Desk;
+use super::shard_context::ShardContext;
 use crate::api::PullHead;
 use crate::cursor::Cursor;
 use crate::error::Chain;
@@ -30,30 +30,30 @@ pub(super) struct Lag {
 
 impl Lag {
     /// Measures by an answer.
-    pub(super) fn note(&mut self, desk: &Arc<Desk>, head: &PullHead) {
-        let client = &desk.membership.single;
+    pub(super) fn note(&mut self, context: &Arc<ShardContext>, head: &PullHead) {
+        let client = &context.membership.single;
         let received = if head.at_end() { Some(client.server_time()) } else { head.cursor_time() };
         if let Some(received) = received {
             self.question.abort_all();
-            desk.metrics.lag(client.server_time().saturating_sub(received));
+            context.metrics.lag(client.server_time().saturating_sub(received));
             return;
         }
         while self.question.try_join_next().is_some() {}
         let due = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY);
         if due && self.question.is_empty() {
             self.asked = Some(Instant::now());
-            let question = ask(Arc::clone(desk), head.next_cursor().clone());
+            let question = ask(Arc::clone(context), head.next_cursor().clone());
             self.question.spawn(question.in_current_span());
         }
     }
 }
 
 /// Asks when the logs at a position were received, and notes their age.
-async fn ask(desk: Arc<Desk>, next: Cursor) {
-    let client = desk.membership.single.within(ASK_LIMIT);
-    let logstore = &desk.membership.config.logstore;
-    match client.get_cursor_time(logstore, desk.shard, &next).await {
-        Ok(received) => desk.metrics.lag(client.server_time().saturating_sub(received)),
+async fn ask(context: Arc<ShardContext>, next: Cursor) {
+    let client = context.membership.single.within(ASK_LIMIT);
+    let logstore = &context.membership.config.logstore;
+    match client.get_cursor_time(logstore, context.shard, &next).await {
+        Ok(received) => context.metrics.lag(client.server_time().saturating_sub(received)),
         Err(error) => {
             tracing::debug!(error = %Chain(&error), "the age of what is read is not known")
         }

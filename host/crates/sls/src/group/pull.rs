@@ -15,7 +15,7 @@ impl Puller {
     ///
     /// Only ends, see [`PullError`]. Failures of network and service are waited out.
     pub async fn pull(&mut self) -> Result<Pull<'_>, PullError> {
-        let mut state = self.desk.state.clone();
+        let mut state = self.context.state.clone();
         let step = tokio::select! {
             biased;
             ended = ended(&mut state) => return Err(PullError::Ended(ended)),

@@ -18,15 +18,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::checkpoint::{Checkpoints, SaveError};
-use super::desk::Desk;
+use super::idle_wait::IdleWait;
 use super::lag::Lag;
-use super::pace::{Count, Idle};
+use super::pull_count::PullCount;
 use super::pull_error::PullError;
+use super::shard_context::ShardContext;
 use super::start::Beginning;
 use crate::api::{CursorFrom, PullHead, PullRequest, PullResponse};
 use crate::backoff::Backoff;
 use crate::cursor::Cursor;
-use crate::error::{Chain, Error, Pace};
+use crate::error::{Chain, Error, RetryClass};
 use crate::wire::BlockError;
 
 /// How many damaged answers in a row are followed by another question before the caller hears of them. With
@@ -35,11 +36,11 @@ const DAMAGED_AT_MOST: u32 = 6;
 
 /// Reads one shard under a lease.
 pub struct Puller {
-    pub(super) desk: Arc<Desk>,
+    pub(super) context: Arc<ShardContext>,
     position: Option<Cursor>,
     end: End,
-    count: Count,
-    idle: Idle,
+    count: PullCount,
+    idle: IdleWait,
     backoff: Backoff,
     damage: Damage,
     /// The position replaces one that was no longer valid, and the caller does not know it yet.
@@ -78,15 +79,15 @@ pub(super) enum Step {
 }
 
 impl Puller {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let membership = &desk.membership;
+    pub(super) fn new(context: Arc<ShardContext>) -> Self {
+        let membership = &context.membership;
         let config = &membership.config;
         let now = Instant::now();
         Self {
             position: None,
             end: config.end.map_or(End::Open, End::Time),
-            count: Count::new(config.block_target),
-            idle: Idle::new(config.idle.0, config.idle.1),
+            count: PullCount::new(config.block_target),
+            idle: IdleWait::new(config.idle.0, config.idle.1),
             backoff: membership.single.backoff(),
             damage: Damage { backoff: membership.single.backoff(), cause: String::new() },
             replaced: false,
@@ -94,7 +95,7 @@ impl Puller {
             not_before: now,
             asked: now,
             lag: Lag::default(),
-            desk,
+            context,
         }
     }
 
@@ -105,7 +106,7 @@ impl Puller {
     ///
     /// The lease ends, or the shard does not exist.
     pub async fn start(&mut self) -> Result<Cursor, PullError> {
-        let mut state = self.desk.state.clone();
+        let mut state = self.context.state.clone();
         tokio::select! {
             biased;
             ended = ended(&mut state) => Err(PullError::Ended(ended)),
@@ -191,12 +192,12 @@ impl Puller {
     /// The stored checkpoint. Where there is none, the configured start is stored as one: so it means
     /// the same after a restart and for the consumer that gets the shard next, however long nothing is read.
     async fn checkpoint_or_start(&self) -> Result<Cursor, Error> {
-        let membership = &self.desk.membership;
+        let membership = &self.context.membership;
         // Held for the calls only, not while this waits to ask again.
         let _turn = membership.starts.acquire().await;
         if let Some(position) = self.stored_checkpoint().await? {
             membership.log_shard(format_args!("reading from the checkpoint {position}"));
-            *self.desk.saved.lock().await = Some(position.clone());
+            *self.context.saved.lock().await = Some(position.clone());
             return Ok(position);
         }
         let Beginning { from, why } = membership.start;
@@ -205,7 +206,7 @@ impl Puller {
         membership.log_shard(format_args!(
             "no checkpoint yet; reading from {start} (`{from}`), because {why}"
         ));
-        match Checkpoints::new(Arc::clone(&self.desk)).save(&start).await {
+        match Checkpoints::new(Arc::clone(&self.context)).save(&start).await {
             Ok(()) => Ok(start),
             Err(SaveError::Failed { source, .. }) => Err(source),
             // The state of the lease says so too, and ends the waits for us.
@@ -214,14 +215,14 @@ impl Puller {
     }
 
     async fn stored_checkpoint(&self) -> Result<Option<Cursor>, Error> {
-        let Desk { membership, shard, .. } = &*self.desk;
+        let ShardContext { membership, shard, .. } = &*self.context;
         let (client, config) = (&membership.single, &membership.config);
         let stored = client.get_checkpoints(&config.logstore, &config.group, Some(*shard)).await?;
         Ok(stored.into_iter().find(|it| it.shard == *shard).and_then(|it| it.cursor))
     }
 
     async fn cursor(&self, from: CursorFrom) -> Result<Cursor, Error> {
-        let Desk { membership, shard, .. } = &*self.desk;
+        let ShardContext { membership, shard, .. } = &*self.context;
         membership.single.get_cursor(&membership.config.logstore, *shard, from).await
     }
 
@@ -229,16 +230,16 @@ impl Puller {
     /// that, GetCursor would answer with the end of today's data.
     async fn settle_end(&mut self) -> Result<(), Error> {
         let End::Time(unix) = self.end else { return Ok(()) };
-        if self.desk.membership.single.earliest_time() > unix {
+        if self.context.membership.single.earliest_time() > unix {
             self.end = End::At(self.position_of(unix).await?);
         }
         Ok(())
     }
 
-    /// Waits until pulling is allowed: by the pace, and by the state of the lease.
+    /// Waits until pulling is allowed: by the wait after the last answer, and by the state of the lease.
     async fn wait_for_turn(&mut self) {
         sleep_until(self.not_before).await;
-        let mut state = self.desk.state.clone();
+        let mut state = self.context.state.clone();
         // An ended lease is the caller's branch to take; the sender lives as long as the membership.
         let _ = state.wait_for(|state| *state == LeaseState::Held).await;
         self.asked = Instant::now();
@@ -250,12 +251,12 @@ impl Puller {
             _ => None,
         };
         let response = self.ask(position, end).await?;
-        self.lag.note(&self.desk, response.head());
+        self.lag.note(&self.context, response.head());
         Ok(response)
     }
 
     async fn ask(&self, from: &Cursor, end: Option<&Cursor>) -> Result<PullResponse, Error> {
-        let Desk { membership, shard, .. } = &*self.desk;
+        let ShardContext { membership, shard, .. } = &*self.context;
         let config = &membership.config;
         let request = PullRequest {
             logstore: &config.logstore,
@@ -274,7 +275,7 @@ impl Puller {
             self.check_move(&mut response).await?;
         }
         let (head, call) = (response.head().clone(), response.call().clone());
-        self.desk.metrics.filter_failed(head.failed_lines());
+        self.context.metrics.filter_failed(head.failed_lines());
         let (raw_size, limit) = (head.raw_size(), self.block_limit());
         if raw_size > limit {
             return Err(Error::Block { call, source: BlockError::TooLarge { raw_size, limit } });
@@ -286,7 +287,7 @@ impl Puller {
         if head.skips() {
             self.confirm_expired(&head, call).await?;
         }
-        self.desk.metrics.pulled_nothing();
+        self.context.metrics.pulled_nothing();
         self.move_on(&head);
         Ok(Step::Empty(head.next_cursor().clone()))
     }
@@ -310,12 +311,12 @@ impl Puller {
 
     /// The largest block that is received, in unpacked bytes.
     pub(super) fn block_limit(&self) -> u64 {
-        self.desk.membership.config.block_limit
+        self.context.membership.config.block_limit
     }
 
     /// A block is here.
     pub(super) fn received(&mut self, head: &PullHead, packed: u64) {
-        self.desk.metrics.pulled(packed, head.count());
+        self.context.metrics.pulled(packed, head.count());
         self.count.learn(head.scanned_groups(), head.raw_size());
         self.move_on(head);
     }
@@ -339,10 +340,10 @@ impl Puller {
 
     /// Waits longer after each failure; says so less often each time.
     pub(super) fn defer(&mut self, error: &Error) {
-        self.desk.metrics.pull_failed(error.kind());
+        self.context.metrics.pull_failed(error.kind());
         let damaged = error.is_damaged();
         let backoff = if damaged { &mut self.damage.backoff } else { &mut self.backoff };
-        let wait = backoff.after_failure(error.pace());
+        let wait = backoff.after_failure(error.retry_class());
         let failures = backoff.failures();
         self.not_before = Instant::now() + wait;
         if damaged {
@@ -353,7 +354,7 @@ impl Puller {
             return;
         }
         let (cause, position) = (Chain(error), self.position.as_ref().map(tracing::field::display));
-        if error.pace() == Pace::Patient {
+        if error.retry_class() == RetryClass::NeedsOperator {
             tracing::error!(failures, ?wait, position, error = %cause, "cannot read, nothing is lost, asking again");
         } else {
             tracing::warn!(failures, ?wait, position, error = %cause, "cannot read, asking again");

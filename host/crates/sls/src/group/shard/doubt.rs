@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{DAMAGED_AT_MOST, End, Puller};
 use crate::api::{CursorFrom, Movement, PullHead, PullResponse};
 use crate::cursor::Cursor;
-use crate::error::{CallTo, Error, Pace};
+use crate::error::{CallTo, Error, RetryClass};
 use crate::group::OnInvalidCursor;
 use crate::group::pull_error::PullError;
 
@@ -122,9 +122,9 @@ impl Puller {
                     "the checkpoint was read as a position that is not stored; reading from the checkpoint as it \
                      is now; no data lost"
                 );
-                *self.desk.saved.lock().await = Some(checkpoint.clone());
+                *self.context.saved.lock().await = Some(checkpoint.clone());
                 self.position = Some(checkpoint);
-                self.pause_after(&refusal, Pace::Prompt);
+                self.pause_after(&refusal, RetryClass::Damaged);
                 return Ok(());
             }
             Ok(Refused::Beyond { oldest, end, saved }) if self.may_skip() => {
@@ -136,7 +136,7 @@ impl Puller {
                 );
                 self.position = saved.then_some(oldest);
                 self.replaced = saved;
-                self.pause_after(&refusal, Pace::Prompt);
+                self.pause_after(&refusal, RetryClass::Damaged);
                 return Ok(());
             }
             Ok(Refused::Beyond { oldest, end, .. }) => (oldest, end),
@@ -145,7 +145,7 @@ impl Puller {
                     "cursor {position} is refused as invalid, but it lies between the oldest log at {oldest} and \
                      the end at {end}"
                 );
-                let call = self.desk.membership.single.call_to("PullLogs");
+                let call = self.context.membership.single.call_to("PullLogs");
                 self.defer(&Error::Malformed { call, fault });
                 return Ok(());
             }
@@ -155,7 +155,7 @@ impl Puller {
             }
         };
         let expired = between(position, &oldest);
-        let (target, skipped) = match self.desk.membership.config.on_invalid_cursor {
+        let (target, skipped) = match self.context.membership.config.on_invalid_cursor {
             OnInvalidCursor::Begin => (&oldest, 0),
             OnInvalidCursor::End => (&end, between(&oldest, &end)),
             OnInvalidCursor::Fail => {
@@ -163,14 +163,14 @@ impl Puller {
                 return Err(PullError::InvalidCursor(refusal));
             }
         };
-        self.desk.metrics.cursor_reset();
+        self.context.metrics.cursor_reset();
         tracing::warn!(
             %position, %oldest, %end, resume_at = %target, expired_groups = expired, skipped_groups = skipped,
             "the position is no longer valid, reading resumes elsewhere; data may have been lost"
         );
         self.position = Some(target.clone());
         self.replaced = true;
-        self.pause_after(&refusal, Pace::Brisk);
+        self.pause_after(&refusal, RetryClass::Unavailable);
         Ok(())
     }
 
@@ -217,7 +217,7 @@ impl Puller {
     }
 
     fn misplaced(&self, position: &Cursor, how: &str, other: &Cursor) -> Error {
-        let call = self.desk.membership.single.call_to("GetCursor");
+        let call = self.context.membership.single.call_to("GetCursor");
         Error::Malformed { call, fault: format!("position {position} {how}, {other}") }
     }
 
@@ -234,17 +234,17 @@ impl Puller {
     }
 
     /// Counts a refusal that has a line of its own in the log, and waits.
-    fn pause_after(&mut self, refusal: &Error, pace: Pace) {
-        self.desk.metrics.pull_failed(refusal.kind());
-        self.not_before = Instant::now() + self.backoff.after_failure(pace);
+    fn pause_after(&mut self, refusal: &Error, class: RetryClass) {
+        self.context.metrics.pull_failed(refusal.kind());
+        self.not_before = Instant::now() + self.backoff.after_failure(class);
     }
 
     fn may_skip(&self) -> bool {
-        self.desk.membership.config.on_invalid_cursor != OnInvalidCursor::Fail
+        self.context.membership.config.on_invalid_cursor != OnInvalidCursor::Fail
     }
 
     fn say_expired(&self, position: &Cursor, next: &Cursor, oldest: &Cursor) {
-        self.desk.metrics.cursor_reset();
+        self.context.metrics.cursor_reset();
         tracing::warn!(
             %position, %next, %oldest,
             "logs at this position have expired unread, reading resumes behind them; data may have been lost"

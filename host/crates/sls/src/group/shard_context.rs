@@ -6,12 +6,12 @@ use forwarder_connector::LeaseState;
 use tokio::sync::{Mutex, watch};
 
 use super::Membership;
-use super::board::LeaseId;
+use super::lease_table::LeaseId;
 use crate::cursor::Cursor;
 use crate::metrics::ShardMetrics;
 
 /// What a lease shares with its puller and its checkpoints. They do not keep the lease alive.
-pub(super) struct Desk {
+pub(super) struct ShardContext {
     pub(super) membership: Arc<Membership>,
     pub(super) shard: u32,
     pub(super) id: LeaseId,
@@ -21,13 +21,13 @@ pub(super) struct Desk {
     pub(super) metrics: ShardMetrics,
 }
 
-impl Desk {
+impl ShardContext {
     pub(super) fn state(&self) -> LeaseState {
         *self.state.borrow()
     }
 
     /// The service says that the shard is not ours.
     pub(super) fn lose(&self) {
-        self.membership.board.lose(self.shard, self.id);
+        self.membership.lease_table.lose(self.shard, self.id);
     }
 }

@@ -1,11 +1,4 @@
-//! When to pull next, and how much to ask for.
-//!
-//! No wait while answers are full; at the end of a shard a wait that grows while nothing comes. The
-//! number of log groups follows the size of those seen, so that a block comes out near its target.
-
-use std::time::Duration;
-
-use forwarder_backoff::nearly;
+//! How many log groups to ask for: it follows the size of those seen, so that a block comes out near its target.
 
 use crate::api::MAX_COUNT;
 
@@ -15,36 +8,9 @@ const FIRST_COUNT: u32 = 100;
 /// Blocks that are read well after one that was not, before more log groups are asked for again.
 const SOUND_BEFORE_MORE: u32 = 32;
 
-/// Wait between pulls that find nothing.
-#[derive(Debug)]
-pub(crate) struct Idle {
-    first: Duration,
-    longest: Duration,
-    current: Duration,
-}
-
-impl Idle {
-    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest: longest.max(first), current: first }
-    }
-
-    /// The wait after an answer that reached the end and brought something.
-    pub(crate) fn after_data(&mut self) -> Duration {
-        self.current = self.first;
-        nearly(self.first)
-    }
-
-    /// The wait after an answer that brought nothing.
-    pub(crate) fn after_nothing(&mut self) -> Duration {
-        let wait = self.current;
-        self.current = (wait * 3 / 2).min(self.longest);
-        nearly(wait)
-    }
-}
-
 /// The number of log groups to ask for.
 #[derive(Debug)]
-pub(crate) struct Count {
+pub(crate) struct PullCount {
     target_bytes: u64,
     current: u32,
     /// Below [`MAX_COUNT`] after blocks that could not be read.
@@ -53,7 +19,7 @@ pub(crate) struct Count {
     sound: u32,
 }
 
-impl Count {
+impl PullCount {
     pub(crate) fn new(target_bytes: u64) -> Self {
         Self { target_bytes, current: FIRST_COUNT, most: MAX_COUNT, sound: 0 }
     }
@@ -104,23 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_waits_grow_to_the_cap_and_start_over_with_data() {
-        let mut idle = Idle::new(Duration::from_millis(500), Duration::from_secs(2));
-        let waits: Vec<u128> = (0..6).map(|_| idle.after_nothing().as_millis()).collect();
-        assert!(waits[0] <= 500 && waits[5] > 900 && waits[5] <= 2000, "{waits:?}");
-        idle.after_data();
-        assert!(idle.after_nothing().as_millis() <= 500);
-    }
-
-    #[test]
     fn the_count_settles_where_blocks_meet_the_target() {
-        let mut count = Count::new(1 << 20);
+        let mut count = PullCount::new(1 << 20);
         for _ in 0..5 {
             let groups = u64::from(count.get());
             count.learn(groups, groups * 10_000);
         }
         assert_eq!(count.get(), 104);
-        let mut count = Count::new(10 << 20);
+        let mut count = PullCount::new(10 << 20);
         for _ in 0..5 {
             let groups = u64::from(count.get());
             count.learn(groups, groups * 10_000);
@@ -130,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_block_beyond_the_limit_is_asked_for_in_smaller_parts_down_to_one() {
-        let mut count = Count::new(1 << 20);
+        let mut count = PullCount::new(1 << 20);
         let mut steps = 0;
         while count.shrink(100 << 20, 64 << 20) {
             steps += 1;
@@ -141,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_block_that_is_too_much_is_asked_for_group_by_group_and_more_only_after_many_good_ones() {
-        let mut count = Count::new(1 << 20);
+        let mut count = PullCount::new(1 << 20);
         let counts: Vec<u32> = (1..=5)
             .map(|times| {
                 count.after_oversized(times);
@@ -159,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_empty_answer_teaches_nothing() {
-        let mut count = Count::new(1 << 20);
+        let mut count = PullCount::new(1 << 20);
         count.learn(0, 0);
         assert_eq!(count.get(), FIRST_COUNT);
     }

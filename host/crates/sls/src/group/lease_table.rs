@@ -21,14 +21,14 @@ pub(crate) struct LeaseId(u64);
 
 /// What a new lease is made of.
 #[derive(Debug)]
-pub(crate) struct Grant {
+pub(crate) struct LeaseGrant {
     pub(crate) shard: u32,
     pub(crate) id: LeaseId,
     pub(crate) state: watch::Receiver<LeaseState>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct LeaseTable {
     slots: Mutex<Slots>,
     /// A lease may be waiting to be taken.
     pub(crate) granted: Notify,
@@ -95,7 +95,7 @@ impl Slots {
     }
 }
 
-impl Board {
+impl LeaseTable {
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,11 +197,11 @@ impl Board {
     }
 
     /// Hands out the next lease that has not been taken.
-    pub(crate) fn take(&self) -> Option<Grant> {
+    pub(crate) fn take(&self) -> Option<LeaseGrant> {
         let mut slots = self.lock();
         let (&shard, slot) = slots.by_shard.iter_mut().find(|(_, slot)| !slot.taken)?;
         slot.taken = true;
-        Some(Grant { shard, id: slot.id, state: slot.state.subscribe() })
+        Some(LeaseGrant { shard, id: slot.id, state: slot.state.subscribe() })
     }
 
     /// The holder is done with a lease.
@@ -267,108 +267,108 @@ mod tests {
 
     use super::*;
 
-    fn state(grant: &Grant) -> LeaseState {
+    fn state(grant: &LeaseGrant) -> LeaseState {
         *grant.state.borrow()
     }
 
     #[test]
     fn a_shard_taken_away_is_reported_until_its_lease_is_released() {
-        let board = Board::default();
-        board.grant(&[0, 1]);
-        let (zero, one) = (board.take().unwrap(), board.take().unwrap());
-        board.grant(&[1]);
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0, 1]);
+        let (zero, one) = (lease_table.take().unwrap(), lease_table.take().unwrap());
+        lease_table.grant(&[1]);
         assert_eq!((state(&zero), state(&one)), (LeaseState::HandOver, LeaseState::Held));
-        assert_eq!(board.report(), [0, 1]);
-        board.release(0, zero.id);
-        assert_eq!(board.report(), [1]);
+        assert_eq!(lease_table.report(), [0, 1]);
+        lease_table.release(0, zero.id);
+        assert_eq!(lease_table.report(), [1]);
         assert_eq!(state(&zero), LeaseState::Lost);
     }
 
     #[test]
     fn a_shard_that_was_not_taken_yet_is_given_back_at_once() {
-        let board = Board::default();
-        board.grant(&[0]);
-        board.grant(&[]);
-        assert!(board.take().is_none());
-        assert!(board.report().is_empty());
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0]);
+        lease_table.grant(&[]);
+        assert!(lease_table.take().is_none());
+        assert!(lease_table.report().is_empty());
     }
 
     #[test]
     fn a_lost_membership_reports_nothing_and_the_shard_waits_for_its_old_lease() {
-        let board = Board::default();
-        board.grant(&[0]);
-        let old = board.take().unwrap();
-        board.lose_all();
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0]);
+        let old = lease_table.take().unwrap();
+        lease_table.lose_all();
         assert_eq!(state(&old), LeaseState::Lost);
-        assert!(board.report().is_empty());
+        assert!(lease_table.report().is_empty());
 
-        board.grant(&[0]);
-        assert!(board.take().is_none(), "the old lease is still alive");
-        assert_eq!(board.report(), [0]);
-        board.release(0, old.id);
-        let new = board.take().unwrap();
+        lease_table.grant(&[0]);
+        assert!(lease_table.take().is_none(), "the old lease is still alive");
+        assert_eq!(lease_table.report(), [0]);
+        lease_table.release(0, old.id);
+        let new = lease_table.take().unwrap();
         assert_eq!(state(&new), LeaseState::Held);
         assert_ne!(new.id, old.id);
     }
 
     #[test]
     fn a_released_lease_cannot_touch_its_successor() {
-        let board = Board::default();
-        board.grant(&[0]);
-        let old = board.take().unwrap();
-        board.release(0, old.id);
-        board.grant(&[0]);
-        let new = board.take().unwrap();
-        board.lose(0, old.id);
-        board.release(0, old.id);
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0]);
+        let old = lease_table.take().unwrap();
+        lease_table.release(0, old.id);
+        lease_table.grant(&[0]);
+        let new = lease_table.take().unwrap();
+        lease_table.lose(0, old.id);
+        lease_table.release(0, old.id);
         assert_eq!(state(&new), LeaseState::Held);
-        assert_eq!(board.report(), [0]);
+        assert_eq!(lease_table.report(), [0]);
     }
 
     #[test]
     fn suspension_ends_with_the_next_grant() {
-        let board = Board::default();
-        board.grant(&[0]);
-        let lease = board.take().unwrap();
-        board.suspend();
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0]);
+        let lease = lease_table.take().unwrap();
+        lease_table.suspend();
         assert_eq!(state(&lease), LeaseState::Suspended);
-        board.grant(&[0]);
+        lease_table.grant(&[0]);
         assert_eq!(state(&lease), LeaseState::Held);
     }
 
     #[test]
     fn leaving_takes_nothing_new_and_waits_for_what_is_held() {
-        let board = Board::default();
-        board.grant(&[0, 1]);
-        let zero = board.take().unwrap();
-        board.leave();
-        board.grant(&[0, 1, 2]);
-        assert!(board.take().is_none());
-        assert_eq!(board.report(), [0]);
-        assert!(!board.is_drained());
-        board.release(0, zero.id);
-        assert!(board.is_drained());
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0, 1]);
+        let zero = lease_table.take().unwrap();
+        lease_table.leave();
+        lease_table.grant(&[0, 1, 2]);
+        assert!(lease_table.take().is_none());
+        assert_eq!(lease_table.report(), [0]);
+        assert!(!lease_table.is_drained());
+        lease_table.release(0, zero.id);
+        assert!(lease_table.is_drained());
     }
 
     #[test]
     fn a_finished_shard_is_not_leased_again_unless_it_was_lost_first() {
-        let board = Board::default();
-        board.grant(&[0, 1]);
-        let (zero, one) = (board.take().unwrap(), board.take().unwrap());
-        board.finish(0, zero.id);
-        board.finish(1, one.id);
-        assert!(board.all_finished());
-        board.release(0, zero.id);
-        board.lose(1, one.id);
-        board.release(1, one.id);
-        board.grant(&[0, 1]);
-        assert_eq!(board.take().unwrap().shard, 1);
-        assert!(board.take().is_none());
+        let lease_table = LeaseTable::default();
+        lease_table.grant(&[0, 1]);
+        let (zero, one) = (lease_table.take().unwrap(), lease_table.take().unwrap());
+        lease_table.finish(0, zero.id);
+        lease_table.finish(1, one.id);
+        assert!(lease_table.all_finished());
+        lease_table.release(0, zero.id);
+        lease_table.lose(1, one.id);
+        lease_table.release(1, one.id);
+        lease_table.grant(&[0, 1]);
+        assert_eq!(lease_table.take().unwrap().shard, 1);
+        assert!(lease_table.take().is_none());
     }
 
     #[derive(Debug, Clone)]
     enum Event {
-        Grant(Vec<u32>),
+        LeaseGrant(Vec<u32>),
         Take,
         Release(prop::sample::Index),
         Lose(prop::sample::Index),
@@ -378,7 +378,7 @@ mod tests {
 
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
-            3 => prop::collection::vec(0..5u32, 0..5).prop_map(Event::Grant),
+            3 => prop::collection::vec(0..5u32, 0..5).prop_map(Event::LeaseGrant),
             3 => Just(Event::Take),
             2 => any::<prop::sample::Index>().prop_map(Event::Release),
             1 => any::<prop::sample::Index>().prop_map(Event::Lose),
@@ -392,32 +392,32 @@ mod tests {
         fn a_shard_has_one_live_lease_and_is_reported_while_it_is_worked_on(
             events in prop::collection::vec(event(), 1..60),
         ) {
-            let board = Board::default();
-            let mut live: Vec<Grant> = Vec::new();
+            let lease_table = LeaseTable::default();
+            let mut live: Vec<LeaseGrant> = Vec::new();
             for event in events {
                 match event {
-                    Event::Grant(held) => {
-                        board.grant(&held);
+                    Event::LeaseGrant(held) => {
+                        lease_table.grant(&held);
                         for lease in &live {
                             let allowed = held.contains(&lease.shard);
                             prop_assert!(allowed || state(lease) != LeaseState::Held);
                         }
                     }
-                    Event::Take => live.extend(board.take()),
+                    Event::Take => live.extend(lease_table.take()),
                     Event::Release(at) if !live.is_empty() => {
                         let lease = live.swap_remove(at.index(live.len()));
-                        board.release(lease.shard, lease.id);
+                        lease_table.release(lease.shard, lease.id);
                         prop_assert_eq!(state(&lease), LeaseState::Lost);
                     }
                     Event::Lose(at) if !live.is_empty() => {
                         let lease = &live[at.index(live.len())];
-                        board.lose(lease.shard, lease.id);
+                        lease_table.lose(lease.shard, lease.id);
                     }
-                    Event::LoseAll => board.lose_all(),
-                    Event::Suspend => board.suspend(),
+                    Event::LoseAll => lease_table.lose_all(),
+                    Event::Suspend => lease_table.suspend(),
                     _ => {}
                 }
-                let report = board.report();
+                let report = lease_table.report();
                 let mut shards: Vec<u32> = live.iter().map(|lease| lease.shard).collect();
                 shards.sort_unstable();
                 shards.dedup();
