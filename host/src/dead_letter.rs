@@ -63,11 +63,11 @@ pub enum DeadLetterError {
 /// A file of dead letters, opened to append.
 #[derive(Debug)]
 pub struct DeadLetterFile {
-    requests: Option<mpsc::Sender<Request>>,
+    requests: Option<mpsc::Sender<WriteRequest>>,
     writer: Option<JoinHandle<()>>,
 }
 
-struct Request {
+struct WriteRequest {
     lines: Vec<u8>,
     done: oneshot::Sender<Result<(), DeadLetterError>>,
 }
@@ -95,7 +95,7 @@ impl DeadLetterFile {
     pub async fn append(&self, lines: Vec<u8>) -> Result<(), DeadLetterError> {
         let (done, answer) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or(DeadLetterError::Closed)?;
-        requests.send(Request { lines, done }).await.map_err(|_| DeadLetterError::Closed)?;
+        requests.send(WriteRequest { lines, done }).await.map_err(|_| DeadLetterError::Closed)?;
         answer.await.map_err(|_| DeadLetterError::Closed)?
     }
 }
@@ -117,12 +117,13 @@ impl Drop for DeadLetterFile {
     }
 }
 
-fn write_all(mut file: CappedFile, mut queue: mpsc::Receiver<Request>) {
+fn write_all(mut file: CappedFile, mut queue: mpsc::Receiver<WriteRequest>) {
     let mut waiting = Vec::with_capacity(QUEUED);
     while queue.blocking_recv_many(&mut waiting, QUEUED) > 0 {
         let followed = file.follow();
-        // Request by request, so that one which does not fit leaves room for a smaller one.
-        let write = |request: &Request| followed.clone().and_then(|()| file.write(&request.lines));
+        // WriteRequest by request, so that one which does not fit leaves room for a smaller one.
+        let write =
+            |request: &WriteRequest| followed.clone().and_then(|()| file.write(&request.lines));
         let written: Vec<_> = waiting.iter().map(write).collect();
         let synced = file.sync();
         for (request, written) in waiting.drain(..).zip(written) {

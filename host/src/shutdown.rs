@@ -19,7 +19,7 @@ const ECHO: Duration = Duration::from_secs(1);
 
 /// What a signal means to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum SignalMeaning {
     /// The process is to end.
     End,
     /// Elsewhere it asks a service for something that this one has no answer to: logged, and ignored.
@@ -32,30 +32,30 @@ enum Meaning {
 const XCPU: i32 = 24;
 const XFSZ: i32 = 25;
 
-fn meanings() -> [(&'static str, SignalKind, Meaning); 9] {
+fn meanings() -> [(&'static str, SignalKind, SignalMeaning); 9] {
     let reload = "the config file is not read again: restart to apply a change";
     let nothing = "this signal has no meaning here";
     [
-        ("SIGTERM", SignalKind::terminate(), Meaning::End),
-        ("SIGINT", SignalKind::interrupt(), Meaning::End),
+        ("SIGTERM", SignalKind::terminate(), SignalMeaning::End),
+        ("SIGINT", SignalKind::interrupt(), SignalMeaning::End),
         // By default it writes memory, and so secrets and logs, to a core file.
-        ("SIGQUIT", SignalKind::quit(), Meaning::End),
+        ("SIGQUIT", SignalKind::quit(), SignalMeaning::End),
         // A time limit that a parent has set, and a limit of CPU time.
-        ("SIGALRM", SignalKind::alarm(), Meaning::End),
-        ("SIGXCPU", SignalKind::from_raw(XCPU), Meaning::End),
+        ("SIGALRM", SignalKind::alarm(), SignalMeaning::End),
+        ("SIGXCPU", SignalKind::from_raw(XCPU), SignalMeaning::End),
         // From log rotation, from `reload` of a service manager, from a terminal that was closed.
-        ("SIGHUP", SignalKind::hangup(), Meaning::Unused(reload)),
-        ("SIGUSR1", SignalKind::user_defined1(), Meaning::Unused(nothing)),
-        ("SIGUSR2", SignalKind::user_defined2(), Meaning::Unused(nothing)),
+        ("SIGHUP", SignalKind::hangup(), SignalMeaning::Unused(reload)),
+        ("SIGUSR1", SignalKind::user_defined1(), SignalMeaning::Unused(nothing)),
+        ("SIGUSR2", SignalKind::user_defined2(), SignalMeaning::Unused(nothing)),
         // A limit of file sizes: the write fails with an error, which its sink reports.
-        ("SIGXFSZ", SignalKind::from_raw(XFSZ), Meaning::Ignored),
+        ("SIGXFSZ", SignalKind::from_raw(XFSZ), SignalMeaning::Ignored),
     ]
 }
 
 /// The signals that the process listens to.
 #[derive(Debug)]
 pub struct Signals {
-    all: Vec<(&'static str, Meaning, Signal)>,
+    all: Vec<(&'static str, SignalMeaning, Signal)>,
     last: Option<(&'static str, Instant)>,
 }
 
@@ -77,7 +77,7 @@ impl Signals {
         let mut signals = Self::listen()?;
         for (name, meaning, _) in &mut signals.all {
             if *name == "SIGHUP" {
-                *meaning = Meaning::End;
+                *meaning = SignalMeaning::End;
             }
         }
         Ok(signals)
@@ -89,9 +89,9 @@ impl Signals {
         loop {
             let (signal, meaning) = poll_fn(|cx| self.poll(cx)).await;
             match meaning {
-                Meaning::Ignored => {}
-                Meaning::Unused(help) => tracing::info!(signal, help, "signal ignored"),
-                Meaning::End => {
+                SignalMeaning::Ignored => {}
+                SignalMeaning::Unused(help) => tracing::info!(signal, help, "signal ignored"),
+                SignalMeaning::End => {
                     let is_echo =
                         |(last, at): (&str, Instant)| last == signal && at.elapsed() < ECHO;
                     if !self.last.is_some_and(is_echo) {
@@ -103,7 +103,7 @@ impl Signals {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(&'static str, Meaning)> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(&'static str, SignalMeaning)> {
         for (name, meaning, signal) in &mut self.all {
             if signal.poll_recv(cx).is_ready() {
                 return Poll::Ready((name, *meaning));

@@ -5,9 +5,9 @@
 //! the end is a comparison of sets and not of counts.
 
 mod child;
-mod exhibits;
 mod report;
-mod stage;
+mod sample_logs;
+mod servers;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use clap::Args;
 use tokio::time::{Instant, interval};
 
 use self::child::Forwarder;
-use self::exhibits::Exhibits;
 use self::report::Report;
-use self::stage::{SEED, Stage};
+use self::sample_logs::SampleLogs;
+use self::servers::{DemoServers, SEED};
 use super::run::runtime;
 use super::say;
 use crate::exit::{Exit, Failure};
@@ -58,30 +58,30 @@ async fn show(args: &DemoArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::of_terminal()
         .map_err(|cause| Failure::internal("cannot listen to signals", cause))?;
     say(format_args!("generating {} audit logs …", args.logs));
-    let exhibits = Exhibits::pick(SEED);
-    let stage = Stage::build(args.logs, &exhibits).await?;
+    let sample_logs = SampleLogs::pick(SEED);
+    let servers = DemoServers::build(args.logs, &sample_logs).await?;
     if args.lose_one {
-        stage.splunk.faults().discard_one();
+        servers.splunk.faults().discard_one();
     }
-    let (mut forwarder, config) = start(args, &stage)?;
+    let (mut forwarder, config) = start(args, &servers)?;
     say(format_args!(
         "SLS at {}, Splunk HEC at {}, syslog at {}",
-        stage.sls.endpoint(),
-        stage.splunk.url(),
-        stage.siem.url()
+        servers.sls.endpoint(),
+        servers.splunk.url(),
+        servers.siem.url()
     ));
     say(format_args!("running: forwarder --config {} --plugin {}", config, args.plugin));
 
     let began = Instant::now();
     let watched = tokio::select! {
-        watched = watch(&stage, &mut forwarder) => watched,
+        watched = watch(&servers, &mut forwarder) => watched,
         signal = signals.next() => Err(Failure::internal("stopped by", signal)),
     };
     let took = watched?.duration_since(began);
     let (cpu, memory) = (forwarder.cpu_time(), forwarder.peak_memory());
-    let report = Report::new(&stage, took, cpu, memory);
-    for exhibit in exhibits.all() {
-        say(format_args!("\n{}", report::exhibit(&exhibit)));
+    let report = Report::new(&servers, took, cpu, memory);
+    for sample_log in sample_logs.all() {
+        say(format_args!("\n{}", report::sample_log(&sample_log)));
     }
     say(format_args!("\n{}\n", report.text()));
     if args.keep {
@@ -92,32 +92,32 @@ async fn show(args: &DemoArgs) -> Result<Exit, Failure> {
     verdict(&report, code)
 }
 
-fn start(args: &DemoArgs, stage: &Stage) -> Result<(Forwarder, String), Failure> {
+fn start(args: &DemoArgs, servers: &DemoServers) -> Result<(Forwarder, String), Failure> {
     let failed = |cause: io::Error| Failure::internal("cannot start the forwarder", cause);
-    let config = stage.write_config().map_err(failed)?;
-    let secrets = stage.secrets();
+    let config = servers.write_config().map_err(failed)?;
+    let secrets = servers.secrets();
     let secrets: Vec<_> = secrets.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let log = stage.folder().join("forwarder.log");
+    let log = servers.folder().join("forwarder.log");
     let forwarder = Forwarder::start(&config, &args.plugin, &secrets, &log).map_err(failed)?;
     Ok((forwarder, config.display().to_string()))
 }
 
 /// Shows progress until every log is behind a checkpoint; returns when that was. Fails if the forwarder
 /// ends or nothing moves.
-async fn watch(stage: &Stage, forwarder: &mut Forwarder) -> Result<Instant, Failure> {
+async fn watch(servers: &DemoServers, forwarder: &mut Forwarder) -> Result<Instant, Failure> {
     let began = Instant::now();
     let mut screen = Screen::new();
     let mut look = interval(LOOK);
     let mut moved = (Progress::default(), began);
     loop {
         look.tick().await;
-        let now = Progress::of(stage);
+        let now = Progress::of(servers);
         if now != moved.0 {
             moved = (now, Instant::now());
         }
-        screen.show(&now, began.elapsed(), stage.logs);
+        screen.show(&now, began.elapsed(), servers.logs);
         if now.backlog == Some(0) {
-            screen.end(&now, began.elapsed(), stage.logs);
+            screen.end(&now, began.elapsed(), servers.logs);
             return Ok(Instant::now());
         }
         let stuck = match (forwarder.has_ended(), moved.1.elapsed() > PATIENCE) {
@@ -139,9 +139,10 @@ struct Progress {
 }
 
 impl Progress {
-    fn of(stage: &Stage) -> Self {
-        let (splunk, siem) = (stage.splunk.tally().distinct_ids, stage.siem.tally().distinct_ids);
-        Self { splunk, siem, backlog: stage.backlog() }
+    fn of(servers: &DemoServers) -> Self {
+        let (splunk, siem) =
+            (servers.splunk.tally().distinct_ids, servers.siem.tally().distinct_ids);
+        Self { splunk, siem, backlog: servers.backlog() }
     }
 }
 

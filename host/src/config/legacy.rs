@@ -18,9 +18,9 @@ pub enum Script {
     Syslog,
 }
 
-/// What becomes of an option.
+/// Where an option of the sample is found here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum OptionMapping {
     /// Same name, same meaning.
     Same,
     /// Read under this name.
@@ -30,38 +30,38 @@ pub enum Fate {
 }
 
 /// All options of the three dictionaries.
-pub const OPTIONS: &[(Script, &str, Fate)] = &[
-    (Script::Consumer, "cursor_start_time", Fate::Renamed("start")),
-    (Script::Consumer, "heartbeat_interval", Fate::Same),
-    (Script::Consumer, "data_fetch_interval", Fate::Renamed("idle_poll")),
-    (Script::Consumer, "query", Fate::Same),
-    (Script::Consumer, "consumer_name", Fate::Renamed("consumer")),
-    (Script::Consumer, "consumer_group", Fate::Same),
-    (Script::Splunk, "host", Fate::PartOf("url")),
-    (Script::Splunk, "port", Fate::PartOf("url")),
-    (Script::Splunk, "https", Fate::PartOf("url")),
-    (Script::Splunk, "token", Fate::Same),
-    (Script::Splunk, "timeout", Fate::Same),
-    (Script::Splunk, "ssl_verify", Fate::PartOf("tls.verify")),
-    (Script::Splunk, "sourcetype", Fate::Same),
-    (Script::Splunk, "index", Fate::Same),
-    (Script::Splunk, "source", Fate::Same),
-    (Script::Syslog, "host", Fate::PartOf("address")),
-    (Script::Syslog, "port", Fate::PartOf("address")),
-    (Script::Syslog, "protocol", Fate::PartOf("address")),
-    (Script::Syslog, "sep", Fate::Renamed("separator")),
-    (Script::Syslog, "cert_path", Fate::PartOf("tls.ca_file")),
-    (Script::Syslog, "timeout", Fate::Same),
-    (Script::Syslog, "facility", Fate::Same),
-    (Script::Syslog, "severity", Fate::Same),
-    (Script::Syslog, "hostname", Fate::Same),
-    (Script::Syslog, "tag", Fate::Renamed("app_name")),
+pub const OPTIONS: &[(Script, &str, OptionMapping)] = &[
+    (Script::Consumer, "cursor_start_time", OptionMapping::Renamed("start")),
+    (Script::Consumer, "heartbeat_interval", OptionMapping::Same),
+    (Script::Consumer, "data_fetch_interval", OptionMapping::Renamed("idle_poll")),
+    (Script::Consumer, "query", OptionMapping::Same),
+    (Script::Consumer, "consumer_name", OptionMapping::Renamed("consumer")),
+    (Script::Consumer, "consumer_group", OptionMapping::Same),
+    (Script::Splunk, "host", OptionMapping::PartOf("url")),
+    (Script::Splunk, "port", OptionMapping::PartOf("url")),
+    (Script::Splunk, "https", OptionMapping::PartOf("url")),
+    (Script::Splunk, "token", OptionMapping::Same),
+    (Script::Splunk, "timeout", OptionMapping::Same),
+    (Script::Splunk, "ssl_verify", OptionMapping::PartOf("tls.verify")),
+    (Script::Splunk, "sourcetype", OptionMapping::Same),
+    (Script::Splunk, "index", OptionMapping::Same),
+    (Script::Splunk, "source", OptionMapping::Same),
+    (Script::Syslog, "host", OptionMapping::PartOf("address")),
+    (Script::Syslog, "port", OptionMapping::PartOf("address")),
+    (Script::Syslog, "protocol", OptionMapping::PartOf("address")),
+    (Script::Syslog, "sep", OptionMapping::Renamed("separator")),
+    (Script::Syslog, "cert_path", OptionMapping::PartOf("tls.ca_file")),
+    (Script::Syslog, "timeout", OptionMapping::Same),
+    (Script::Syslog, "facility", OptionMapping::Same),
+    (Script::Syslog, "severity", OptionMapping::Same),
+    (Script::Syslog, "hostname", OptionMapping::Same),
+    (Script::Syslog, "tag", OptionMapping::Renamed("app_name")),
 ];
 
 /// Reads renamed options under their new names.
 pub(super) fn rename(script: Script, section: &mut Section, cx: &mut Context<'_>) {
-    for (of, old, fate) in OPTIONS {
-        if let (true, Fate::Renamed(new)) = (*of == script, fate) {
+    for (of, old, mapping) in OPTIONS {
+        if let (true, OptionMapping::Renamed(new)) = (*of == script, mapping) {
             section.rename(old, new, cx);
         }
     }

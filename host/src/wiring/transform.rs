@@ -36,22 +36,22 @@ const STOP: Duration = Duration::from_secs(1);
 /// The chain, from which every thread makes its own. Its plugins may still be loading.
 #[derive(Clone)]
 pub struct Chain {
-    links: Arc<[Link]>,
+    steps: Arc<[ChainStep]>,
 }
 
-struct Link {
+struct ChainStep {
     name: Arc<str>,
     when: Option<When>,
     /// Whether the plugin changes anything; not there if it is not loaded or cannot.
     changes: OnceLock<MatchWatch>,
     /// Names of the sources whose logs pass through; empty for all.
     sources: Vec<String>,
-    plugin: watch::Sender<State>,
+    plugin: watch::Sender<PluginState>,
 }
 
 /// How far a plugin is.
 #[derive(Clone)]
-enum State {
+enum PluginState {
     Loading,
     Ready(Plugin),
     Refused(Problem),
@@ -84,7 +84,7 @@ pub fn load(
     folders: &[PathBuf],
     state_dir: &Path,
 ) -> Result<(Chain, Loading), Failure> {
-    let chain = Chain { links: transforms.iter().map(Link::new).collect() };
+    let chain = Chain { steps: transforms.iter().map(ChainStep::new).collect() };
     // This very program, also after its file was replaced by another version.
     let compiler = CompilerProcess::new("/proc/self/exe".into(), vec![COMPILE_PLUGIN.into()]);
     let compiler = Arc::new(compiler);
@@ -100,11 +100,11 @@ pub fn load(
             let (transform, chain) = (transform.clone(), chain.clone());
             tasks.spawn_blocking(move || {
                 let state = match load_one(&engine, &transform, &folders) {
-                    Ok(plugin) => State::Ready(plugin),
-                    Err(problem) => State::Refused(problem.at(&transform.plugin.at)),
+                    Ok(plugin) => PluginState::Ready(plugin),
+                    Err(problem) => PluginState::Refused(problem.at(&transform.plugin.at)),
                 };
-                if let Some(link) = chain.links.get(index) {
-                    link.set(state);
+                if let Some(step) = chain.steps.get(index) {
+                    step.set(state);
                 }
             });
         }
@@ -122,7 +122,7 @@ impl Loading {
         while let Some(ended) = self.tasks.join_next().await {
             ended.map_err(|cause| Failure::internal("loading a plugin ended in a bug", cause))?;
         }
-        refused(self.chain.links.iter())
+        refused(self.chain.steps.iter())
     }
 
     /// Ends what is still being compiled, and waits for it, though not for a guest that does not end.
@@ -150,12 +150,12 @@ fn load_one(
 }
 
 /// The problems of those that were refused, as one failure.
-fn refused<'a>(links: impl Iterator<Item = &'a Link>) -> Result<(), Failure> {
-    let problem = |link: &Link| match &*link.plugin.borrow() {
-        State::Refused(problem) => Some(problem.clone()),
-        State::Loading | State::Ready(_) => None,
+fn refused<'a>(steps: impl Iterator<Item = &'a ChainStep>) -> Result<(), Failure> {
+    let problem = |step: &ChainStep| match &*step.plugin.borrow() {
+        PluginState::Refused(problem) => Some(problem.clone()),
+        PluginState::Loading | PluginState::Ready(_) => None,
     };
-    let problems: Vec<_> = links.filter_map(problem).collect();
+    let problems: Vec<_> = steps.filter_map(problem).collect();
     if problems.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Plugin, problems }) }
 }
 
@@ -202,7 +202,7 @@ impl Chain {
     pub fn factory(&self) -> TransformFactory {
         let chain = self.clone();
         Arc::new(move || {
-            let workers = chain.links.iter().map(|_| None).collect();
+            let workers = chain.steps.iter().map(|_| None).collect();
             Box::new(ThreadChain { chain: chain.clone(), workers })
         })
     }
@@ -212,12 +212,12 @@ impl Chain {
     /// # Errors
     /// Those of them that cannot be used, all at once.
     pub async fn ready_for(&self, source: &str) -> Result<(), Failure> {
-        let concerned = || self.links.iter().filter(|link| link.takes(source));
-        for link in concerned() {
-            let is_settled = |state: &State| !matches!(state, State::Loading);
-            let mut state = link.plugin.subscribe();
+        let concerned = || self.steps.iter().filter(|step| step.takes(source));
+        for step in concerned() {
+            let is_settled = |state: &PluginState| !matches!(state, PluginState::Loading);
+            let mut state = step.plugin.subscribe();
             if timeout(USUAL, state.wait_for(is_settled)).await.is_err() {
-                tracing::info!(source, plugin = %link.name, "waiting until the plugin is compiled");
+                tracing::info!(source, plugin = %step.name, "waiting until the plugin is compiled");
                 // An error would say that the sender is gone, which the chain holds.
                 let _ = state.wait_for(is_settled).await;
             }
@@ -226,7 +226,7 @@ impl Chain {
     }
 }
 
-/// The chain of one thread: a worker per link, in the same order, made when its plugin is first needed.
+/// The chain of one thread: a worker per step, in the same order, made when its plugin is first needed.
 struct ThreadChain {
     chain: Chain,
     workers: Vec<Option<Worker>>,
@@ -239,24 +239,24 @@ impl Transform for ThreadChain {
         bears: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<TransformReport>, Halt> {
         let mut whole = TransformReport::default();
-        for (link, worker) in self.chain.links.iter().zip(&mut self.workers) {
-            if !link.takes(&batch.origin().source) {
+        for (step, worker) in self.chain.steps.iter().zip(&mut self.workers) {
+            if !step.takes(&batch.origin().source) {
                 continue;
             }
             let worker = match worker {
                 Some(worker) => worker,
-                None => worker.insert(link.worker()?),
+                None => worker.insert(step.worker()?),
             };
-            let seen = match &link.when {
+            let seen = match &step.when {
                 None => batch.live_rows(),
                 Some(when) => when.matching(batch),
             };
-            let changes = link.changes.get();
+            let changes = step.changes.get();
             let counts = changes.is_some_and(MatchWatch::is_counting);
-            let topics = if counts { link.topics(batch) } else { Vec::new() };
+            let topics = if counts { step.topics(batch) } else { Vec::new() };
             let halt =
-                |halt: forwarder_plugin::Halt| link.halt(halt.cause.to_string(), halt.retry_in);
-            let outcome = match worker.apply(batch, link.condition(), bears) {
+                |halt: forwarder_plugin::Halt| step.halt(halt.cause.to_string(), halt.retry_in);
+            let outcome = match worker.apply(batch, step.condition(), bears) {
                 Err(forwarder_plugin::Halt { cause: HaltCause::TooLarge, .. }) => return Ok(None),
                 other => other.map_err(halt)?,
             };
@@ -265,10 +265,10 @@ impl Transform for ThreadChain {
             }
             whole.dropped += outcome.dropped;
             whole.emitted += outcome.emitted;
-            whole.seen.push((Arc::clone(&link.name), seen));
+            whole.seen.push((Arc::clone(&step.name), seen));
             whole.rejected.extend(outcome.rejected.into_iter().map(|(row, reason)| Rejected {
                 row,
-                plugin: Arc::clone(&link.name),
+                plugin: Arc::clone(&step.name),
                 reason,
             }));
         }
@@ -289,7 +289,7 @@ impl When {
     }
 }
 
-impl Link {
+impl ChainStep {
     fn new(transform: &TransformConfig) -> Self {
         let when = |when: &Condition| When::new(when.clone(), &transform.name);
         Self {
@@ -297,13 +297,13 @@ impl Link {
             when: transform.when.as_ref().map(when),
             changes: OnceLock::new(),
             sources: transform.sources.iter().map(|found| found.value.clone()).collect(),
-            plugin: watch::Sender::new(State::Loading),
+            plugin: watch::Sender::new(PluginState::Loading),
         }
     }
 
     /// What loading came to.
-    fn set(&self, state: State) {
-        if let State::Ready(plugin) = &state
+    fn set(&self, state: PluginState) {
+        if let PluginState::Ready(plugin) = &state
             && plugin.imports().can_edit()
         {
             self.changes.get_or_init(|| MatchWatch::new(Matcher::Plugin, &*self.name));
@@ -328,10 +328,12 @@ impl Link {
 
     fn worker(&self) -> Result<Worker, Halt> {
         match &*self.plugin.borrow() {
-            State::Ready(plugin) => Ok(plugin.worker()),
+            PluginState::Ready(plugin) => Ok(plugin.worker()),
             // No source is pulled from before its plugins are loaded. Should that ever change, nothing may
             // pass by a plugin.
-            State::Loading | State::Refused(_) => Err(self.halt("is not loaded".to_owned(), None)),
+            PluginState::Loading | PluginState::Refused(_) => {
+                Err(self.halt("is not loaded".to_owned(), None))
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use forwarder_emulator::samples::Samples;
 use forwarder_receivers::Ids;
 
-use super::exhibits::Exhibit;
-use super::stage::{Stage, shards};
+use super::sample_logs::SampleLog;
+use super::servers::{DemoServers, shards};
 use crate::printable::printable;
 
 /// Longest text of a log that is shown.
@@ -55,19 +55,19 @@ impl Arrived {
 impl Report {
     /// Takes stock.
     pub(super) fn new(
-        stage: &Stage,
+        servers: &DemoServers,
         took: Duration,
         cpu: Option<Duration>,
         memory: Option<u64>,
     ) -> Self {
-        let (splunk, siem) = (stage.splunk.received(), stage.siem.received());
+        let (splunk, siem) = (servers.splunk.received(), servers.siem.received());
         Self {
-            logs: stage.logs,
-            splunk: Arrived::new(&splunk.ids, splunk.tally.without_id, stage.logs),
-            siem: Arrived::new(&siem.ids, siem.tally.without_id, stage.logs),
-            checkpoints: stage.checkpoints(),
-            backlog: stage.backlog(),
-            raw_bytes: stage.sls.traffic().pulled_bytes,
+            logs: servers.logs,
+            splunk: Arrived::new(&splunk.ids, splunk.tally.without_id, servers.logs),
+            siem: Arrived::new(&siem.ids, siem.tally.without_id, servers.logs),
+            checkpoints: servers.checkpoints(),
+            backlog: servers.backlog(),
+            raw_bytes: servers.sls.traffic().pulled_bytes,
             took,
             cpu,
             memory,
@@ -146,15 +146,15 @@ impl Report {
 }
 
 /// One log before and after.
-pub(super) fn exhibit(exhibit: &Exhibit) -> String {
+pub(super) fn sample_log(sample_log: &SampleLog) -> String {
     let nothing = "(nothing arrived)";
     let part = |text: &Option<String>| shortened(text.as_deref().unwrap_or(nothing));
     format!(
         "{}\n  in SLS  {}\n  HEC     {}\n  syslog  {}",
-        exhibit.topic,
-        shortened(&exhibit.before),
-        part(&exhibit.hec),
-        part(&exhibit.syslog),
+        sample_log.topic,
+        shortened(&sample_log.before),
+        part(&sample_log.hec),
+        part(&sample_log.syslog),
     )
 }
 

@@ -19,7 +19,7 @@ const AMONG: u64 = 5_000;
 
 /// One log in flight.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Exhibit {
+pub(super) struct SampleLog {
     pub(super) topic: String,
     /// The log as SLS has it, as JSON.
     pub(super) before: String,
@@ -31,11 +31,11 @@ pub(super) struct Exhibit {
 
 /// The picked logs by their ids.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Exhibits {
-    by_id: Arc<Mutex<BTreeMap<String, Exhibit>>>,
+pub(super) struct SampleLogs {
+    by_id: Arc<Mutex<BTreeMap<String, SampleLog>>>,
 }
 
-impl Exhibits {
+impl SampleLogs {
     /// Picks one log of each kind from the samples that follow from `seed`.
     pub(super) fn pick(seed: u64) -> Self {
         let mut by_id = BTreeMap::new();
@@ -53,41 +53,41 @@ impl Exhibits {
             let fields = row.original().into_iter().map(|(key, value)| (key, value.into()));
             let before = serde_json::Value::Object(fields.collect()).to_string();
             let topic = wanted.remove(nth).to_owned();
-            by_id.insert(id.value.to_owned(), Exhibit { topic, before, ..Exhibit::default() });
+            by_id.insert(id.value.to_owned(), SampleLog { topic, before, ..SampleLog::default() });
         }
         Self { by_id: Arc::new(Mutex::new(by_id)) }
     }
 
     /// What has been seen of them.
-    pub(super) fn all(&self) -> Vec<Exhibit> {
+    pub(super) fn all(&self) -> Vec<SampleLog> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Gives the HEC receiver the id of an envelope, and keeps those that were picked.
     pub(super) fn hec_extract(&self) -> Arc<hec::Extract> {
-        let exhibits = self.clone();
+        let sample_logs = self.clone();
         Arc::new(move |envelope: &str| {
             let id = id_of(envelope)?;
-            exhibits.keep(id, |exhibit| exhibit.hec = Some(envelope.to_owned()));
+            sample_logs.keep(id, |sample_log| sample_log.hec = Some(envelope.to_owned()));
             Some(id.to_owned())
         })
     }
 
     /// The same for the syslog receiver.
     pub(super) fn syslog_extract(&self) -> Arc<syslog::Extract> {
-        let exhibits = self.clone();
+        let sample_logs = self.clone();
         Arc::new(move |message: &syslog::Parsed<'_>| {
             let text = std::str::from_utf8(message.msg).ok()?;
             let id = id_of(text)?;
-            exhibits.keep(id, |exhibit| exhibit.syslog = Some(text.to_owned()));
+            sample_logs.keep(id, |sample_log| sample_log.syslog = Some(text.to_owned()));
             Some(id.to_owned())
         })
     }
 
-    fn keep(&self, id: &str, note: impl FnOnce(&mut Exhibit)) {
+    fn keep(&self, id: &str, note: impl FnOnce(&mut SampleLog)) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(exhibit) = by_id.get_mut(id) {
-            note(exhibit);
+        if let Some(sample_log) = by_id.get_mut(id) {
+            note(sample_log);
         }
     }
 }

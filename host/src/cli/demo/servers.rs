@@ -1,4 +1,4 @@
-//! The world of the demo: an SLS full of logs, a HEC and a syslog server, a folder with a config.
+//! What the demo needs: an SLS full of logs, a HEC and a syslog server, a folder with a config.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use forwarder_receivers::syslog::{self, SyslogReceiver};
 use forwarder_sls::{AccessKey, Chain};
 use tempfile::TempDir;
 
-use super::exhibits::Exhibits;
+use super::sample_logs::SampleLogs;
 use crate::exit::Failure;
 
 /// What the samples follow from: the same logs in every run.
@@ -22,8 +22,8 @@ const SHARDS: u32 = 4;
 const KEY_ID: &str = "demo-key-id";
 const KEY_SECRET: &str = "demo-key-secret";
 
-/// Everything the forwarder talks to.
-pub(super) struct Stage {
+/// The servers that the forwarder of the demo talks to, and its folder.
+pub(super) struct DemoServers {
     pub(super) sls: Emulator,
     pub(super) splunk: HecReceiver,
     pub(super) siem: SyslogReceiver,
@@ -32,9 +32,9 @@ pub(super) struct Stage {
     pub(super) logs: u64,
 }
 
-impl Stage {
+impl DemoServers {
     /// Fills an SLS with `logs` logs and starts the receivers.
-    pub(super) async fn build(logs: u64, exhibits: &Exhibits) -> Result<Self, Failure> {
+    pub(super) async fn build(logs: u64, sample_logs: &SampleLogs) -> Result<Self, Failure> {
         let failed = |what: &'static str| {
             move |cause: &(dyn std::error::Error + 'static)| Failure::internal(what, Chain(cause))
         };
@@ -49,9 +49,9 @@ impl Stage {
             ..Options::default()
         };
         let sls = options.start().await.map_err(|cause| failed("no emulator")(&cause))?;
-        let hec_ids = hec::Mode::Ids(hec::IdFrom::With(exhibits.hec_extract()));
+        let hec_ids = hec::Mode::Ids(hec::IdFrom::With(sample_logs.hec_extract()));
         let splunk = HecReceiver::builder().mode(hec_ids).start().await;
-        let syslog_ids = syslog::Mode::Ids(syslog::IdFrom::With(exhibits.syslog_extract()));
+        let syslog_ids = syslog::Mode::Ids(syslog::IdFrom::With(sample_logs.syslog_extract()));
         let siem = SyslogReceiver::builder().mode(syslog_ids).start().await;
         Ok(Self {
             sls,
