@@ -31,8 +31,8 @@ pub use self::faults::Faults;
 pub use self::intake::{BadEvent, Extract, IdFrom, Mode};
 
 use self::endpoint::Endpoint;
-use crate::gate::{Gate, StartError};
 use crate::register::{Tally, TimedOut};
+use crate::server::{Server, StartError};
 
 /// The token accepted when the builder was given none.
 pub const DEFAULT_TOKEN: &str = "b6a7ac5e-6b1c-4d5a-9b0e-0d7c1a2f3e4d";
@@ -45,7 +45,7 @@ pub const MAX_EVENT_BYTES: usize = 5 * 1024 * 1024;
 
 /// A running collector. Dropping it closes the port and every connection.
 pub struct HecReceiver {
-    gate: Gate<Endpoint>,
+    server: Server<Endpoint>,
     endpoint: Arc<Endpoint>,
     faults: Faults,
 }
@@ -133,8 +133,8 @@ impl Builder {
             max_event_bytes: self.max_event_bytes,
         };
         let endpoint = Arc::new(Endpoint::new(rules, self.acks, self.base, faults.clone()));
-        let gate = Gate::open(self.addr, self.tls, None, Arc::clone(&endpoint)).await?;
-        Ok(HecReceiver { gate, endpoint, faults })
+        let server = Server::open(self.addr, self.tls, None, Arc::clone(&endpoint)).await?;
+        Ok(HecReceiver { server, endpoint, faults })
     }
 }
 
@@ -158,14 +158,14 @@ impl HecReceiver {
     /// `http://127.0.0.1:PORT`, or `https://`; no path and no trailing slash.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.gate.has_tls() { "https" } else { "http" };
-        format!("{scheme}://{}", self.gate.addr())
+        let scheme = if self.server.has_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.server.addr())
     }
 
     /// Where it listens; stays the same across [`down`](Self::down) and [`up`](Self::up).
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.gate.addr()
+        self.server.addr()
     }
 
     /// The token it accepts at the moment.
@@ -217,7 +217,7 @@ impl HecReceiver {
     /// Stops listening and closes every connection, also those in the middle of a request. What was
     /// accepted stays recorded.
     pub async fn down(&self) {
-        self.gate.down().await;
+        self.server.down().await;
     }
 
     /// Listens again on the same address.
@@ -226,12 +226,12 @@ impl HecReceiver {
     ///
     /// [`StartError::Unavailable`] if the address was taken in the meantime.
     pub async fn up(&self) -> Result<(), StartError> {
-        self.gate.up().await
+        self.server.up().await
     }
 
     /// Closes everything and hands over what was accepted.
     pub async fn stop(self) -> Received {
-        self.gate.down().await;
+        self.server.down().await;
         self.endpoint.received()
     }
 }

@@ -33,13 +33,13 @@
 
 #![forbid(unsafe_code)]
 
-mod gate;
 pub mod hec;
 mod ids;
 mod register;
+mod server;
 pub mod syslog;
 mod wire;
 
-pub use gate::StartError;
 pub use ids::Ids;
 pub use register::{Tally, TimedOut};
+pub use server::StartError;

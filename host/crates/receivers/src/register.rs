@@ -86,39 +86,39 @@ impl<T> Entries<'_, T> {
 }
 
 /// A consistent view of the register at one moment.
-pub(crate) struct Page<T> {
+pub(crate) struct Snapshot<T> {
     pub(crate) tally: Tally,
     pub(crate) items: Arc<Vec<T>>,
     pub(crate) ids: Arc<Ids>,
 }
 
 pub(crate) struct Register<T> {
-    book: Mutex<Book<T>>,
+    recorded: Mutex<Recorded<T>>,
     tally: watch::Sender<Tally>,
 }
 
-struct Book<T> {
+struct Recorded<T> {
     items: Arc<Vec<T>>,
     ids: Arc<Ids>,
 }
 
 impl<T> Default for Register<T> {
     fn default() -> Self {
-        let book = Book { items: Arc::default(), ids: Arc::default() };
-        Self { book: Mutex::new(book), tally: watch::Sender::new(Tally::default()) }
+        let recorded = Recorded { items: Arc::default(), ids: Arc::default() };
+        Self { recorded: Mutex::new(recorded), tally: watch::Sender::new(Tally::default()) }
     }
 }
 
 impl<T: Clone> Register<T> {
     /// Records `entries` and whatever else `note` adds, as one step for everyone who waits.
     pub(crate) fn enter(&self, entries: Entries<'_, T>, note: impl FnOnce(&mut Tally)) {
-        let mut book = self.book();
+        let mut recorded = self.recorded();
         let received = entries.len();
         let mut without_id = 0;
         match entries {
-            Entries::Items(items) => Arc::make_mut(&mut book.items).extend(items),
+            Entries::Items(items) => Arc::make_mut(&mut recorded.items).extend(items),
             Entries::Ids(found) => {
-                let ids = Arc::make_mut(&mut book.ids);
+                let ids = Arc::make_mut(&mut recorded.ids);
                 for id in found {
                     match id {
                         Some(id) => ids.insert(&id),
@@ -128,7 +128,7 @@ impl<T: Clone> Register<T> {
             }
             Entries::Count(_) => {}
         }
-        let distinct_ids = book.ids.distinct();
+        let distinct_ids = recorded.ids.distinct();
         self.tally.send_modify(|tally| {
             tally.received += received;
             tally.without_id += without_id;
@@ -137,9 +137,13 @@ impl<T: Clone> Register<T> {
         });
     }
 
-    pub(crate) fn page(&self) -> Page<T> {
-        let book = self.book();
-        Page { tally: self.tally(), items: Arc::clone(&book.items), ids: Arc::clone(&book.ids) }
+    pub(crate) fn snapshot(&self) -> Snapshot<T> {
+        let recorded = self.recorded();
+        Snapshot {
+            tally: self.tally(),
+            items: Arc::clone(&recorded.items),
+            ids: Arc::clone(&recorded.ids),
+        }
     }
 }
 
@@ -167,8 +171,8 @@ impl<T> Register<T> {
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book<T>> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recorded(&self) -> MutexGuard<'_, Recorded<T>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,11 +208,11 @@ mod tests {
     fn an_earlier_view_does_not_change() {
         let register = Register::default();
         register.enter(Entries::Items(vec!["a"]), |_| {});
-        let before = register.page();
+        let before = register.snapshot();
         register.enter(Entries::Items(vec!["b"]), |_| {});
 
         assert_eq!(*before.items, ["a"]);
         assert_eq!(before.tally.received, 1);
-        assert_eq!(*register.page().items, ["a", "b"]);
+        assert_eq!(*register.snapshot().items, ["a", "b"]);
     }
 }

@@ -6,7 +6,7 @@
 
 mod datagrams;
 mod faults;
-mod flaw;
+mod format_error;
 mod framing;
 mod intake;
 mod message;
@@ -23,8 +23,8 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub use self::faults::Faults;
-pub use self::flaw::Flaw;
-pub use self::framing::{Framing, FramingFlaw};
+pub use self::format_error::FormatError;
+pub use self::framing::{Framing, FramingError};
 pub use self::intake::{Extract, Format, IdFrom, Malformed, Mode, Received};
 pub use self::message::{Element, Message, Parsed, Timestamp};
 pub use self::rfc3164::rfc3164;
@@ -34,21 +34,21 @@ pub use self::structured::{ElementRef, ParamRef, StructuredData};
 use self::datagrams::Datagrams;
 use self::intake::Intake;
 use self::streams::Streams;
-use crate::gate::{Gate, StartError};
 use crate::register::{Tally, TimedOut};
+use crate::server::{Server, StartError};
 
 /// Largest message taken unless the builder says otherwise: rsyslog's usual ceiling.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// A running server. Dropping it closes the port and every connection.
 pub struct SyslogReceiver {
-    inlet: Inlet,
+    transport: Transport,
     intake: Arc<Intake>,
     faults: Faults,
 }
 
-enum Inlet {
-    Streams(Gate<Streams>),
+enum Transport {
+    Streams(Server<Streams>),
     Datagrams(Datagrams),
 }
 
@@ -130,14 +130,16 @@ impl Builder {
         }
         let faults = Faults::default();
         let intake = Arc::new(Intake::new(self.mode, self.format, faults.clone()));
-        let inlet = if self.udp {
-            Inlet::Datagrams(Datagrams::open(self.addr, Arc::clone(&intake)).await?)
+        let transport = if self.udp {
+            Transport::Datagrams(Datagrams::open(self.addr, Arc::clone(&intake)).await?)
         } else {
             let streams = Streams::new(self.framing, self.max_message_bytes, Arc::clone(&intake));
             let service = Arc::new(streams);
-            Inlet::Streams(Gate::open(self.addr, self.tls, self.receive_buffer, service).await?)
+            Transport::Streams(
+                Server::open(self.addr, self.tls, self.receive_buffer, service).await?,
+            )
         };
-        Ok(SyslogReceiver { inlet, intake, faults })
+        Ok(SyslogReceiver { transport, intake, faults })
     }
 }
 
@@ -160,10 +162,10 @@ impl SyslogReceiver {
     /// `tcp://127.0.0.1:PORT`, or with `tls` or `udp` in front.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = match &self.inlet {
-            Inlet::Streams(gate) if gate.has_tls() => "tls",
-            Inlet::Streams(_) => "tcp",
-            Inlet::Datagrams(_) => "udp",
+        let scheme = match &self.transport {
+            Transport::Streams(server) if server.has_tls() => "tls",
+            Transport::Streams(_) => "tcp",
+            Transport::Datagrams(_) => "udp",
         };
         format!("{scheme}://{}", self.addr())
     }
@@ -171,9 +173,9 @@ impl SyslogReceiver {
     /// Where it listens; stays the same across [`down`](Self::down) and [`up`](Self::up).
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        match &self.inlet {
-            Inlet::Streams(gate) => gate.addr(),
-            Inlet::Datagrams(datagrams) => datagrams.addr(),
+        match &self.transport {
+            Transport::Streams(server) => server.addr(),
+            Transport::Datagrams(datagrams) => datagrams.addr(),
         }
     }
 
@@ -220,9 +222,9 @@ impl SyslogReceiver {
     /// Stops listening and closes every connection, whatever it still held unread. What was accepted
     /// stays recorded.
     pub async fn down(&self) {
-        match &self.inlet {
-            Inlet::Streams(gate) => gate.down().await,
-            Inlet::Datagrams(datagrams) => datagrams.down().await,
+        match &self.transport {
+            Transport::Streams(server) => server.down().await,
+            Transport::Datagrams(datagrams) => datagrams.down().await,
         }
     }
 
@@ -232,9 +234,9 @@ impl SyslogReceiver {
     ///
     /// [`StartError::Unavailable`] if the address was taken in the meantime.
     pub async fn up(&self) -> Result<(), StartError> {
-        match &self.inlet {
-            Inlet::Streams(gate) => gate.up().await,
-            Inlet::Datagrams(datagrams) => datagrams.up().await,
+        match &self.transport {
+            Transport::Streams(server) => server.up().await,
+            Transport::Datagrams(datagrams) => datagrams.up().await,
         }
     }
 

@@ -22,26 +22,30 @@ pub(crate) enum BodyError {
 
 /// A body in memory.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct ReceivedBody {
     pub(crate) bytes: Vec<u8>,
     pub(crate) wire_bytes: u64,
 }
 
 /// Reads a body into memory, at most `limit` bytes of it.
-pub(crate) async fn take(mut body: Incoming, gzip: bool, limit: u64) -> Result<Taken, BodyError> {
+pub(crate) async fn take(
+    mut body: Incoming,
+    gzip: bool,
+    limit: u64,
+) -> Result<ReceivedBody, BodyError> {
     let announced = body.size_hint().exact().unwrap_or(0);
-    let mut store = Store::new(gzip, announced.min(limit), limit);
+    let mut buffer = BodyBuffer::new(gzip, announced.min(limit), limit);
     let mut failed = (announced > limit).then_some(BodyError::TooLarge { length: announced });
     let mut wire_bytes = 0;
     while let Some(chunk) = next_chunk(&mut body).await? {
         wire_bytes += chunk.len() as u64;
         if failed.is_none() {
-            failed = store.write(&chunk).err().map(|_| store.blame());
+            failed = buffer.write(&chunk).err().map(|_| buffer.blame());
         }
     }
     match failed {
         Some(error) => Err(error),
-        None => Ok(Taken { bytes: store.finish()?, wire_bytes }),
+        None => Ok(ReceivedBody { bytes: buffer.finish()?, wire_bytes }),
     }
 }
 
@@ -68,15 +72,15 @@ async fn next_chunk(body: &mut Incoming) -> Result<Option<bytes::Bytes>, BodyErr
     }
 }
 
-enum Store {
-    Plain(Capped),
-    Gzip(Box<GzDecoder<Capped>>),
+enum BodyBuffer {
+    Plain(CappedBuffer),
+    Gzip(Box<GzDecoder<CappedBuffer>>),
 }
 
-impl Store {
+impl BodyBuffer {
     fn new(gzip: bool, announced: u64, limit: u64) -> Self {
         let capacity = usize::try_from(announced).unwrap_or(0);
-        let capped = Capped { bytes: Vec::with_capacity(capacity), limit, attempted: 0 };
+        let capped = CappedBuffer { bytes: Vec::with_capacity(capacity), limit, attempted: 0 };
         if gzip { Self::Gzip(Box::new(GzDecoder::new(capped))) } else { Self::Plain(capped) }
     }
 
@@ -112,14 +116,14 @@ impl Store {
 }
 
 /// Memory that refuses to grow beyond a limit: a gzip bomb stops here.
-struct Capped {
+struct CappedBuffer {
     bytes: Vec<u8>,
     limit: u64,
     /// What the length would have been with the write that was refused.
     attempted: u64,
 }
 
-impl Write for Capped {
+impl Write for CappedBuffer {
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
         self.attempted = (self.bytes.len() + chunk.len()) as u64;
         if self.attempted > self.limit {

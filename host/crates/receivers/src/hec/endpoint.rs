@@ -16,13 +16,13 @@ use serde::Deserialize;
 use super::body::{self, BodyError};
 use super::envelope::Envelope;
 use super::faults::Faults;
-use super::intake::{Intake, Mode, Rules};
+use super::intake::{BodyEvents, Mode, Rules};
 use super::reply::{Code, Reply, ReplyBody};
 use super::request::{self, Metadata, Route};
 use super::script::Step;
-use crate::gate::Serve;
 use crate::ids::Ids;
 use crate::register::{Entries, Register, Tally, TimedOut};
+use crate::server::Serve;
 use crate::wire::{Connection, ResetSwitch};
 
 /// Largest body of a question about acknowledgements; a million ids fit.
@@ -68,7 +68,7 @@ pub struct Received {
 }
 
 /// A request whose headers are in order.
-struct Admitted {
+struct CheckedHeaders {
     channel: Option<String>,
     gzip: bool,
 }
@@ -114,10 +114,16 @@ impl Endpoint {
     }
 
     pub(crate) fn received(&self) -> Received {
-        let page = self.register.page();
+        let snapshot = self.register.snapshot();
         let Replies { by_status, by_code } =
             self.replies.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Received { tally: page.tally, events: page.items, ids: page.ids, by_status, by_code }
+        Received {
+            tally: snapshot.tally,
+            events: snapshot.items,
+            ids: snapshot.ids,
+            by_status,
+            by_code,
+        }
     }
 
     pub(crate) async fn wait_until(
@@ -151,12 +157,12 @@ impl Endpoint {
     }
 
     fn health(&self, parts: &Parts) -> Reply {
-        let conditions = self.faults.conditions();
-        conditions.health_page.clone().unwrap_or_else(|| conditions.access.health(parts))
+        let active = self.faults.active();
+        active.health_page.clone().unwrap_or_else(|| active.access.health(parts))
     }
 
     fn is_busy_node(&self, connection: u64) -> bool {
-        self.faults.conditions().odd_connections_busy && connection % 2 == 1
+        self.faults.active().odd_connections_busy && connection % 2 == 1
     }
 
     /// Takes the next step of the script, or does what a collector does.
@@ -168,13 +174,13 @@ impl Endpoint {
         reset: &ResetSwitch,
     ) -> Result<Reply, Hangup> {
         self.register.note(|tally| tally.requests += 1);
-        let reset_above = self.faults.conditions().reset_above;
+        let reset_above = self.faults.active().reset_above;
         if reset_above.is_some_and(|most| body.size_hint().lower() > most) {
             let _whatever_came = body::begin(body).await;
             reset.on();
             return Err(Hangup);
         }
-        let step = self.faults.conditions().next_step();
+        let step = self.faults.active().next_step();
         let mut acceptance = Acceptance { code: Code::Success, lost: false };
         match &step {
             Some(Step::Answer(reply)) => {
@@ -207,18 +213,18 @@ impl Endpoint {
         body: Incoming,
         acceptance: Acceptance,
     ) -> Result<Reply, Hangup> {
-        let admitted = match self.admit(parts) {
-            Ok(admitted) => admitted,
+        let headers = match self.admit(parts) {
+            Ok(headers) => headers,
             Err(reply) => {
                 self.drain(body).await?;
                 return Ok(reply);
             }
         };
-        let limit = self.faults.conditions().max_content_length;
+        let limit = self.faults.active().max_content_length;
         if matches!(self.rules.mode, Mode::Counts) {
-            return self.count(body, limit, &admitted, acceptance).await;
+            return self.count(body, limit, &headers, acceptance).await;
         }
-        let taken = match body::take(body, admitted.gzip, limit).await {
+        let taken = match body::take(body, headers.gzip, limit).await {
             Ok(taken) => taken,
             Err(error) => return refuse_body(&error, limit),
         };
@@ -226,15 +232,15 @@ impl Endpoint {
         let Ok(text) = str::from_utf8(&taken.bytes) else {
             return Ok(Reply::code(Code::InvalidFormat));
         };
-        let filter = self.faults.conditions().content_filter.clone();
+        let filter = self.faults.active().content_filter.clone();
         if let Some(filter) = filter.filter(|filter| text.contains(&filter.needle)) {
             return Ok(filter.reply.clone());
         }
-        let Intake { entries, refusal } = self.read(route, parts, text, &admitted).await;
+        let BodyEvents { entries, refusal } = self.read(route, parts, text, &headers).await;
         let Some(refusal) = refusal else {
-            return Ok(self.accept(entries, text.len() as u64, &admitted, acceptance));
+            return Ok(self.accept(entries, text.len() as u64, &headers, acceptance));
         };
-        if self.faults.conditions().keep_before_bad {
+        if self.faults.active().keep_before_bad {
             self.register.enter(entries, |_| {});
         }
         Ok(refusal)
@@ -245,25 +251,25 @@ impl Endpoint {
         &self,
         body: Incoming,
         limit: u64,
-        admitted: &Admitted,
+        headers: &CheckedHeaders,
         acceptance: Acceptance,
     ) -> Result<Reply, Hangup> {
         let length = self.drain(body).await?;
         if length > limit {
             return Ok(Reply::too_large(length, limit));
         }
-        let bytes = if admitted.gzip { 0 } else { length };
-        Ok(self.accept(Entries::Count(0), bytes, admitted, acceptance))
+        let bytes = if headers.gzip { 0 } else { length };
+        Ok(self.accept(Entries::Count(0), bytes, headers, acceptance))
     }
 
     /// What must be right before the body is looked at: token, channel, encoding.
-    fn admit(&self, parts: &Parts) -> Result<Admitted, Reply> {
-        self.faults.conditions().access.check(parts)?;
+    fn admit(&self, parts: &Parts) -> Result<CheckedHeaders, Reply> {
+        self.faults.active().access.check(parts)?;
         let channel = request::channel(parts)?;
         if self.acks && channel.is_none() {
             return Err(Reply::code(Code::ChannelMissing));
         }
-        Ok(Admitted { channel, gzip: request::is_gzip(parts)? })
+        Ok(CheckedHeaders { channel, gzip: request::is_gzip(parts)? })
     }
 
     async fn read<'a>(
@@ -271,10 +277,10 @@ impl Endpoint {
         route: Route,
         parts: &Parts,
         text: &'a str,
-        admitted: &Admitted,
-    ) -> Intake<'a> {
-        let channel = admitted.channel.as_deref();
-        let poison = self.faults.conditions().poison.clone();
+        headers: &CheckedHeaders,
+    ) -> BodyEvents<'a> {
+        let channel = headers.channel.as_deref();
+        let poison = self.faults.active().poison.clone();
         if route == Route::Event {
             return self.rules.read_events(text, channel, poison.as_deref()).await;
         }
@@ -291,28 +297,28 @@ impl Endpoint {
         &self,
         mut entries: Entries<'_, Envelope>,
         bytes: u64,
-        admitted: &Admitted,
+        headers: &CheckedHeaders,
         acceptance: Acceptance,
     ) -> Reply {
         let mut ack_id = None;
         let mut discarded = 0;
         {
-            let mut conditions = self.faults.conditions();
-            if let Some(channel) = admitted.channel.as_deref().filter(|_| self.acks) {
-                ack_id = conditions.channels.issue(channel, acceptance.lost);
+            let mut active = self.faults.active();
+            if let Some(channel) = headers.channel.as_deref().filter(|_| self.acks) {
+                ack_id = active.channels.issue(channel, acceptance.lost);
                 if ack_id.is_none() {
                     return Reply::code(Code::AckChannelFull);
                 }
             }
             if !acceptance.lost {
-                discarded = conditions.claim_discards(entries.len());
+                discarded = active.claim_discards(entries.len());
             }
         }
         let kept = if acceptance.lost { 0 } else { entries.len() - discarded };
         entries.truncate(kept);
         self.register.enter(entries, |tally| {
             tally.accepted_requests += 1;
-            tally.gzip_requests += u64::from(admitted.gzip);
+            tally.gzip_requests += u64::from(headers.gzip);
             tally.bytes += bytes;
             tally.discarded += discarded;
         });
@@ -326,22 +332,22 @@ impl Endpoint {
             acks: Vec<u64>,
         }
 
-        let admitted = self.admit(parts);
+        let headers = self.admit(parts);
         let taken = match body::take(body, false, MAX_ACK_QUERY).await {
             Ok(taken) => taken,
             Err(error) => return refuse_body(&error, MAX_ACK_QUERY),
         };
-        let channel = match admitted {
+        let channel = match headers {
             Err(reply) => return Ok(reply),
             Ok(_) if !self.acks => return Ok(Reply::code(Code::AckDisabled)),
-            Ok(admitted) => admitted.channel.unwrap_or_default(),
+            Ok(headers) => headers.channel.unwrap_or_default(),
         };
         let Ok(query) = serde_json::from_slice::<Query>(&taken.bytes) else {
             return Ok(Reply::code(Code::InvalidFormat));
         };
-        let mut conditions = self.faults.conditions();
-        let answers = conditions.channels.poll(&channel, &query.acks);
-        if conditions.claim_lost_ack_reply() {
+        let mut active = self.faults.active();
+        let answers = active.channels.poll(&channel, &query.acks);
+        if active.claim_lost_ack_reply() {
             return Err(Hangup);
         }
         Ok(Reply::acks(answers))

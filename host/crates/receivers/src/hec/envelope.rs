@@ -49,7 +49,7 @@ pub struct Candidate<'a> {
 /// An envelope as it lies in the body. A key that is not listed makes the event invalid.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Sent<'a> {
+pub(crate) struct RawEnvelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     time: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -71,7 +71,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-impl Sent<'_> {
+impl RawEnvelope<'_> {
     /// Checks everything but `fields` and the index, which need to know more.
     pub(crate) fn check(&self) -> Result<(), Code> {
         if !self.time.is_none_or(|time| is_time(time.get())) {
@@ -134,7 +134,7 @@ fn is_blank(json: &str) -> bool {
 /// The envelopes of one body, in order; ends after the first that cannot be read.
 pub(crate) struct Envelopes<'a> {
     body: &'a str,
-    stream: StreamDeserializer<'a, StrRead<'a>, Sent<'a>>,
+    stream: StreamDeserializer<'a, StrRead<'a>, RawEnvelope<'a>>,
 }
 
 impl<'a> Envelopes<'a> {
@@ -149,7 +149,7 @@ impl<'a> Envelopes<'a> {
 }
 
 impl<'a> Iterator for Envelopes<'a> {
-    type Item = Result<(&'a str, Sent<'a>), Code>;
+    type Item = Result<(&'a str, RawEnvelope<'a>), Code>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.body.get(self.offset()..)?.trim_ascii_start();

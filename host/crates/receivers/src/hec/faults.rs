@@ -18,7 +18,7 @@ use super::script::{Script, Step};
 
 /// The handle to a collector's misbehaviour. Clones act on the same collector.
 #[derive(Clone)]
-pub struct Faults(Arc<Mutex<Conditions>>);
+pub struct Faults(Arc<Mutex<ActiveFaults>>);
 
 /// What a web application firewall before the collector does not let through.
 pub(crate) struct ContentFilter {
@@ -53,7 +53,7 @@ impl RandomRefusals {
 }
 
 /// How the collector behaves at the moment.
-pub(crate) struct Conditions {
+pub(crate) struct ActiveFaults {
     pub(crate) access: Access,
     pub(crate) channels: Channels,
     pub(crate) poison: Option<Arc<Poison>>,
@@ -72,7 +72,7 @@ pub(crate) struct Conditions {
 
 impl Faults {
     pub(crate) fn new(token: String, max_content_length: u64) -> Self {
-        Self(Arc::new(Mutex::new(Conditions {
+        Self(Arc::new(Mutex::new(ActiveFaults {
             access: Access { token, disabled: false },
             channels: Channels::default(),
             poison: None,
@@ -148,27 +148,27 @@ impl Faults {
 
     /// Forgets what is left of the script.
     pub fn end_script(&self) {
-        self.conditions().script.clear();
+        self.active().script.clear();
     }
 
     /// Refuses the token with code 1 until [`enable_token`](Self::enable_token).
     pub fn disable_token(&self) {
-        self.conditions().access.disabled = true;
+        self.active().access.disabled = true;
     }
 
     /// Takes the token again.
     pub fn enable_token(&self) {
-        self.conditions().access.disabled = false;
+        self.active().access.disabled = false;
     }
 
     /// Takes this token instead; the one before is now wrong: code 4.
     pub fn rotate_token(&self, token: impl Into<String>) {
-        self.conditions().access.token = token.into();
+        self.active().access.token = token.into();
     }
 
     /// The token accepted at the moment.
     pub(crate) fn token(&self) -> String {
-        self.conditions().access.token.clone()
+        self.active().access.token.clone()
     }
 
     /// Calls events for which `is_bad` holds invalid (code 6), and with them the request, until
@@ -179,18 +179,18 @@ impl Faults {
         naming: BadEvent,
         is_bad: impl Fn(&Candidate<'_>) -> bool + Send + Sync + 'static,
     ) {
-        self.conditions().poison = Some(Arc::new(Poison { naming, is_bad: Box::new(is_bad) }));
+        self.active().poison = Some(Arc::new(Poison { naming, is_bad: Box::new(is_bad) }));
     }
 
     /// Ends [`refuse_events`](Self::refuse_events).
     pub fn accept_all_events(&self) {
-        self.conditions().poison = None;
+        self.active().poison = None;
     }
 
     /// Whether the events before a bad one stay, although the request is refused. Splunk has been seen
     /// to do either; off by default.
     pub fn keep_events_before_a_bad_one(&self, keep: bool) {
-        self.conditions().keep_before_bad = keep;
+        self.active().keep_before_bad = keep;
     }
 
     /// Answers the health page with a web page of this status, as a balancer does that forwards nothing but
@@ -198,17 +198,17 @@ impl Faults {
     pub fn hide_health(&self, status: u16) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
         let page = Reply::text(status, "text/html", "<html>no such page</html>");
-        self.conditions().health_page = Some(page);
+        self.active().health_page = Some(page);
     }
 
     /// Answers 413 to bodies above `bytes`, before or after decompression.
     pub fn limit_content(&self, bytes: u64) {
-        self.conditions().max_content_length = bytes;
+        self.active().max_content_length = bytes;
     }
 
     /// Drops one event of the next accepted request without a word; several calls add up.
     pub fn discard_one(&self) {
-        self.conditions().discards += 1;
+        self.active().discards += 1;
     }
 
     /// Answers with `status` and a web page to bodies that hold `needle`, as a web application firewall does,
@@ -219,24 +219,24 @@ impl Faults {
             "<html><head><title>Forbidden</title></head><body>Request blocked.</body></html>";
         let reply = Reply::text(status, "text/html", page);
         let filter = ContentFilter { reply, needle: needle.to_owned() };
-        self.conditions().content_filter = Some(Arc::new(filter));
+        self.active().content_filter = Some(Arc::new(filter));
     }
 
     /// Ends [`filter_content`](Self::filter_content).
     pub fn pass_all_content(&self) {
-        self.conditions().content_filter = None;
+        self.active().content_filter = None;
     }
 
     /// Resets connections on which a body above `bytes` arrives, as some gateways do instead of answering.
     /// `None` ends it.
     pub fn reset_above(&self, bytes: Option<u64>) {
-        self.conditions().reset_above = bytes;
+        self.active().reset_above = bytes;
     }
 
     /// Turns away every request on the first, third, fifth … connection with 503, code 9: a balancer that
     /// spreads connections over two nodes of which one is out of order.
     pub fn odd_connections_busy(&self, busy: bool) {
-        self.conditions().odd_connections_busy = busy;
+        self.active().odd_connections_busy = busy;
     }
 
     /// Refuses so many percent of the requests, at random and whatever is in them, each with one of these statuses and
@@ -248,7 +248,7 @@ impl Faults {
             Reply::text(status, kind, body)
         };
         let replies = answers.iter().map(reply).collect();
-        self.conditions().random_refusals = Some(RandomRefusals { percent, state: seed, replies });
+        self.active().random_refusals = Some(RandomRefusals { percent, state: seed, replies });
     }
 
     /// Calls this event of the next requests invalid (code 6), whatever it is.
@@ -264,30 +264,30 @@ impl Faults {
 
     /// Decides when acknowledgements come; also for requests already accepted.
     pub fn acknowledge(&self, policy: AckPolicy) {
-        self.conditions().channels.policy = policy;
+        self.active().channels.policy = policy;
     }
 
     /// Answers the next questions about acknowledgements, so that the ids count as reported, and closes
     /// the connection before the answer is out.
     pub fn lose_ack_replies(&self, replies: u32) {
-        self.conditions().lost_ack_replies += replies;
+        self.active().lost_ack_replies += replies;
     }
 
     /// Forgets all channels, as the clean-up of idle ones does; ack ids start again at 0.
     pub fn expire_channels(&self) {
-        self.conditions().channels.expire();
+        self.active().channels.expire();
     }
 
-    pub(crate) fn conditions(&self) -> MutexGuard<'_, Conditions> {
+    pub(crate) fn active(&self) -> MutexGuard<'_, ActiveFaults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn script(&self, step: Step, requests: u32) {
-        self.conditions().script.add(step, requests);
+        self.active().script.add(step, requests);
     }
 }
 
-impl Conditions {
+impl ActiveFaults {
     /// What is to happen to the request at hand; `None` for the ordinary.
     pub(crate) fn next_step(&mut self) -> Option<Step> {
         let refused =

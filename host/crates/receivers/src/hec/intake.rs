@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::envelope::{Candidate, Envelope, Envelopes, Sent};
+use super::envelope::{Candidate, Envelope, Envelopes, RawEnvelope};
 use super::fields::{check_fields, member_of};
 use super::reply::{Code, Reply};
 use super::request::Metadata;
@@ -76,7 +76,7 @@ pub(crate) struct Poison {
 }
 
 /// What became of a body: the events up to the first bad one, and the refusal if there was one.
-pub(crate) struct Intake<'a> {
+pub(crate) struct BodyEvents<'a> {
     pub(crate) entries: Entries<'a, Envelope>,
     pub(crate) refusal: Option<Reply>,
 }
@@ -95,7 +95,7 @@ impl Rules {
         body: &'a str,
         channel: Option<&str>,
         poison: Option<&Poison>,
-    ) -> Intake<'a> {
+    ) -> BodyEvents<'a> {
         let mut entries = self.no_entries();
         let mut envelopes = Envelopes::new(body);
         let mut pause_at = STRIDE;
@@ -109,7 +109,7 @@ impl Rules {
                 }
             };
             if refusal.is_some() {
-                return Intake { entries, refusal };
+                return BodyEvents { entries, refusal };
             }
             index += 1;
             if envelopes.offset() >= pause_at {
@@ -118,7 +118,7 @@ impl Rules {
             }
         }
         let refusal = (index == 0).then(|| Reply::code(Code::NoData));
-        Intake { entries, refusal }
+        BodyEvents { entries, refusal }
     }
 
     /// Reads lines of text, each an event of its own.
@@ -127,12 +127,12 @@ impl Rules {
         body: &'a str,
         metadata: &Metadata,
         poison: Option<&Poison>,
-    ) -> Intake<'a> {
+    ) -> BodyEvents<'a> {
         let mut entries = self.no_entries();
         let lines = body.lines().filter(|line| !line.trim().is_empty());
         for (index, line) in lines.enumerate() {
             if let Some(refusal) = refused_by(poison, &Candidate { index, json: line }) {
-                return Intake { entries, refusal: Some(refusal) };
+                return BodyEvents { entries, refusal: Some(refusal) };
             }
             match &mut entries {
                 Entries::Items(items) => items.push(metadata.envelope(line)),
@@ -144,13 +144,13 @@ impl Rules {
             }
         }
         let refusal = (entries.len() == 0).then(|| Reply::code(Code::NoData));
-        Intake { entries, refusal }
+        BodyEvents { entries, refusal }
     }
 
     fn admit<'a>(
         &self,
         candidate: Candidate<'a>,
-        sent: &Sent<'a>,
+        sent: &RawEnvelope<'a>,
         channel: Option<&str>,
         poison: Option<&Poison>,
         entries: &mut Entries<'a, Envelope>,

@@ -7,9 +7,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::faults::Pace;
+use super::faults::ReadSpeed;
 use super::intake::Intake;
-use crate::gate::StartError;
+use crate::server::StartError;
 
 /// No datagram is larger.
 const MAX_DATAGRAM: usize = 65_535;
@@ -57,13 +57,13 @@ async fn bind(addr: SocketAddr) -> Result<(UdpSocket, SocketAddr), StartError> {
 }
 
 async fn read(socket: UdpSocket, intake: Arc<Intake>) {
-    let mut pace = intake.faults().pace();
+    let mut read_speed = intake.faults().read_speed();
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
-        let paused = *pace.borrow_and_update() == Pace::Paused;
+        let paused = *read_speed.borrow_and_update() == ReadSpeed::Paused;
         let received = tokio::select! {
             biased;
-            changed = pace.changed() => match changed {
+            changed = read_speed.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
@@ -72,8 +72,8 @@ async fn read(socket: UdpSocket, intake: Arc<Intake>) {
         // An error here is about an earlier datagram of our own, and we send none.
         let Ok(length) = received else { continue };
         let datagram = buffer.get(..length).unwrap_or_default();
-        let mut haul = intake.empty_haul();
-        intake.take(datagram, &mut haul);
-        let _no_connection_to_end = intake.enter(haul, length as u64);
+        let mut batch = intake.empty_batch();
+        intake.take(datagram, &mut batch);
+        let _no_connection_to_end = intake.enter(batch, length as u64);
     }
 }

@@ -8,18 +8,18 @@ use tokio::sync::watch;
 
 /// The handle to a server's misbehaviour. Clones act on the same server.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Shared>);
+pub struct Faults(Arc<SharedFaults>);
 
 #[derive(Default)]
-struct Shared {
-    pace: watch::Sender<Pace>,
+struct SharedFaults {
+    read_speed: watch::Sender<ReadSpeed>,
     keep_open: AtomicBool,
     end_early: AtomicBool,
-    conditions: Mutex<Conditions>,
+    active: Mutex<ActiveFaults>,
 }
 
 #[derive(Default)]
-struct Conditions {
+struct ActiveFaults {
     discards: u64,
     cut: Option<Cut>,
     poison: Option<Vec<u8>>,
@@ -33,7 +33,7 @@ struct Cut {
 
 /// How fast connections are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum ReadSpeed {
     #[default]
     Full,
     Slow {
@@ -52,7 +52,7 @@ pub(crate) enum Ending {
 
 /// What is to become of messages just read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Sentence {
+pub(crate) struct Disposition {
     /// How many of them are recorded.
     pub(crate) kept: u64,
     /// How many more were accepted and vanish.
@@ -65,17 +65,17 @@ impl Faults {
     /// Leaves connections open and stops reading from them: kernel buffers fill up, then the sender
     /// cannot write any more.
     pub fn pause_reading(&self) {
-        self.0.pace.send_replace(Pace::Paused);
+        self.0.read_speed.send_replace(ReadSpeed::Paused);
     }
 
     /// Reads at most `bytes` from each connection, then pauses, and so on.
     pub fn read_slowly(&self, bytes: usize, pause: Duration) {
-        self.0.pace.send_replace(Pace::Slow { bytes: bytes.max(1), pause });
+        self.0.read_speed.send_replace(ReadSpeed::Slow { bytes: bytes.max(1), pause });
     }
 
     /// Reads at full speed again.
     pub fn resume_reading(&self) {
-        self.0.pace.send_replace(Pace::Full);
+        self.0.read_speed.send_replace(ReadSpeed::Full);
     }
 
     /// Never closes its side of a connection that the sender has finished, though it has read everything.
@@ -103,28 +103,28 @@ impl Faults {
     /// Closes each connection at a message that contains this text, as a parser does that fails on it. What came before is
     /// recorded.
     pub fn close_at(&self, text: &str) {
-        self.conditions().poison = Some(text.as_bytes().to_vec());
+        self.active().poison = Some(text.as_bytes().to_vec());
     }
 
     /// Closes each connection once it has brought more than so many bytes; the messages among these are recorded.
     pub fn close_each_after(&self, bytes: usize) {
-        self.conditions().most = Some(bytes);
+        self.active().most = Some(bytes);
     }
 
     /// Drops one of the messages accepted next without a word; several calls add up.
     pub fn discard_one(&self) {
-        self.conditions().discards += 1;
+        self.active().discards += 1;
     }
 
     pub(crate) fn closes_at(&self, message: &[u8]) -> bool {
-        let conditions = self.conditions();
-        let poison = conditions.poison.as_ref().filter(|text| !text.is_empty());
+        let active = self.active();
+        let poison = active.poison.as_ref().filter(|text| !text.is_empty());
         poison.is_some_and(|text| message.windows(text.len()).any(|part| part == text))
     }
 
     /// The most bytes on one connection.
     pub(crate) fn most(&self) -> usize {
-        self.conditions().most.unwrap_or(usize::MAX)
+        self.active().most.unwrap_or(usize::MAX)
     }
 
     pub(crate) fn keeps_open(&self) -> bool {
@@ -135,17 +135,17 @@ impl Faults {
         self.0.end_early.load(Ordering::Acquire)
     }
 
-    pub(crate) fn pace(&self) -> watch::Receiver<Pace> {
-        self.0.pace.subscribe()
+    pub(crate) fn read_speed(&self) -> watch::Receiver<ReadSpeed> {
+        self.0.read_speed.subscribe()
     }
 
-    /// Passes sentence on `messages` that one connection brought.
-    pub(crate) fn judge(&self, messages: u64) -> Sentence {
-        let mut conditions = self.conditions();
-        let (taken, ending) = match &mut conditions.cut {
+    /// Decides on `messages` that one connection brought.
+    pub(crate) fn judge(&self, messages: u64) -> Disposition {
+        let mut active = self.active();
+        let (taken, ending) = match &mut active.cut {
             Some(cut) if cut.after <= messages => {
                 let (after, ending) = (cut.after, cut.ending);
-                conditions.cut = None;
+                active.cut = None;
                 (after, Some(ending))
             }
             Some(cut) => {
@@ -154,17 +154,17 @@ impl Faults {
             }
             None => (messages, None),
         };
-        let discarded = conditions.discards.min(taken);
-        conditions.discards -= discarded;
-        Sentence { kept: taken - discarded, discarded, ending }
+        let discarded = active.discards.min(taken);
+        active.discards -= discarded;
+        Disposition { kept: taken - discarded, discarded, ending }
     }
 
     fn cut(&self, after: u64, ending: Ending) {
-        self.conditions().cut = Some(Cut { after, ending });
+        self.active().cut = Some(Cut { after, ending });
     }
 
-    fn conditions(&self) -> MutexGuard<'_, Conditions> {
-        self.0.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn active(&self) -> MutexGuard<'_, ActiveFaults> {
+        self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -178,10 +178,10 @@ mod tests {
         faults.close_after(3);
         faults.discard_one();
 
-        let first = Sentence { kept: 1, discarded: 1, ending: None };
+        let first = Disposition { kept: 1, discarded: 1, ending: None };
         assert_eq!(faults.judge(2), first);
-        let second = Sentence { kept: 1, discarded: 0, ending: Some(Ending::Close) };
+        let second = Disposition { kept: 1, discarded: 0, ending: Some(Ending::Close) };
         assert_eq!(faults.judge(5), second);
-        assert_eq!(faults.judge(5), Sentence { kept: 5, discarded: 0, ending: None });
+        assert_eq!(faults.judge(5), Disposition { kept: 5, discarded: 0, ending: None });
     }
 }

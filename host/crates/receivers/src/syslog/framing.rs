@@ -21,7 +21,7 @@ pub enum Framing {
 /// Why a stream cannot be followed any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum FramingFlaw {
+pub enum FramingError {
     /// What stands in the place of a length is none.
     #[error("expected a length without leading zeros and a space, as octet counting has it")]
     Length,
@@ -53,13 +53,13 @@ impl Deframer {
     pub(crate) fn next<'s>(
         &mut self,
         stream: &'s [u8],
-    ) -> Result<Option<(&'s [u8], usize)>, FramingFlaw> {
+    ) -> Result<Option<(&'s [u8], usize)>, FramingError> {
         if self.framing == Framing::Detect {
             self.framing = match stream.first() {
                 None => return Ok(None),
                 Some(b'0'..=b'9') => Framing::OctetCounting,
                 Some(b'<') => Framing::LineFeed,
-                Some(_) => return Err(FramingFlaw::Unrecognised),
+                Some(_) => return Err(FramingError::Unrecognised),
             };
         }
         match self.framing {
@@ -68,32 +68,32 @@ impl Deframer {
         }
     }
 
-    fn counted<'s>(&self, stream: &'s [u8]) -> Result<Option<(&'s [u8], usize)>, FramingFlaw> {
+    fn counted<'s>(&self, stream: &'s [u8]) -> Result<Option<(&'s [u8], usize)>, FramingError> {
         let head = stream.get(..=MAX_LENGTH_DIGITS).unwrap_or(stream);
         let digits = head.iter().take_while(|byte| byte.is_ascii_digit()).count();
         match (head.first(), head.get(digits)) {
             (None, _) => return Ok(None),
             (Some(b'1'..=b'9'), None) if digits <= MAX_LENGTH_DIGITS => return Ok(None),
             (Some(b'1'..=b'9'), Some(b' ')) => {}
-            _ => return Err(FramingFlaw::Length),
+            _ => return Err(FramingError::Length),
         }
         let length = head.iter().take(digits).fold(0_usize, |length, digit| {
             length.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
         });
         if length > self.limit {
-            return Err(FramingFlaw::TooLong { limit: self.limit });
+            return Err(FramingError::TooLong { limit: self.limit });
         }
         let end = digits + 1 + length;
         Ok(stream.get(digits + 1..end).map(|message| (message, end)))
     }
 
-    fn terminated<'s>(&self, stream: &'s [u8]) -> Result<Option<(&'s [u8], usize)>, FramingFlaw> {
+    fn terminated<'s>(&self, stream: &'s [u8]) -> Result<Option<(&'s [u8], usize)>, FramingError> {
         match memchr(b'\n', stream) {
             Some(end) if end <= self.limit => {
                 Ok(stream.get(..end).map(|message| (message, end + 1)))
             }
             None if stream.len() <= self.limit => Ok(None),
-            Some(_) | None => Err(FramingFlaw::TooLong { limit: self.limit }),
+            Some(_) | None => Err(FramingError::TooLong { limit: self.limit }),
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// Feeds a stream in pieces, as a socket would.
-    fn deframe(framing: Framing, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>, FramingFlaw> {
+    fn deframe(framing: Framing, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>, FramingError> {
         let mut deframer = Deframer::new(framing, 1_000);
         let mut pending = Vec::new();
         let mut messages = Vec::new();
@@ -133,17 +133,17 @@ mod tests {
     #[test]
     fn a_stream_that_makes_no_sense_is_given_up() {
         for (stream, flaw) in [
-            (&b"hello"[..], FramingFlaw::Unrecognised),
-            (b"05 <1>ab", FramingFlaw::Length),
-            (b"5<1>ab", FramingFlaw::Length),
-            (b"4 <1>a\n4 <1>b", FramingFlaw::Length),
-            (b"12345678901", FramingFlaw::Length),
-            (b"1001 ", FramingFlaw::TooLong { limit: 1_000 }),
+            (&b"hello"[..], FramingError::Unrecognised),
+            (b"05 <1>ab", FramingError::Length),
+            (b"5<1>ab", FramingError::Length),
+            (b"4 <1>a\n4 <1>b", FramingError::Length),
+            (b"12345678901", FramingError::Length),
+            (b"1001 ", FramingError::TooLong { limit: 1_000 }),
         ] {
             assert_eq!(deframe(Framing::Detect, &[stream]), Err(flaw));
         }
         let endless = [b'<'; 1_001];
-        let flaw = FramingFlaw::TooLong { limit: 1_000 };
+        let flaw = FramingError::TooLong { limit: 1_000 };
         assert_eq!(deframe(Framing::LineFeed, &[&endless]), Err(flaw));
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::faults::{Ending, Faults};
-use super::flaw::Flaw;
-use super::framing::FramingFlaw;
+use super::format_error::FormatError;
+use super::framing::FramingError;
 use super::message::{Message, Parsed};
 use super::rfc3164::rfc3164;
 use super::rfc5424::rfc5424;
@@ -83,7 +83,7 @@ pub enum Format {
 #[non_exhaustive]
 pub struct Malformed {
     /// The first thing wrong with it.
-    pub flaw: Flaw,
+    pub flaw: FormatError,
     /// The message as it came, without its framing.
     pub bytes: Vec<u8>,
 }
@@ -101,7 +101,7 @@ pub struct Received {
     /// The first hundred messages that broke the format.
     pub malformed: Vec<Malformed>,
     /// Why streams were given up; the first hundred.
-    pub broken_streams: Vec<FramingFlaw>,
+    pub broken_streams: Vec<FramingError>,
 }
 
 /// Records what all connections and sockets of one server bring.
@@ -110,17 +110,17 @@ pub(crate) struct Intake {
     format: Format,
     faults: Faults,
     register: Register<Message>,
-    complaints: Mutex<Complaints>,
+    format_errors: Mutex<FormatErrors>,
 }
 
 #[derive(Default)]
-struct Complaints {
+struct FormatErrors {
     malformed: Vec<Malformed>,
-    broken_streams: Vec<FramingFlaw>,
+    broken_streams: Vec<FramingError>,
 }
 
 /// Messages between one read and the register.
-pub(crate) struct Haul<'a> {
+pub(crate) struct MessageBatch<'a> {
     entries: Entries<'a, Message>,
     bytes: u64,
     malformed: u64,
@@ -129,7 +129,7 @@ pub(crate) struct Haul<'a> {
 impl Intake {
     pub(crate) fn new(mode: Mode, format: Format, faults: Faults) -> Self {
         let register = Register::default();
-        Self { mode, format, faults, register, complaints: Mutex::default() }
+        Self { mode, format, faults, register, format_errors: Mutex::default() }
     }
 
     pub(crate) fn register(&self) -> &Register<Message> {
@@ -141,30 +141,30 @@ impl Intake {
     }
 
     pub(crate) fn received(&self) -> Received {
-        let page = self.register.page();
-        let complaints = self.complaints();
+        let snapshot = self.register.snapshot();
+        let format_errors = self.format_errors();
         Received {
-            tally: page.tally,
-            messages: page.items,
-            ids: page.ids,
-            malformed: complaints.malformed.clone(),
-            broken_streams: complaints.broken_streams.clone(),
+            tally: snapshot.tally,
+            messages: snapshot.items,
+            ids: snapshot.ids,
+            malformed: format_errors.malformed.clone(),
+            broken_streams: format_errors.broken_streams.clone(),
         }
     }
 
-    pub(crate) fn empty_haul<'a>(&self) -> Haul<'a> {
+    pub(crate) fn empty_batch<'a>(&self) -> MessageBatch<'a> {
         let entries = match self.mode {
             Mode::Messages => Entries::Items(Vec::new()),
             Mode::Ids(_) => Entries::Ids(Vec::new()),
             Mode::Counts => Entries::Count(0),
         };
-        Haul { entries, bytes: 0, malformed: 0 }
+        MessageBatch { entries, bytes: 0, malformed: 0 }
     }
 
-    /// Adds one message to a haul.
-    pub(crate) fn take<'a>(&self, bytes: &'a [u8], haul: &mut Haul<'a>) {
-        haul.bytes += bytes.len() as u64;
-        if let Entries::Count(count) = &mut haul.entries {
+    /// Adds one message to a batch.
+    pub(crate) fn take<'a>(&self, bytes: &'a [u8], batch: &mut MessageBatch<'a>) {
+        batch.bytes += bytes.len() as u64;
+        if let Entries::Count(count) = &mut batch.entries {
             *count += 1;
             return;
         }
@@ -172,44 +172,44 @@ impl Intake {
             Format::Rfc5424 => rfc5424(bytes),
             Format::Rfc3164 => rfc3164(bytes),
         };
-        match (parsed, &mut haul.entries, &self.mode) {
+        match (parsed, &mut batch.entries, &self.mode) {
             (Ok(message), Entries::Items(items), _) => items.push(message.to_message()),
             (Ok(message), Entries::Ids(ids), Mode::Ids(from)) => ids.push(from.id_of(&message)),
             (Ok(_), _, _) => {}
             (Err(flaw), _, _) => {
-                haul.malformed += 1;
-                let mut complaints = self.complaints();
-                if complaints.malformed.len() < KEPT_COMPLAINTS {
-                    complaints.malformed.push(Malformed { flaw, bytes: bytes.to_vec() });
+                batch.malformed += 1;
+                let mut format_errors = self.format_errors();
+                if format_errors.malformed.len() < KEPT_COMPLAINTS {
+                    format_errors.malformed.push(Malformed { flaw, bytes: bytes.to_vec() });
                 }
             }
         }
     }
 
-    /// Records a haul, and says whether its connection is to end.
-    pub(crate) fn enter(&self, mut haul: Haul<'_>, wire_bytes: u64) -> Option<Ending> {
-        let sentence = self.faults.judge(haul.entries.len());
-        haul.entries.truncate(sentence.kept);
-        self.register.enter(haul.entries, |tally| {
+    /// Records a batch, and says whether its connection is to end.
+    pub(crate) fn enter(&self, mut batch: MessageBatch<'_>, wire_bytes: u64) -> Option<Ending> {
+        let disposition = self.faults.judge(batch.entries.len());
+        batch.entries.truncate(disposition.kept);
+        self.register.enter(batch.entries, |tally| {
             tally.wire_bytes += wire_bytes;
-            tally.bytes += haul.bytes;
-            tally.malformed += haul.malformed;
-            tally.discarded += sentence.discarded;
+            tally.bytes += batch.bytes;
+            tally.malformed += batch.malformed;
+            tally.discarded += disposition.discarded;
         });
-        sentence.ending
+        disposition.ending
     }
 
     /// Notes a stream that had to be given up.
-    pub(crate) fn give_up(&self, flaw: FramingFlaw) {
-        let mut complaints = self.complaints();
-        if complaints.broken_streams.len() < KEPT_COMPLAINTS {
-            complaints.broken_streams.push(flaw);
+    pub(crate) fn give_up(&self, flaw: FramingError) {
+        let mut format_errors = self.format_errors();
+        if format_errors.broken_streams.len() < KEPT_COMPLAINTS {
+            format_errors.broken_streams.push(flaw);
         }
-        drop(complaints);
+        drop(format_errors);
         self.register.note(|tally| tally.broken_streams += 1);
     }
 
-    fn complaints(&self) -> MutexGuard<'_, Complaints> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
+    fn format_errors(&self) -> MutexGuard<'_, FormatErrors> {
+        self.format_errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

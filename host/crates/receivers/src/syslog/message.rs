@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::flaw::Flaw;
+use super::format_error::FormatError;
 use super::structured::{self, StructuredData};
 
 /// A well-formed message, borrowed from the bytes it was parsed from.
@@ -141,13 +141,15 @@ impl Message {
 }
 
 /// Splits `<PRI>` off, which both formats begin with.
-pub(super) fn priority(text: &str) -> Result<(u8, &str), Flaw> {
-    let (digits, rest) =
-        text.strip_prefix('<').and_then(|text| text.split_once('>')).ok_or(Flaw::Priority)?;
+pub(super) fn priority(text: &str) -> Result<(u8, &str), FormatError> {
+    let (digits, rest) = text
+        .strip_prefix('<')
+        .and_then(|text| text.split_once('>'))
+        .ok_or(FormatError::Priority)?;
     let canonical = matches!(digits.as_bytes(), [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', ..]);
     match digits.parse() {
         Ok(pri @ 0..=191) if canonical && digits.len() <= 3 => Ok((pri, rest)),
-        _ => Err(Flaw::Priority),
+        _ => Err(FormatError::Priority),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::flaw::Flaw;
+use super::format_error::FormatError;
 use super::message::{Parsed, field, is_printable, priority};
 use super::structured::StructuredData;
 use super::timestamp;
@@ -17,16 +17,16 @@ const MAX_TAG: usize = 32;
 ///
 /// # Errors
 ///
-/// The first [`Flaw`], reading from the left.
-pub fn rfc3164(bytes: &[u8]) -> Result<Parsed<'_>, Flaw> {
+/// The first [`FormatError`], reading from the left.
+pub fn rfc3164(bytes: &[u8]) -> Result<Parsed<'_>, FormatError> {
     // PRI, timestamp and host are ASCII; the message may be any octets.
     let ascii = bytes.iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len());
     let text = bytes.get(..ascii).and_then(|head| str::from_utf8(head).ok()).unwrap_or("");
     let (pri, rest) = priority(text)?;
     let (timestamp, rest) = timestamp::rfc3164(rest)?;
-    let (hostname, rest) = field(rest.strip_prefix(' ').ok_or(Flaw::Timestamp)?);
+    let (hostname, rest) = field(rest.strip_prefix(' ').ok_or(FormatError::Timestamp)?);
     if !is_hostname(hostname) {
-        return Err(Flaw::Hostname);
+        return Err(FormatError::Hostname);
     }
     let (app_name, procid, rest) = match tag(rest) {
         Some((name, pid, rest)) => (Some(name), pid, rest),
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn what_is_no_rfc_3164_is_refused() {
         for (message, flaw) in [
-            ("<14>1 2023-11-14T22:13:20Z h a - - - m", Flaw::Timestamp),
-            ("<14>Nov 14 22:13:20", Flaw::Timestamp),
-            ("Nov 14 22:13:20 h t: m", Flaw::Priority),
+            ("<14>1 2023-11-14T22:13:20Z h a - - - m", FormatError::Timestamp),
+            ("<14>Nov 14 22:13:20", FormatError::Timestamp),
+            ("Nov 14 22:13:20 h t: m", FormatError::Priority),
         ] {
             assert_eq!(rfc3164(message.as_bytes()), Err(flaw), "{message}");
         }

@@ -1,6 +1,6 @@
 //! RFC 5424, read strictly: what a lenient receiver would repair is reported here.
 
-use super::flaw::Flaw;
+use super::format_error::FormatError;
 use super::message::{Parsed, field, is_printable, priority};
 use super::structured::StructuredData;
 use super::timestamp;
@@ -11,28 +11,28 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 ///
 /// # Errors
 ///
-/// The first [`Flaw`], reading from the left.
-pub fn rfc5424(bytes: &[u8]) -> Result<Parsed<'_>, Flaw> {
+/// The first [`FormatError`], reading from the left.
+pub fn rfc5424(bytes: &[u8]) -> Result<Parsed<'_>, FormatError> {
     // Everything before MSG is text; MSG may be any octets.
     let text = leading_text(bytes);
     let (pri, rest) = priority(text)?;
-    let rest = rest.strip_prefix("1 ").ok_or(Flaw::Version)?;
+    let rest = rest.strip_prefix("1 ").ok_or(FormatError::Version)?;
     let (stamp, rest) = field(rest);
     let timestamp = if stamp == "-" { None } else { Some(timestamp::rfc5424(stamp)?) };
-    let (hostname, rest) = header(rest, 255, Flaw::Hostname)?;
-    let (app_name, rest) = header(rest, 48, Flaw::AppName)?;
-    let (procid, rest) = header(rest, 128, Flaw::ProcId)?;
-    let (msgid, rest) = header(rest, 32, Flaw::MsgId)?;
+    let (hostname, rest) = header(rest, 255, FormatError::Hostname)?;
+    let (app_name, rest) = header(rest, 48, FormatError::AppName)?;
+    let (procid, rest) = header(rest, 128, FormatError::ProcId)?;
+    let (msgid, rest) = header(rest, 32, FormatError::MsgId)?;
     let (structured_data, rest) = StructuredData::read(rest)?;
     // Counted from the start, since `rest` may stop short of octets that are not text.
     let msg = bytes.get(text.len() - rest.len()..).unwrap_or_default();
     let msg = match msg {
         [] => msg,
         [b' ', msg @ ..] => msg,
-        _ => return Err(Flaw::StructuredData),
+        _ => return Err(FormatError::StructuredData),
     };
     let (bom, msg) = match msg.strip_prefix(BYTE_ORDER_MARK) {
-        Some(marked) if str::from_utf8(marked).is_err() => return Err(Flaw::Encoding),
+        Some(marked) if str::from_utf8(marked).is_err() => return Err(FormatError::Encoding),
         Some(marked) => (true, marked),
         None => (false, msg),
     };
@@ -51,7 +51,11 @@ fn leading_text(bytes: &[u8]) -> &str {
 }
 
 /// A header field of 1 to `longest` printable characters; `-` is none.
-fn header(text: &str, longest: usize, flaw: Flaw) -> Result<(Option<&str>, &str), Flaw> {
+fn header(
+    text: &str,
+    longest: usize,
+    flaw: FormatError,
+) -> Result<(Option<&str>, &str), FormatError> {
     let (value, rest) = field(text);
     if value.is_empty() || value.len() > longest || !is_printable(value) {
         return Err(flaw);
@@ -67,7 +71,7 @@ mod tests {
 
     const HEAD: &str = "<14>1 2023-11-14T22:13:20Z h a 42 m ";
 
-    fn parsed(tail: &[u8]) -> Result<Vec<u8>, Flaw> {
+    fn parsed(tail: &[u8]) -> Result<Vec<u8>, FormatError> {
         rfc5424(&[HEAD.as_bytes(), tail].concat()).map(|message| message.msg.to_vec())
     }
 
@@ -77,7 +81,7 @@ mod tests {
         assert_eq!(parsed(b"- "), Ok(vec![]));
         assert_eq!(parsed(b"- \xff\x00\n"), Ok(vec![0xff, 0, b'\n']));
         assert_eq!(parsed(b"- \xef\xbb\xbfok"), Ok(b"ok".to_vec()), "the mark is not part of it");
-        assert_eq!(parsed(b"- \xef\xbb\xbf\xff"), Err(Flaw::Encoding));
+        assert_eq!(parsed(b"- \xef\xbb\xbf\xff"), Err(FormatError::Encoding));
     }
 
     #[test]
@@ -100,35 +104,35 @@ mod tests {
         let long = |length| "x".repeat(length);
         let head = |fields: &str| format!("<14>1 {fields} - x");
         for (message, flaw) in [
-            (String::new(), Flaw::Priority),
-            ("14>1 - - - - - -".into(), Flaw::Priority),
-            ("<192>1 - - - - - -".into(), Flaw::Priority),
-            ("<014>1 - - - - - -".into(), Flaw::Priority),
-            ("<00>1 - - - - - -".into(), Flaw::Priority),
-            ("<>1 - - - - - -".into(), Flaw::Priority),
-            ("<+1>1 - - - - - -".into(), Flaw::Priority),
-            ("<14>2 - - - - - -".into(), Flaw::Version),
-            ("<14>Nov 14 22:13:20 h t: m".into(), Flaw::Version),
-            (head("yesterday - - - -"), Flaw::Timestamp),
-            (head(" - - - -"), Flaw::Timestamp),
-            (head(&format!("- {} - - -", long(256))), Flaw::Hostname),
-            (head("- é - - -"), Flaw::Hostname),
-            (head(&format!("- - {} - -", long(49))), Flaw::AppName),
-            (head(&format!("- - - {} -", long(129))), Flaw::ProcId),
-            (head(&format!("- - - - {}", long(33))), Flaw::MsgId),
-            ("<14>1 - - - -".into(), Flaw::MsgId),
-            ("<14>1 - - - - -".into(), Flaw::StructuredData),
-            (format!("{HEAD}x"), Flaw::StructuredData),
-            (format!("{HEAD}-x"), Flaw::StructuredData),
-            (format!("{HEAD}[a]x"), Flaw::StructuredData),
-            (format!("{HEAD}[] m"), Flaw::Name),
-            (format!("{HEAD}[{}] m", long(33)), Flaw::Name),
-            (format!("{HEAD}[a b] m"), Flaw::StructuredData),
-            (format!("{HEAD}[a b=\"c\""), Flaw::StructuredData),
-            (format!("{HEAD}[a b=\"]\"] m"), Flaw::Value),
-            (format!("{HEAD}[a b=\"\\n\"] m"), Flaw::Value),
-            (format!("{HEAD}[a b=\"c] m"), Flaw::Value),
-            (format!("{HEAD}[a b=\"1\"][a c=\"2\"] m"), Flaw::RepeatedId),
+            (String::new(), FormatError::Priority),
+            ("14>1 - - - - - -".into(), FormatError::Priority),
+            ("<192>1 - - - - - -".into(), FormatError::Priority),
+            ("<014>1 - - - - - -".into(), FormatError::Priority),
+            ("<00>1 - - - - - -".into(), FormatError::Priority),
+            ("<>1 - - - - - -".into(), FormatError::Priority),
+            ("<+1>1 - - - - - -".into(), FormatError::Priority),
+            ("<14>2 - - - - - -".into(), FormatError::Version),
+            ("<14>Nov 14 22:13:20 h t: m".into(), FormatError::Version),
+            (head("yesterday - - - -"), FormatError::Timestamp),
+            (head(" - - - -"), FormatError::Timestamp),
+            (head(&format!("- {} - - -", long(256))), FormatError::Hostname),
+            (head("- é - - -"), FormatError::Hostname),
+            (head(&format!("- - {} - -", long(49))), FormatError::AppName),
+            (head(&format!("- - - {} -", long(129))), FormatError::ProcId),
+            (head(&format!("- - - - {}", long(33))), FormatError::MsgId),
+            ("<14>1 - - - -".into(), FormatError::MsgId),
+            ("<14>1 - - - - -".into(), FormatError::StructuredData),
+            (format!("{HEAD}x"), FormatError::StructuredData),
+            (format!("{HEAD}-x"), FormatError::StructuredData),
+            (format!("{HEAD}[a]x"), FormatError::StructuredData),
+            (format!("{HEAD}[] m"), FormatError::Name),
+            (format!("{HEAD}[{}] m", long(33)), FormatError::Name),
+            (format!("{HEAD}[a b] m"), FormatError::StructuredData),
+            (format!("{HEAD}[a b=\"c\""), FormatError::StructuredData),
+            (format!("{HEAD}[a b=\"]\"] m"), FormatError::Value),
+            (format!("{HEAD}[a b=\"\\n\"] m"), FormatError::Value),
+            (format!("{HEAD}[a b=\"c] m"), FormatError::Value),
+            (format!("{HEAD}[a b=\"1\"][a c=\"2\"] m"), FormatError::RepeatedId),
         ] {
             assert_eq!(rfc5424(message.as_bytes()), Err(flaw), "{message}");
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::faults::{Ending, Pace};
+use super::faults::{Ending, ReadSpeed};
 use super::framing::{Deframer, Framing};
 use super::intake::Intake;
-use crate::gate::Serve;
+use crate::server::Serve;
 use crate::wire::{Connection, ResetSwitch};
 
 /// Bytes read at once; more if one message is larger.
@@ -63,12 +63,12 @@ impl Streams {
 
     async fn read(&self, connection: &mut Connection) -> Stop {
         let mut deframer = Deframer::new(self.framing, self.max_message_bytes);
-        let mut pace = self.intake.faults().pace();
+        let mut read_speed = self.intake.faults().read_speed();
         let mut buffer = vec![0; READ_BYTES.max(2 * self.max_message_bytes)];
         let (mut filled, mut total) = (0, 0);
         loop {
             let free = buffer.get_mut(filled..).unwrap_or_default();
-            let arrived = match read_at_pace(connection, free, &mut pace).await {
+            let arrived = match read_slowly(connection, free, &mut read_speed).await {
                 None | Some(0) => {
                     if filled > 0 {
                         self.intake.register().note(|tally| tally.cut_short += 1);
@@ -100,7 +100,7 @@ impl Streams {
         pending: &[u8],
         arrived: usize,
     ) -> Result<usize, Stop> {
-        let mut haul = self.intake.empty_haul();
+        let mut batch = self.intake.empty_batch();
         let mut digested = 0;
         let mut is_poisoned = false;
         let flaw = loop {
@@ -110,14 +110,14 @@ impl Streams {
                     break None;
                 }
                 Ok(Some((message, length))) => {
-                    self.intake.take(message, &mut haul);
+                    self.intake.take(message, &mut batch);
                     digested += length;
                 }
                 Ok(None) => break None,
                 Err(flaw) => break Some(flaw),
             }
         };
-        if let Some(ending) = self.intake.enter(haul, arrived as u64) {
+        if let Some(ending) = self.intake.enter(batch, arrived as u64) {
             return Err(Stop::Cut(ending));
         }
         if is_poisoned {
@@ -134,25 +134,25 @@ impl Streams {
 }
 
 /// Reads as fast as the faults allow; `None` once the connection has failed.
-async fn read_at_pace(
+async fn read_slowly(
     connection: &mut Connection,
     free: &mut [u8],
-    pace: &mut watch::Receiver<Pace>,
+    read_speed: &mut watch::Receiver<ReadSpeed>,
 ) -> Option<usize> {
     loop {
-        let now = *pace.borrow_and_update();
+        let now = *read_speed.borrow_and_update();
         let (most, pause) = match now {
-            Pace::Full => (free.len(), Duration::ZERO),
-            Pace::Slow { bytes, pause } => (bytes.min(free.len()), pause),
-            Pace::Paused => {
-                pace.changed().await.ok()?;
+            ReadSpeed::Full => (free.len(), Duration::ZERO),
+            ReadSpeed::Slow { bytes, pause } => (bytes.min(free.len()), pause),
+            ReadSpeed::Paused => {
+                read_speed.changed().await.ok()?;
                 continue;
             }
         };
-        // A change of pace must reach a connection that is waiting for bytes, before they come.
+        // A change of the speed must reach a connection that is waiting for bytes, before they come.
         tokio::select! {
             biased;
-            changed = pace.changed() => changed.ok()?,
+            changed = read_speed.changed() => changed.ok()?,
             read = read_after(pause, connection, free.get_mut(..most).unwrap_or_default()) => {
                 return read;
             }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr3;
 
-use super::flaw::Flaw;
+use super::format_error::FormatError;
 
 /// Longest SD-ID and PARAM-NAME.
 const MAX_NAME: usize = 32;
@@ -33,7 +33,7 @@ pub struct ParamRef<'a> {
 
 impl<'a> StructuredData<'a> {
     /// Reads structured data off the front of `text`; returns what follows.
-    pub(super) fn read(text: &'a str) -> Result<(Self, &'a str), Flaw> {
+    pub(super) fn read(text: &'a str) -> Result<(Self, &'a str), FormatError> {
         if let Some(rest) = text.strip_prefix('-') {
             return Ok((Self(""), rest));
         }
@@ -42,13 +42,13 @@ impl<'a> StructuredData<'a> {
         while rest.starts_with('[') {
             let (element, after) = element(rest)?;
             if ids.contains(&element.id) {
-                return Err(Flaw::RepeatedId);
+                return Err(FormatError::RepeatedId);
             }
             ids.push(element.id);
             rest = after;
         }
         if ids.is_empty() {
-            return Err(Flaw::StructuredData);
+            return Err(FormatError::StructuredData);
         }
         Ok((Self(before(text, rest)), rest))
     }
@@ -94,8 +94,8 @@ impl<'a> ParamRef<'a> {
 }
 
 /// `[ID NAME="VALUE" ...]`
-fn element(text: &str) -> Result<(ElementRef<'_>, &str), Flaw> {
-    let inner = text.strip_prefix('[').ok_or(Flaw::StructuredData)?;
+fn element(text: &str) -> Result<(ElementRef<'_>, &str), FormatError> {
+    let inner = text.strip_prefix('[').ok_or(FormatError::StructuredData)?;
     let (id, params) = name(inner)?;
     let mut rest = params;
     loop {
@@ -107,35 +107,36 @@ fn element(text: &str) -> Result<(ElementRef<'_>, &str), Flaw> {
 }
 
 /// ` NAME="VALUE"`
-fn param(text: &str) -> Result<(ParamRef<'_>, &str), Flaw> {
-    let (name, rest) = name(text.strip_prefix(' ').ok_or(Flaw::StructuredData)?)?;
-    let value = rest.strip_prefix("=\"").ok_or(Flaw::StructuredData)?;
+fn param(text: &str) -> Result<(ParamRef<'_>, &str), FormatError> {
+    let (name, rest) = name(text.strip_prefix(' ').ok_or(FormatError::StructuredData)?)?;
+    let value = rest.strip_prefix("=\"").ok_or(FormatError::StructuredData)?;
     let end = end_of_value(value)?;
-    let (escaped, rest) = value.split_at_checked(end).ok_or(Flaw::Value)?;
-    let rest = rest.strip_prefix('"').ok_or(Flaw::Value)?;
+    let (escaped, rest) = value.split_at_checked(end).ok_or(FormatError::Value)?;
+    let rest = rest.strip_prefix('"').ok_or(FormatError::Value)?;
     Ok((ParamRef { name, escaped }, rest))
 }
 
 /// Splits a name off at the first character it cannot hold.
-fn name(text: &str) -> Result<(&str, &str), Flaw> {
+fn name(text: &str) -> Result<(&str, &str), FormatError> {
     let stops = |byte: u8| matches!(byte, b'=' | b' ' | b']' | b'"') || !byte.is_ascii_graphic();
-    let length = text.bytes().position(stops).ok_or(Flaw::StructuredData)?;
+    let length = text.bytes().position(stops).ok_or(FormatError::StructuredData)?;
     if !(1..=MAX_NAME).contains(&length) {
-        return Err(Flaw::Name);
+        return Err(FormatError::Name);
     }
-    text.split_at_checked(length).ok_or(Flaw::Name)
+    text.split_at_checked(length).ok_or(FormatError::Name)
 }
 
 /// Where the closing quote stands.
-fn end_of_value(value: &str) -> Result<usize, Flaw> {
+fn end_of_value(value: &str) -> Result<usize, FormatError> {
     let bytes = value.as_bytes();
     let mut at = 0;
     loop {
-        at += memchr3(b'"', b'\\', b']', bytes.get(at..).unwrap_or_default()).ok_or(Flaw::Value)?;
+        at += memchr3(b'"', b'\\', b']', bytes.get(at..).unwrap_or_default())
+            .ok_or(FormatError::Value)?;
         match (bytes.get(at), bytes.get(at + 1)) {
             (Some(b'"'), _) => return Ok(at),
             (Some(b'\\'), Some(b'"' | b'\\' | b']')) => at += 2,
-            _ => return Err(Flaw::Value),
+            _ => return Err(FormatError::Value),
         }
     }
 }

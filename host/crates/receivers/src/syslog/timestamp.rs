@@ -1,6 +1,6 @@
 //! The two timestamps: RFC 5424 section 6.2.3 and RFC 3164 section 4.1.2, nothing more lenient.
 
-use super::flaw::Flaw;
+use super::format_error::FormatError;
 use super::message::Timestamp;
 
 const MONTHS: [&str; 12] =
@@ -10,8 +10,8 @@ const MONTHS: [&str; 12] =
 const RFC3164_LENGTH: usize = 15;
 
 /// `2023-11-14T22:13:20.123456+08:00`: upper-case T and Z, up to six digits of fraction, no second 60.
-pub(super) fn rfc5424(text: &str) -> Result<Timestamp<'_>, Flaw> {
-    let unix_micros = moment(text.as_bytes()).ok_or(Flaw::Timestamp)?;
+pub(super) fn rfc5424(text: &str) -> Result<Timestamp<'_>, FormatError> {
+    let unix_micros = moment(text.as_bytes()).ok_or(FormatError::Timestamp)?;
     Ok(Timestamp { text, unix_micros: Some(unix_micros) })
 }
 
@@ -84,8 +84,8 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// `Nov 14 22:13:20` off the front of `text`, the day padded with a space; returns what follows.
-pub(super) fn rfc3164(text: &str) -> Result<(Timestamp<'_>, &str), Flaw> {
-    let (stamp, rest) = text.split_at_checked(RFC3164_LENGTH).ok_or(Flaw::Timestamp)?;
+pub(super) fn rfc3164(text: &str) -> Result<(Timestamp<'_>, &str), FormatError> {
+    let (stamp, rest) = text.split_at_checked(RFC3164_LENGTH).ok_or(FormatError::Timestamp)?;
     let is_stamp = || {
         let (month, rest) = stamp.split_at_checked(3)?;
         let &[b' ', tens, ones, b' ', ref time @ ..] = rest.as_bytes() else { return None };
@@ -96,7 +96,7 @@ pub(super) fn rfc3164(text: &str) -> Result<(Timestamp<'_>, &str), Flaw> {
     };
     match is_stamp() {
         Some(true) => Ok((Timestamp { text: stamp, unix_micros: None }, rest)),
-        _ => Err(Flaw::Timestamp),
+        _ => Err(FormatError::Timestamp),
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
             "2023-11-14T22:13:20+08:60",
             "2023-11-14T22:13:2é",
         ] {
-            assert_eq!(rfc5424(text), Err(Flaw::Timestamp), "{text}");
+            assert_eq!(rfc5424(text), Err(FormatError::Timestamp), "{text}");
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(rfc3164("Oct  5 07:04:09 rest").unwrap().1, " rest");
         assert_eq!(rfc3164("Nov 14 22:13:20").unwrap().0.text, "Nov 14 22:13:20");
         for text in ["Oct 05 07:04:09", "oct  5 07:04:09", "Oct 32 07:04:09", "Oct  5 7:04:09 "] {
-            assert_eq!(rfc3164(text), Err(Flaw::Timestamp), "{text}");
+            assert_eq!(rfc3164(text), Err(FormatError::Timestamp), "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forwarder_receivers::syslog::{Flaw, Framing, FramingFlaw, SyslogReceiver};
+use forwarder_receivers::syslog::{FormatError, Framing, FramingError, SyslogReceiver};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -38,7 +38,7 @@ async fn a_malformed_message_is_reported_and_the_next_one_recorded() {
 
     let received = receiver.stop().await;
     assert_eq!((received.tally.received, received.tally.malformed), (1, 1));
-    assert_eq!(received.malformed[0].flaw, Flaw::Timestamp);
+    assert_eq!(received.malformed[0].flaw, FormatError::Timestamp);
     assert_eq!(received.malformed[0].bytes, bad.as_bytes());
 }
 
@@ -53,7 +53,7 @@ async fn a_frame_above_the_limit_ends_the_connection() {
     assert!(matches!(stream.read(&mut [0; 8]).await, Ok(0) | Err(_)));
     let received = receiver.stop().await;
     assert_eq!(received.tally.received, 1, "the frame after it is lost too");
-    assert_eq!(received.broken_streams, [FramingFlaw::TooLong { limit: 200 }]);
+    assert_eq!(received.broken_streams, [FramingError::TooLong { limit: 200 }]);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_fixed_framing_refuses_the_other() {
     send(&receiver, lines([message("a")])).await;
 
     receiver.wait_until(SOON, |tally| tally.broken_streams == 1).await.unwrap();
-    assert_eq!(receiver.received().broken_streams, [FramingFlaw::Length]);
+    assert_eq!(receiver.received().broken_streams, [FramingError::Length]);
 }
 
 #[tokio::test]

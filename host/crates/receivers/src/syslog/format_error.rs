@@ -3,7 +3,7 @@
 /// What is wrong with a message that does not follow its RFC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Flaw {
+pub enum FormatError {
     /// PRI.
     #[error("does not begin with `<PRI>`, PRI being 0 to 191 without leading zeros")]
     Priority,

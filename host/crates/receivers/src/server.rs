@@ -54,7 +54,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
 }
 
 /// Owns the port and, through its listener, every connection. Dropping it ends them all.
-pub(crate) struct Gate<S> {
+pub(crate) struct Server<S> {
     addr: SocketAddr,
     tls: Option<TlsAcceptor>,
     receive_buffer: Option<u32>,
@@ -63,7 +63,7 @@ pub(crate) struct Gate<S> {
     _reservation: TcpSocket,
 }
 
-impl<S: Serve> Gate<S> {
+impl<S: Serve> Server<S> {
     /// Starts to listen on `addr`, where port 0 means any free one. `receive_buffer` is the size in
     /// bytes of the kernel's buffer per connection; the system's own choice if `None`.
     pub(crate) async fn open(
@@ -75,7 +75,7 @@ impl<S: Serve> Gate<S> {
         let unavailable = |source| StartError::Unavailable { addr, source };
         let reservation = bind(addr, None).map_err(unavailable)?;
         let addr = reservation.local_addr().map_err(unavailable)?;
-        let gate = Self {
+        let server = Self {
             addr,
             tls: tls.map(TlsAcceptor::from),
             receive_buffer,
@@ -83,8 +83,8 @@ impl<S: Serve> Gate<S> {
             open: Mutex::new(None),
             _reservation: reservation,
         };
-        gate.up().await?;
-        Ok(gate)
+        server.up().await?;
+        Ok(server)
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
