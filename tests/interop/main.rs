@@ -21,7 +21,7 @@ use consumer::{Consumer, GROUP, KEY, LOGSTORE, PROJECT, Processed, Settings, pyt
 use forwarder_emulator::samples::Samples;
 use forwarder_emulator::sign_check::SignatureCheck;
 use forwarder_emulator::state::Service;
-use forwarder_emulator::state::assignment::Holding;
+use forwarder_emulator::state::assignment::ShardHolding;
 use forwarder_emulator::state::logstore::Placement;
 use forwarder_emulator::{Api, Emulator, GroupSize, load};
 use forwarder_sls::AccessKey;
@@ -164,7 +164,7 @@ async fn children_of_a_split_wait_until_their_parent_is_consumed() {
     until_all_is_committed(&emulator).await;
     until(&emulator, "shard 0 is over", |service| {
         let group = service.logstore(PROJECT, LOGSTORE).unwrap().group(GROUP).unwrap();
-        group.assignment().holding(0) == Some(&Holding::Over)
+        group.assignment().holding(0) == Some(&ShardHolding::Over)
     })
     .await;
 

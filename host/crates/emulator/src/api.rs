@@ -14,7 +14,7 @@ use crate::api_name::Api;
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
 use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
+use crate::server::server_state::ServerState;
 use crate::state::ShardId;
 
 /// What a request is about: the parts of its path that are names.
@@ -37,7 +37,7 @@ impl Target<'_> {
 pub(crate) struct Call<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) request: &'a ApiRequest,
-    pub(crate) shared: &'a Shared,
+    pub(crate) shared: &'a ServerState,
 }
 
 /// Finds the API a request calls.

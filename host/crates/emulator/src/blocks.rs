@@ -15,7 +15,7 @@ use crate::log_group::EncodedGroup;
 
 /// How a response body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Packing {
+pub(crate) enum BlockCompression {
     Plain,
     Lz4,
 }
@@ -25,19 +25,19 @@ pub(crate) enum Packing {
 pub(crate) struct Block {
     /// As it goes over the wire.
     pub(crate) body: Bytes,
-    /// Bytes before packing.
+    /// Bytes before compression.
     pub(crate) raw_size: usize,
 }
 
 /// The blocks packed lately, up to a number of bytes; the oldest go first.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
-    kept: Mutex<Kept>,
+    kept: Mutex<CachedBlocks>,
     capacity: usize,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct CachedBlocks {
     blocks: HashMap<Arc<Key>, Block>,
     oldest_first: VecDeque<Arc<Key>>,
     bytes: usize,
@@ -48,7 +48,7 @@ struct Kept {
 #[derive(Debug)]
 struct Key {
     groups: Vec<EncodedGroup>,
-    packing: Packing,
+    compression: BlockCompression,
 }
 
 impl Key {
@@ -59,7 +59,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.packing == other.packing && self.addresses().eq(other.addresses())
+        self.compression == other.compression && self.addresses().eq(other.addresses())
     }
 }
 
@@ -67,7 +67,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.packing.hash(state);
+        self.compression.hash(state);
         self.addresses().for_each(|address| address.hash(state));
     }
 }
@@ -79,11 +79,15 @@ impl BlockCache {
     }
 
     /// The block of `groups`, packed now if it was not kept.
-    pub(crate) async fn get(&self, groups: Vec<EncodedGroup>, packing: Packing) -> Block {
+    pub(crate) async fn get(
+        &self,
+        groups: Vec<EncodedGroup>,
+        compression: BlockCompression,
+    ) -> Block {
         if groups.is_empty() {
             return Block { body: Bytes::new(), raw_size: 0 };
         }
-        let key = Arc::new(Key { groups, packing });
+        let key = Arc::new(Key { groups, compression });
         if let Some(block) = self.lock().blocks.get(&key) {
             return block.clone();
         }
@@ -111,7 +115,7 @@ impl BlockCache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, CachedBlocks> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,9 +125,9 @@ impl Key {
         let raw_size = self.groups.iter().map(|group| group.entry().len()).sum();
         let mut raw = Vec::with_capacity(raw_size);
         self.groups.iter().for_each(|group| raw.extend_from_slice(group.entry()));
-        let body = match self.packing {
-            Packing::Plain => raw.into(),
-            Packing::Lz4 => wire::compress_lz4(&raw).into(),
+        let body = match self.compression {
+            BlockCompression::Plain => raw.into(),
+            BlockCompression::Lz4 => wire::compress_lz4(&raw).into(),
         };
         Block { body, raw_size }
     }
@@ -143,12 +147,12 @@ mod tests {
     async fn the_same_groups_are_packed_once() {
         let cache = BlockCache::new(1 << 20);
         let groups = vec![group("a"), group("b")];
-        let first = cache.get(groups.clone(), Packing::Plain).await;
-        let again = cache.get(groups.clone(), Packing::Plain).await;
+        let first = cache.get(groups.clone(), BlockCompression::Plain).await;
+        let again = cache.get(groups.clone(), BlockCompression::Plain).await;
         assert_eq!(first.body.as_ptr(), again.body.as_ptr());
         assert_eq!(first.body, [groups[0].entry().as_ref(), groups[1].entry()].concat());
 
-        let packed = cache.get(groups, Packing::Lz4).await;
+        let packed = cache.get(groups, BlockCompression::Lz4).await;
         assert_eq!(packed.raw_size, first.body.len());
         assert!(packed.body.len() < first.body.len());
     }
@@ -157,8 +161,11 @@ mod tests {
     async fn the_oldest_block_makes_room() {
         let (old, new) = (vec![group("old")], vec![group("new")]);
         let cache = BlockCache::new(old[0].entry().len());
-        let first = cache.get(old.clone(), Packing::Plain).await;
-        cache.get(new, Packing::Plain).await;
-        assert_ne!(first.body.as_ptr(), cache.get(old, Packing::Plain).await.body.as_ptr());
+        let first = cache.get(old.clone(), BlockCompression::Plain).await;
+        cache.get(new, BlockCompression::Plain).await;
+        assert_ne!(
+            first.body.as_ptr(),
+            cache.get(old, BlockCompression::Plain).await.body.as_ptr()
+        );
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::api::pull_logs::MAX_COUNT;
 use crate::api_name::Api;
-use crate::blocks::Packing;
+use crate::blocks::BlockCompression;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::limits::Limits;
@@ -19,7 +19,7 @@ use crate::load::DataError;
 use crate::log_group::EncodedGroup;
 use crate::refusal::Refusal;
 use crate::server;
-use crate::server::shared::{RecordedRequest, Shared, Traffic};
+use crate::server::server_state::{RecordedRequest, ServerState, Traffic};
 use crate::sign_check::SignatureCheck;
 use crate::state::consumer_group::Checkpoint;
 use crate::state::cursor::Cursor;
@@ -123,7 +123,8 @@ impl Builder {
         let bind = |source| StartError::Bind { address: self.listen, source };
         let port = TcpListener::bind(self.listen).await.map_err(bind)?;
         let address = port.local_addr().map_err(bind)?;
-        let shared = Shared::new(service, self.clock, self.limits, self.signatures, self.record);
+        let shared =
+            ServerState::new(service, self.clock, self.limits, self.signatures, self.record);
         let shared = Arc::new(shared);
         let listener = server::start(port, Arc::clone(&shared));
         Ok(Emulator { address, shared, listener })
@@ -157,7 +158,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     listener: Listener,
 }
 
@@ -379,7 +380,7 @@ impl Emulator {
             let pulled = self.inspect(|service| {
                 service.logstore(project, logstore)?.shard(shard)?.pull(cursor, bounds, now)
             })?;
-            self.shared.blocks.get(pulled.groups, Packing::Lz4).await;
+            self.shared.blocks.get(pulled.groups, BlockCompression::Lz4).await;
             if !pulled.at_end {
                 starts.push((shard, pulled.next));
             }

@@ -37,4 +37,4 @@ pub use grouping::GroupSize;
 pub use limits::Limits;
 pub use options::Options;
 pub use refusal::Refusal;
-pub use server::shared::{RecordedRequest, Traffic};
+pub use server::server_state::{RecordedRequest, Traffic};

@@ -2,7 +2,7 @@
 
 pub(crate) mod reply;
 pub(crate) mod request;
-pub(crate) mod shared;
+pub(crate) mod server_state;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,19 +21,19 @@ use crate::api::{self, Call};
 use crate::sign_check;
 use reply::{Reply, ReplyBody};
 use request::ApiRequest;
-use shared::Shared;
+use server_state::ServerState;
 
 /// Connections served at once: those of a thousand consumers or more.
 const MAX_CONNECTIONS: usize = 4_096;
 
 /// Serves until the listener is closed.
-pub(crate) fn start(port: TcpListener, shared: Arc<Shared>) -> Listener {
+pub(crate) fn start(port: TcpListener, shared: Arc<ServerState>) -> Listener {
     Listener::start(port, MAX_CONNECTIONS, move |stream, peer| {
         connection(stream, peer, Arc::clone(&shared))
     })
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<ServerState>) {
     // Without it, small replies wait for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
     let answer = service_fn(|request| answer(request, peer, Arc::clone(&shared)));
@@ -45,7 +45,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
 async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
 ) -> Result<Response<ReplyBody>, io::Error> {
     let id = shared.request_id();
     let outcome = match ApiRequest::read(request).await {
@@ -59,7 +59,7 @@ async fn answer(
 async fn respond(
     request: &ApiRequest,
     peer: SocketAddr,
-    shared: &Shared,
+    shared: &ServerState,
 ) -> Result<Reply, io::Error> {
     let (api, target) = match api::route(request) {
         Ok(found) => found,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use forwarder_emulator::clock::Timestamp;
 use forwarder_emulator::state::ShardId;
-use forwarder_emulator::state::assignment::{Assignment, Holding};
+use forwarder_emulator::state::assignment::{Assignment, ShardHolding};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -182,7 +182,7 @@ proptest! {
                 let after = world.server.holding(id).unwrap();
                 let Some(holder) = holding.holder() else { continue };
                 let lives = world.server.is_member(holder);
-                if !lives || *after == Holding::Over || after.holder() == Some(holder) {
+                if !lives || *after == ShardHolding::Over || after.holder() == Some(holder) {
                     continue;
                 }
                 let (name, reported) = reports.as_ref().expect("only a heartbeat moves a shard");
@@ -202,7 +202,7 @@ proptest! {
         let (most, least) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
         prop_assert!(most - least <= 1, "{counts:?}");
         for (id, holding) in world.server.shards() {
-            let done = matches!(holding, Holding::AlreadyAlloc { .. } | Holding::Wait | Holding::Over);
+            let done = matches!(holding, ShardHolding::AlreadyAlloc { .. } | ShardHolding::Wait | ShardHolding::Over);
             prop_assert!(done, "shard {id} is left {holding:?}");
         }
         let settled: Vec<_> = world.server.shards().map(|(id, h)| (id, h.clone())).collect();
@@ -222,7 +222,7 @@ proptest! {
         for (id, holding) in world.server.shards() {
             let free_or_mine = holding.holder().is_none_or(|holder| holder == "a");
             prop_assert!(free_or_mine, "shard {id} is {holding:?}");
-            prop_assert_ne!(holding, &Holding::NotAlloc);
+            prop_assert_ne!(holding, &ShardHolding::NotAlloc);
         }
     }
 }
@@ -270,7 +270,7 @@ fn a_transfer_goes_back_when_the_heir_dies_and_on_when_the_holder_dies() {
         (0..2).for_each(|shard| server.add_shard(shard, false));
         beat(&mut server, "holder", &[], 0);
         beat(&mut server, "heir", &[], 1);
-        let transfer = Holding::Transfer { holder: "holder".into(), heir: "heir".into() };
+        let transfer = ShardHolding::Transfer { holder: "holder".into(), heir: "heir".into() };
         assert_eq!(server.holding(0), Some(&transfer));
         server
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forwarder_emulator::clock::Timestamp;
 use forwarder_emulator::log_group::EncodedGroup;
-use forwarder_emulator::state::assignment::Holding;
+use forwarder_emulator::state::assignment::ShardHolding;
 use forwarder_emulator::state::consumer_group::{GroupOptions, SaveCheckpoint};
 use forwarder_emulator::state::cursor::Cursor;
 use forwarder_emulator::state::logstore::{Logstore, Placement};
@@ -176,7 +176,7 @@ fn only_the_holder_saves_a_checkpoint_unless_it_forces() {
     assert_eq!(save(&mut logstore, "b", 0, end, false), Err("ConsumerNotMatch"));
     assert_eq!(save(&mut logstore, "b", 0, end, true), Ok(()));
     // Shard 0 moves from `a` to `b`: `a` may still save what it finished.
-    let transfer = Holding::Transfer { holder: "a".into(), heir: "b".into() };
+    let transfer = ShardHolding::Transfer { holder: "a".into(), heir: "b".into() };
     assert_eq!(logstore.group("grp").unwrap().assignment().holding(0), Some(&transfer));
     assert_eq!(save(&mut logstore, "a", 0, end, false), Ok(()));
     beat(&mut logstore, "a", &[1]);

@@ -7,12 +7,12 @@ use hyper::header::ACCEPT_ENCODING;
 
 use super::Call;
 use super::cursors::parse;
-use crate::blocks::Packing;
+use crate::blocks::BlockCompression;
 use crate::log_group::EncodedGroup;
 use crate::refusal::Refusal;
 use crate::server::reply::Reply;
 use crate::server::request::ApiRequest;
-use crate::server::shared::Shared;
+use crate::server::server_state::ServerState;
 use crate::spl::Query;
 use crate::state::Service;
 use crate::state::shard::{PullBounds, Pulled};
@@ -67,17 +67,17 @@ fn query(request: &ApiRequest, service: &Service) -> Result<Option<Query>, Refus
 }
 
 /// The body and the headers that describe it.
-async fn block(request: &ApiRequest, shared: &Shared, groups: Vec<EncodedGroup>) -> Reply {
+async fn block(request: &ApiRequest, shared: &ServerState, groups: Vec<EncodedGroup>) -> Reply {
     // The service's page names lz4 as the only encoding; a request for another gets plain bytes.
     let accepted = request.headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let lz4 = accepted.is_some_and(|names| names.split(',').any(|name| name.trim() == "lz4"));
-    let packing = if lz4 { Packing::Lz4 } else { Packing::Plain };
+    let compression = if lz4 { BlockCompression::Lz4 } else { BlockCompression::Plain };
     let count = groups.len();
-    let block = shared.blocks.get(groups, packing).await;
+    let block = shared.blocks.get(groups, compression).await;
     let mut reply = Reply::protobuf(block.body);
     reply.header("x-log-count", count);
     reply.header("x-log-bodyrawsize", block.raw_size);
-    if packing == Packing::Lz4 && block.raw_size > 0 {
+    if compression == BlockCompression::Lz4 && block.raw_size > 0 {
         reply.header("x-log-compresstype", "lz4");
     }
     reply

@@ -50,7 +50,7 @@ fn unpack(request: &ApiRequest, limits: &Limits) -> Result<Bytes, Refusal> {
     })?;
     let limit = limits.max_put_bytes as u64;
     let unpacked = Compression::from_header(header("x-log-compresstype"))
-        .and_then(|packing| Block::new(request.body.clone(), packing, raw_size, limit))
+        .and_then(|compression| Block::new(request.body.clone(), compression, raw_size, limit))
         .and_then(|block| block.unpack());
     unpacked.map_err(|error| {
         let code = match error {

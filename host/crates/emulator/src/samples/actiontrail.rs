@@ -6,7 +6,7 @@ use super::random::Random;
 
 /// An API call that the trail records.
 #[derive(Debug, Clone, Copy, Default)]
-struct Call {
+struct TrailCall {
     name: &'static str,
     service: &'static str,
     host: &'static str,
@@ -21,11 +21,11 @@ const fn call(
     host: &'static str,
     version: &'static str,
     resource: (&'static str, &'static str),
-) -> Call {
-    Call { name, service, host, version, resource }
+) -> TrailCall {
+    TrailCall { name, service, host, version, resource }
 }
 
-const READS: &[Call] = &[
+const READS: &[TrailCall] = &[
     call("DescribeInstances", "Ecs", "ecs", "2014-05-26", ("ACS::ECS::Instance", "i-bp1")),
     call(
         "DescribeSecurityGroups",
@@ -41,7 +41,7 @@ const READS: &[Call] = &[
     call("DescribeKey", "Kms", "kms", "2016-01-20", ("ACS::KMS::Key", "key-hzz")),
 ];
 
-const WRITES: &[Call] = &[
+const WRITES: &[TrailCall] = &[
     call(
         "AuthorizeSecurityGroup",
         "Ecs",
@@ -121,7 +121,7 @@ pub(super) fn event(random: &mut Random, second: u64) -> String {
     event.to_string()
 }
 
-fn parameters(random: &mut Random, call: Call, region: &str, resource: &str) -> Value {
+fn parameters(random: &mut Random, call: TrailCall, region: &str, resource: &str) -> Value {
     json!({
         "RegionId": region,
         "ResourceId": resource,

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 
 /// What a consumer group knows of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holding {
+pub enum ShardHolding {
     /// In-order group: an ancestor is not consumed yet.
     Wait,
     /// Free.
@@ -39,7 +39,7 @@ pub enum Holding {
     Over,
 }
 
-impl Holding {
+impl ShardHolding {
     /// The consumer whose checkpoints count, if any.
     pub fn holder(&self) -> Option<&str> {
         match self {
@@ -68,7 +68,7 @@ pub struct Assignment {
     timeout: Duration,
     /// Consumer name → its last heartbeat.
     members: BTreeMap<String, Timestamp>,
-    shards: BTreeMap<ShardId, Holding>,
+    shards: BTreeMap<ShardId, ShardHolding>,
     frozen: bool,
 }
 
@@ -91,15 +91,15 @@ impl Assignment {
 
     /// Takes in a new shard: free, or waiting for its ancestors.
     pub fn add_shard(&mut self, shard: ShardId, waits: bool) {
-        let holding = if waits { Holding::Wait } else { Holding::NotAlloc };
+        let holding = if waits { ShardHolding::Wait } else { ShardHolding::NotAlloc };
         self.shards.entry(shard).or_insert(holding);
         self.rebalance();
     }
 
     /// Frees a waiting shard; no effect on any other.
     pub fn stop_waiting(&mut self, shard: ShardId) {
-        if let Some(holding @ Holding::Wait) = self.shards.get_mut(&shard) {
-            *holding = Holding::NotAlloc;
+        if let Some(holding @ ShardHolding::Wait) = self.shards.get_mut(&shard) {
+            *holding = ShardHolding::NotAlloc;
             self.rebalance();
         }
     }
@@ -107,15 +107,15 @@ impl Assignment {
     /// Marks a read-only shard as consumed; it is not granted any more.
     pub fn finish(&mut self, shard: ShardId) {
         if let Some(holding) = self.shards.get_mut(&shard) {
-            *holding = Holding::Over;
+            *holding = ShardHolding::Over;
             self.rebalance();
         }
     }
 
     /// Frees a finished shard, because its checkpoint was forced back.
     pub fn revive(&mut self, shard: ShardId) {
-        if let Some(holding @ Holding::Over) = self.shards.get_mut(&shard) {
-            *holding = Holding::NotAlloc;
+        if let Some(holding @ ShardHolding::Over) = self.shards.get_mut(&shard) {
+            *holding = ShardHolding::NotAlloc;
             self.rebalance();
         }
     }
@@ -172,28 +172,28 @@ impl Assignment {
     }
 
     /// Every shard and what is known of it, by id.
-    pub fn shards(&self) -> impl Iterator<Item = (ShardId, &Holding)> {
+    pub fn shards(&self) -> impl Iterator<Item = (ShardId, &ShardHolding)> {
         self.shards.iter().map(|(id, holding)| (*id, holding))
     }
 
     /// What is known of one shard.
-    pub fn holding(&self, shard: ShardId) -> Option<&Holding> {
+    pub fn holding(&self, shard: ShardId) -> Option<&ShardHolding> {
         self.shards.get(&shard)
     }
 
     /// The shards `consumer` may read. Those it is to give up are not among them.
     pub fn held_by(&self, consumer: &str) -> Vec<ShardId> {
-        let held = |holding: &Holding| matches!(holding, Holding::AlreadyAlloc { holder } if holder == consumer);
+        let held = |holding: &ShardHolding| matches!(holding, ShardHolding::AlreadyAlloc { holder } if holder == consumer);
         self.shards.iter().filter(|(_, holding)| held(holding)).map(|(id, _)| *id).collect()
     }
 
     fn complete_transfers(&mut self, consumer: &str, reported: &BTreeSet<ShardId>) {
         for (id, holding) in &mut self.shards {
-            if let Holding::Transfer { holder, heir } = holding
+            if let ShardHolding::Transfer { holder, heir } = holding
                 && holder == consumer
                 && !reported.contains(id)
             {
-                *holding = Holding::AlreadyAlloc { holder: std::mem::take(heir) };
+                *holding = ShardHolding::AlreadyAlloc { holder: std::mem::take(heir) };
             }
         }
     }
@@ -202,8 +202,8 @@ impl Assignment {
         let members = &self.members;
         for holding in self.shards.values_mut() {
             let next = match holding {
-                Holding::AlreadyAlloc { holder } if !members.contains_key(holder) => None,
-                Holding::Transfer { holder, heir } => {
+                ShardHolding::AlreadyAlloc { holder } if !members.contains_key(holder) => None,
+                ShardHolding::Transfer { holder, heir } => {
                     match (members.contains_key(holder), members.contains_key(heir)) {
                         (true, true) => continue,
                         (true, false) => Some(std::mem::take(holder)),
@@ -213,7 +213,8 @@ impl Assignment {
                 }
                 _ => continue,
             };
-            *holding = next.map_or(Holding::NotAlloc, |holder| Holding::AlreadyAlloc { holder });
+            *holding =
+                next.map_or(ShardHolding::NotAlloc, |holder| ShardHolding::AlreadyAlloc { holder });
         }
         self.rebalance();
     }
@@ -225,15 +226,15 @@ impl Assignment {
         }
         let mut counts: BTreeMap<String, usize> =
             self.members.keys().map(|name| (name.clone(), 0)).collect();
-        for consumer in self.shards.values().filter_map(Holding::weighs_on) {
+        for consumer in self.shards.values().filter_map(ShardHolding::weighs_on) {
             counts.entry(consumer.to_owned()).and_modify(|count| *count += 1);
         }
         for holding in self.shards.values_mut() {
-            if *holding == Holding::NotAlloc
+            if *holding == ShardHolding::NotAlloc
                 && let Some((holder, count)) = least(&mut counts)
             {
                 *count += 1;
-                *holding = Holding::AlreadyAlloc { holder };
+                *holding = ShardHolding::AlreadyAlloc { holder };
             }
         }
         while self.move_one(&mut counts) {}
@@ -247,8 +248,8 @@ impl Assignment {
         let Some((heir, heir_count)) = least(counts).map(|(name, count)| (name, *count)) else {
             return false;
         };
-        let weight = |holding: &Holding| match holding {
-            Holding::AlreadyAlloc { holder } => counts.get(holder).copied(),
+        let weight = |holding: &ShardHolding| match holding {
+            ShardHolding::AlreadyAlloc { holder } => counts.get(holder).copied(),
             _ => None,
         };
         let Some(fullest) = self.shards.values().filter_map(weight).max() else { return false };
@@ -256,12 +257,12 @@ impl Assignment {
             return false;
         }
         let donor = self.shards.values().filter(|h| weight(h) == Some(fullest));
-        let Some(donor) = donor.filter_map(Holding::holder).min().map(str::to_owned) else {
+        let Some(donor) = donor.filter_map(ShardHolding::holder).min().map(str::to_owned) else {
             return false;
         };
-        let gives = |holding: &&mut Holding| matches!(holding, Holding::AlreadyAlloc { holder } if *holder == donor);
+        let gives = |holding: &&mut ShardHolding| matches!(holding, ShardHolding::AlreadyAlloc { holder } if *holder == donor);
         let Some(holding) = self.shards.values_mut().find(gives) else { return false };
-        *holding = Holding::Transfer { holder: donor.clone(), heir: heir.clone() };
+        *holding = ShardHolding::Transfer { holder: donor.clone(), heir: heir.clone() };
         counts.entry(donor).and_modify(|count| *count -= 1);
         counts.entry(heir).and_modify(|count| *count += 1);
         true

@@ -195,7 +195,7 @@ impl ConsumerGroup {
     }
 
     fn consumed(&self, parents: &[ShardId]) -> bool {
-        use super::assignment::Holding::Over;
+        use super::assignment::ShardHolding::Over;
         parents.iter().all(|parent| self.assignment.holding(*parent) == Some(&Over))
     }
 }

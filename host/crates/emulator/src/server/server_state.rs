@@ -21,7 +21,7 @@ use crate::state::shard::Pulled;
 
 /// The emulator behind its sockets.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     service: Mutex<Service>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
@@ -62,7 +62,7 @@ pub struct RecordedRequest {
     pub body: Bytes,
 }
 
-impl Shared {
+impl ServerState {
     pub(crate) fn new(
         service: Service,
         clock: Clock,
