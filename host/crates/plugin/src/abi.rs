@@ -9,7 +9,7 @@ mod v0_1;
 use wasmtime::component::{Instance, Linker, TypedFunc};
 use wasmtime::{Engine, Store};
 
-use crate::state::State;
+use crate::store_data::StoreData;
 
 /// The interface that a plugin exports, without its version.
 pub(crate) const TRANSFORM: &str = "forwarder:plugin/transform";
@@ -27,7 +27,7 @@ pub(crate) fn is_served(version: &str) -> bool {
 }
 
 /// Everything a plugin may call, except the WASI stubs, which depend on the component.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<StoreData>> {
     let mut linker = Linker::new(engine);
     v0_1::define(&mut linker)?;
     Ok(linker)
@@ -44,7 +44,10 @@ pub(crate) struct Transform {
 
 impl Transform {
     /// Finds them in an instance; the names were checked when the component was loaded, the types are now.
-    pub(crate) fn find(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Self> {
+    pub(crate) fn find(
+        store: &mut Store<StoreData>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self> {
         // Looked up by a compatible version, whichever the component was built for.
         let name = format!("{TRANSFORM}@{}", v0_1::VERSION);
         let interface = instance
@@ -64,7 +67,7 @@ impl Transform {
 
     pub(crate) fn configure(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         config: &str,
     ) -> wasmtime::Result<Result<(), String>> {
         self.configure.call(store, (config.to_owned(),)).map(|(answer,)| answer)
@@ -72,7 +75,7 @@ impl Transform {
 
     pub(crate) fn process(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<StoreData>,
         rows: u32,
     ) -> wasmtime::Result<Result<(), String>> {
         self.process.call(store, (rows,)).map(|(answer,)| answer)

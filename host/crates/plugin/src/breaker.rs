@@ -27,11 +27,11 @@ pub(crate) struct Breaker {
     plugin: String,
     /// Nothing has failed lately. Asked for every call, so that the lock is taken only when something is wrong.
     calm: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BreakerState {
     Working {
         given_up: u32,
     },
@@ -57,8 +57,8 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if let Some(breaker) = self.trial {
             let mut state = breaker.state();
-            if let State::Trying { pause } = *state {
-                *state = State::Suspended { until: Instant::now(), pause };
+            if let BreakerState::Trying { pause } = *state {
+                *state = BreakerState::Suspended { until: Instant::now(), pause };
             }
         }
     }
@@ -69,7 +69,7 @@ impl Breaker {
         Self {
             plugin: plugin.to_owned(),
             calm: AtomicBool::new(true),
-            state: Mutex::new(State::Working { given_up: 0 }),
+            state: Mutex::new(BreakerState::Working { given_up: 0 }),
         }
     }
 
@@ -84,13 +84,13 @@ impl Breaker {
         }
         let mut state = self.state();
         match *state {
-            State::Working { .. } => Ok(Entry { trial: None }),
-            State::Suspended { until, pause } if now >= until => {
-                *state = State::Trying { pause };
+            BreakerState::Working { .. } => Ok(Entry { trial: None }),
+            BreakerState::Suspended { until, pause } if now >= until => {
+                *state = BreakerState::Trying { pause };
                 Ok(Entry { trial: Some(self) })
             }
-            State::Suspended { until, .. } => Err(until.saturating_duration_since(now)),
-            State::Trying { pause } => Err(pause),
+            BreakerState::Suspended { until, .. } => Err(until.saturating_duration_since(now)),
+            BreakerState::Trying { pause } => Err(pause),
         }
     }
 
@@ -100,10 +100,10 @@ impl Breaker {
             return;
         }
         let mut state = self.state();
-        let before = std::mem::replace(&mut *state, State::Working { given_up: 0 });
+        let before = std::mem::replace(&mut *state, BreakerState::Working { given_up: 0 });
         self.calm.store(true, Ordering::Release);
         drop(state);
-        if !matches!(before, State::Working { .. }) {
+        if !matches!(before, BreakerState::Working { .. }) {
             metrics::suspended(&self.plugin, false);
             let plugin = self.plugin.as_str();
             tracing::warn!(plugin, "plugin works again; its shards continue, no data lost");
@@ -115,11 +115,11 @@ impl Breaker {
         let mut state = self.state();
         self.calm.store(false, Ordering::Release);
         match *state {
-            State::Working { given_up } if given_up + 1 < GIVEN_UP => {
-                *state = State::Working { given_up: given_up + 1 };
+            BreakerState::Working { given_up } if given_up + 1 < GIVEN_UP => {
+                *state = BreakerState::Working { given_up: given_up + 1 };
             }
-            State::Working { .. } => {
-                *state = State::Suspended { until: now + FIRST_PAUSE, pause: FIRST_PAUSE };
+            BreakerState::Working { .. } => {
+                *state = BreakerState::Suspended { until: now + FIRST_PAUSE, pause: FIRST_PAUSE };
                 drop(state);
                 metrics::suspended(&self.plugin, true);
                 tracing::error!(
@@ -130,16 +130,16 @@ impl Breaker {
                      sources continue"
                 );
             }
-            State::Trying { pause } => {
+            BreakerState::Trying { pause } => {
                 let pause = (pause * 2).min(LONGEST_PAUSE);
-                *state = State::Suspended { until: now + pause, pause };
+                *state = BreakerState::Suspended { until: now + pause, pause };
             }
             // A slice that was begun before.
-            State::Suspended { .. } => {}
+            BreakerState::Suspended { .. } => {}
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         // Nothing panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

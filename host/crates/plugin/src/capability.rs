@@ -38,7 +38,7 @@ const INERT_WASI: &[&str] = &[
 /// A component asks for something, or lacks something, that rules it out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unfit {
+pub enum IncompatibleComponent {
     /// Imports that no plugin is given.
     #[error("it imports {}, which no plugin is given{}", list(imports), hint(imports))]
     Imports {
@@ -102,7 +102,10 @@ impl Imports {
 }
 
 /// Checks a component's imports and exports against what there is.
-pub(crate) fn inspect(engine: &Engine, component: &Component) -> Result<Imports, Unfit> {
+pub(crate) fn inspect(
+    engine: &Engine,
+    component: &Component,
+) -> Result<Imports, IncompatibleComponent> {
     let ty = component.component_type();
     let mut names = Vec::new();
     let mut refused = Vec::new();
@@ -113,7 +116,7 @@ pub(crate) fn inspect(engine: &Engine, component: &Component) -> Result<Imports,
         } else if !abi::INTERFACES.contains(&interface) {
             refused.push(name.to_owned());
         } else if !abi::is_served(version) {
-            return Err(Unfit::Contract { found: name.to_owned() });
+            return Err(IncompatibleComponent::Contract { found: name.to_owned() });
         } else if let ComponentItem::ComponentInstance(instance) = import.ty {
             let functions = instance
                 .exports(engine)
@@ -122,13 +125,13 @@ pub(crate) fn inspect(engine: &Engine, component: &Component) -> Result<Imports,
         }
     }
     if !refused.is_empty() {
-        return Err(Unfit::Imports { imports: refused });
+        return Err(IncompatibleComponent::Imports { imports: refused });
     }
     let export = ty.exports(engine).find(|(name, _)| split_version(name).0 == abi::TRANSFORM);
     match export.map(|(name, _)| (name, split_version(name).1)) {
-        None => Err(Unfit::NotAPlugin),
+        None => Err(IncompatibleComponent::NotAPlugin),
         Some((name, version)) if !abi::is_served(version) => {
-            Err(Unfit::Contract { found: name.to_owned() })
+            Err(IncompatibleComponent::Contract { found: name.to_owned() })
         }
         Some((_, version)) => Ok(Imports { names, contract: version.to_owned() }),
     }
@@ -149,7 +152,7 @@ pub(crate) fn split_version(name: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
-    fn verdict(wat: &str) -> Result<Imports, Unfit> {
+    fn verdict(wat: &str) -> Result<Imports, IncompatibleComponent> {
         let engine = Engine::default();
         inspect(&engine, &Component::new(&engine, wat::parse_str(wat).unwrap()).unwrap())
     }
@@ -190,7 +193,7 @@ mod tests {
                 {EXPORT})"#
         );
         let error = verdict(&wat).unwrap_err();
-        let Unfit::Imports { imports } = &error else { panic!("{error}") };
+        let IncompatibleComponent::Imports { imports } = &error else { panic!("{error}") };
         assert_eq!(
             *imports,
             [
@@ -207,7 +210,7 @@ mod tests {
     #[test]
     fn a_complaint_about_many_imports_stays_short() {
         let imports = (0..1_000).map(|n| format!("acme:x{n}/vault")).collect();
-        let said = Unfit::Imports { imports }.to_string();
+        let said = IncompatibleComponent::Imports { imports }.to_string();
         assert!(said.len() < 400 && said.contains("`acme:x9/vault` and 990 more"), "{said}");
     }
 
@@ -222,11 +225,11 @@ mod tests {
         );
         let batch = r#"(import "forwarder:plugin/batch@0.2.0" (instance))"#;
         let error = verdict(&format!("(component {batch} {EXPORT})")).unwrap_err();
-        assert!(matches!(error, Unfit::Contract { .. }), "{error}");
+        assert!(matches!(error, IncompatibleComponent::Contract { .. }), "{error}");
     }
 
     #[test]
     fn a_component_of_another_kind_is_named() {
-        assert_eq!(verdict("(component)").unwrap_err(), Unfit::NotAPlugin);
+        assert_eq!(verdict("(component)").unwrap_err(), IncompatibleComponent::NotAPlugin);
     }
 }

@@ -56,7 +56,7 @@ impl CompilerProcess {
     }
 
     /// Waits until there may be one more compiler.
-    fn admitted(&self) -> Result<Admitted<'_>, CompileError> {
+    fn admitted(&self) -> Result<CompilerSlot<'_>, CompileError> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |running: &mut usize| *running >= MAX_COMPILERS && !self.is_stopping();
         let mut running =
@@ -65,10 +65,10 @@ impl CompilerProcess {
             return Err(CompileError::Stopped);
         }
         *running += 1;
-        Ok(Admitted(self))
+        Ok(CompilerSlot(self))
     }
 
-    fn spawn(&self, limits: &CompileLimits) -> io::Result<Running> {
+    fn spawn(&self, limits: &CompileLimits) -> io::Result<CompilerChild> {
         let child = Command::new(&self.program)
             .args(&self.arguments)
             .arg(limits.cpu.as_secs().max(1).to_string())
@@ -80,13 +80,13 @@ impl CompilerProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        Ok(Running(child))
+        Ok(CompilerChild(child))
     }
 
     /// Waits until it ends by itself, or ends it.
     fn ended(
         &self,
-        child: &mut Running,
+        child: &mut CompilerChild,
         limits: &CompileLimits,
     ) -> Result<ExitStatus, CompileError> {
         let began = Instant::now();
@@ -166,9 +166,9 @@ fn cause(status: ExitStatus, words: &[u8], limits: &CompileLimits) -> CompileErr
 }
 
 /// One of the compilers that may run at a time.
-struct Admitted<'a>(&'a CompilerProcess);
+struct CompilerSlot<'a>(&'a CompilerProcess);
 
-impl Drop for Admitted<'_> {
+impl Drop for CompilerSlot<'_> {
     fn drop(&mut self) {
         *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.ended.notify_one();
@@ -176,9 +176,9 @@ impl Drop for Admitted<'_> {
 }
 
 /// A child that is gone when this is.
-struct Running(Child);
+struct CompilerChild(Child);
 
-impl Running {
+impl CompilerChild {
     fn end(&mut self) {
         // Both fail only if it has ended and been waited for.
         let _ = self.0.kill();
@@ -186,7 +186,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for CompilerChild {
     fn drop(&mut self) {
         self.end();
     }

@@ -9,10 +9,10 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// One per plugin, shared by its workers.
 #[derive(Debug, Default)]
-pub(crate) struct FaultLog(Mutex<State>);
+pub(crate) struct FaultLog(Mutex<LogState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct LogState {
     pending: Faults,
     reported: Option<Instant>,
 }

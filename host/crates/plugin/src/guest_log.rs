@@ -29,11 +29,11 @@ pub(crate) enum Severity {
 #[derive(Debug)]
 pub(crate) struct GuestLog {
     plugin: String,
-    allowance: Mutex<Allowance>,
+    budget: Mutex<LineBudget>,
 }
 
 #[derive(Debug)]
-struct Allowance {
+struct LineBudget {
     lines: f64,
     refilled: Instant,
     suppressed: u64,
@@ -41,8 +41,8 @@ struct Allowance {
 
 impl GuestLog {
     pub(crate) fn new(plugin: &str) -> Self {
-        let allowance = Allowance { lines: BURST, refilled: Instant::now(), suppressed: 0 };
-        Self { plugin: plugin.to_owned(), allowance: Mutex::new(allowance) }
+        let budget = LineBudget { lines: BURST, refilled: Instant::now(), suppressed: 0 };
+        Self { plugin: plugin.to_owned(), budget: Mutex::new(budget) }
     }
 
     /// Writes a line, or counts it.
@@ -67,24 +67,24 @@ impl GuestLog {
     /// Counts lines that were left out without being looked at.
     pub(crate) fn left_out(&self, lines: u64) {
         if lines > 0 {
-            self.allowance.lock().unwrap_or_else(PoisonError::into_inner).suppressed += lines;
+            self.budget.lock().unwrap_or_else(PoisonError::into_inner).suppressed += lines;
             metrics::log_lines_suppressed(&self.plugin, lines);
         }
     }
 
     /// Whether a line may be written now; if so, how many were not since the last one that was.
     fn admit(&self, now: Instant) -> Option<u64> {
-        // A panic while the lock was held cannot have left anything worse than a wrong allowance.
-        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = now.saturating_duration_since(allowance.refilled).as_secs_f64();
-        allowance.lines = (allowance.lines + elapsed * LINES_PER_SECOND).min(BURST);
-        allowance.refilled = now;
-        if allowance.lines < 1.0 {
-            allowance.suppressed += 1;
+        // A panic while the lock was held cannot have left anything worse than a wrong count.
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = now.saturating_duration_since(budget.refilled).as_secs_f64();
+        budget.lines = (budget.lines + elapsed * LINES_PER_SECOND).min(BURST);
+        budget.refilled = now;
+        if budget.lines < 1.0 {
+            budget.suppressed += 1;
             return None;
         }
-        allowance.lines -= 1.0;
-        Some(std::mem::take(&mut allowance.suppressed))
+        budget.lines -= 1.0;
+        Some(std::mem::take(&mut budget.suppressed))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::fault::{Fault, shortened};
 use crate::guest_log::GuestLog;
 use crate::limits::{Deadline, Limits, MemoryGauge};
 use crate::options::Grants;
-use crate::state::State;
+use crate::store_data::StoreData;
 use crate::wasi_state::WasiState;
 
 /// Longest text of an `err` in bytes.
@@ -28,8 +28,8 @@ const MAX_REFUSAL: usize = 500;
 const MAX_HANDLES: usize = 10_000;
 
 /// What it takes to make instances of a plugin.
-pub(crate) struct Blueprint {
-    pub(crate) prepared: InstancePre<State>,
+pub(crate) struct InstanceTemplate {
+    pub(crate) prepared: InstancePre<StoreData>,
     pub(crate) config: String,
     /// Bytes of the host that each instance takes apart from memories and tables.
     pub(crate) fixed_memory: usize,
@@ -40,25 +40,25 @@ pub(crate) struct Blueprint {
 
 /// A configured instance.
 pub(crate) struct Instance {
-    store: Store<State>,
+    store: Store<StoreData>,
     transform: Transform,
     limits: Limits,
 }
 
 impl Instance {
     /// Makes an instance and configures it.
-    pub(crate) fn new(blueprint: &Blueprint) -> Result<Self, Fault> {
-        let limits = blueprint.limits.clone();
+    pub(crate) fn new(template: &InstanceTemplate) -> Result<Self, Fault> {
+        let limits = template.limits.clone();
         let deadline = Deadline::start(&limits);
-        let state = State {
+        let state = StoreData {
             call: None,
-            memory: MemoryGauge::new(limits.memory, blueprint.fixed_memory, Some(deadline.clone())),
+            memory: MemoryGauge::new(limits.memory, template.fixed_memory, Some(deadline.clone())),
             deadline,
-            grants: blueprint.grants,
+            grants: template.grants,
             wasi: WasiState::default(),
-            log: blueprint.log.clone(),
+            log: template.log.clone(),
         };
-        let mut store = Store::new(blueprint.prepared.engine(), state);
+        let mut store = Store::new(template.prepared.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_callback(|cx| {
             cx.data().check_time()?;
@@ -68,7 +68,7 @@ impl Instance {
         store.set_hostcall_fuel(limits.output(0));
         store.set_max_component_handles(MAX_HANDLES);
 
-        let transform = blueprint
+        let transform = template
             .prepared
             .instantiate(&mut store)
             .and_then(|instance| Transform::find(&mut store, &instance))
@@ -76,7 +76,7 @@ impl Instance {
         store.data_mut().memory.made();
         store.data().check_time()?;
         let mut this = Self { store, transform, limits };
-        this.guarded(0, |transform, store| transform.configure(store, &blueprint.config))?;
+        this.guarded(0, |transform, store| transform.configure(store, &template.config))?;
         Ok(this)
     }
 
@@ -117,13 +117,13 @@ impl Instance {
     fn guarded(
         &mut self,
         slice_bytes: usize,
-        call: impl FnOnce(&Transform, &mut Store<State>) -> wasmtime::Result<Result<(), String>>,
+        call: impl FnOnce(&Transform, &mut Store<StoreData>) -> wasmtime::Result<Result<(), String>>,
     ) -> Result<(), Fault> {
         self.store.data_mut().deadline = Deadline::start(&self.limits);
         self.store.set_epoch_deadline(1);
         self.store.set_hostcall_fuel(self.limits.output(slice_bytes));
         let answer = catch_unwind(AssertUnwindSafe(|| call(&self.transform, &mut self.store)));
-        let State { wasi, log, .. } = self.store.data_mut();
+        let StoreData { wasi, log, .. } = self.store.data_mut();
         wasi.flush(log);
         match answer {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -136,7 +136,7 @@ impl Instance {
     }
 }
 
-fn fault(store: &mut Store<State>, error: &wasmtime::Error, limits: &Limits) -> Fault {
+fn fault(store: &mut Store<StoreData>, error: &wasmtime::Error, limits: &Limits) -> Fault {
     let fuel = store.hostcall_fuel();
     Fault::of_call(error, store.data_mut().memory.take_refusal().map(|_| limits.memory), fuel)
 }

@@ -4,7 +4,7 @@
 //! a grant, label rows for routing, and add rows. Write a few lines to the log.
 //!
 //! **What it may not**: anything else. There is no file, socket, environment, clock or randomness behind its
-//! imports, and a component that imports more than it can have does not load ([`Unfit`]). What an instance would
+//! imports, and a component that imports more than it can have does not load ([`IncompatibleComponent`]). What an instance would
 //! cost is counted before anything is compiled, and compiling is done by a process of its own
 //! ([`CompilerProcess`]). Memory, time and output are bounded per call ([`Limits`]), and everything it hands over
 //! is checked.
@@ -39,14 +39,14 @@ mod plugin;
 mod repair;
 mod settings;
 mod slot;
-mod state;
+mod store_data;
 mod survey;
 mod wasi;
 mod wasi_state;
 mod work;
 mod worker;
 
-pub use capability::{Imports, Unfit};
+pub use capability::{Imports, IncompatibleComponent};
 pub use compile::{CompileError, CompileLimits, Compiler, serve};
 pub use compiler_process::CompilerProcess;
 pub use engine::{Engine, EngineError, EngineOptions, MIN_THREAD_STACK};

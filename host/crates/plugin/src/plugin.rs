@@ -8,17 +8,17 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::abi;
 use crate::breaker::Breaker;
-use crate::capability::{self, Imports, Unfit};
+use crate::capability::{self, Imports, IncompatibleComponent};
 use crate::compile::{CompileError, CompileLimits, MAX_REASON, guarded};
 use crate::engine::Engine;
 use crate::fault::{Fault, shortened};
 use crate::fault_log::FaultLog;
 use crate::guest_log::GuestLog;
-use crate::instance::{Blueprint, Instance};
+use crate::instance::{Instance, InstanceTemplate};
 use crate::limits::Limits;
 use crate::options::{OnError, PluginOptions};
 use crate::package::{Digest, Package};
-use crate::state::State;
+use crate::store_data::StoreData;
 use crate::survey::{Cost, Refusal, survey};
 use crate::wasi;
 
@@ -55,11 +55,11 @@ pub enum LoadError {
     },
     /// It wants or lacks something that rules it out.
     #[error("plugin `{plugin}` cannot run here: {source}")]
-    Unfit {
+    IncompatibleComponent {
         /// Name of the plugin.
         plugin: String,
         /// What.
-        source: Unfit,
+        source: IncompatibleComponent,
     },
     /// Its interfaces have the right names and the wrong types.
     #[error(
@@ -97,7 +97,7 @@ pub struct Plugin {
 
 pub(crate) struct Shared {
     pub(crate) name: String,
-    pub(crate) blueprint: Blueprint,
+    pub(crate) template: InstanceTemplate,
     pub(crate) on_error: OnError,
     pub(crate) breaker: Breaker,
     pub(crate) fault_log: FaultLog,
@@ -135,7 +135,7 @@ impl Plugin {
         let loaded = Compiled::get(engine, name, package, &options.limits)?;
         let Compiled { cost, imports, prepared, cached } = loaded;
         let config = if options.config.is_empty() { "{}".to_owned() } else { options.config };
-        let blueprint = Blueprint {
+        let template = InstanceTemplate {
             prepared,
             config,
             fixed_memory: cost.host_bytes(),
@@ -143,7 +143,7 @@ impl Plugin {
             grants: options.grants,
             log: Arc::new(GuestLog::new(name)),
         };
-        let first = Instance::new(&blueprint).map_err(|fault| {
+        let first = Instance::new(&template).map_err(|fault| {
             // One that is content with another configuration need not be compiled again for that.
             if let (false, Some(cache)) = (matches!(fault, Fault::Refused(_)), engine.cache()) {
                 cache.remove(engine.wasm(), package.digest());
@@ -160,7 +160,7 @@ impl Plugin {
         );
         let shared = Shared {
             name: name.to_owned(),
-            blueprint,
+            template,
             on_error: options.on_error,
             breaker: Breaker::new(name),
             fault_log: FaultLog::default(),
@@ -200,7 +200,7 @@ impl Shared {
     /// A configured instance.
     pub(crate) fn instance(&self) -> Result<Instance, Fault> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.map_or_else(|| Instance::new(&self.blueprint), Ok)
+        first.map_or_else(|| Instance::new(&self.template), Ok)
     }
 }
 
@@ -208,7 +208,7 @@ impl Shared {
 struct Compiled {
     cost: Cost,
     imports: Imports,
-    prepared: InstancePre<State>,
+    prepared: InstancePre<StoreData>,
     cached: bool,
 }
 
@@ -276,9 +276,9 @@ fn link(
     engine: &Engine,
     name: &str,
     component: &Component,
-) -> Result<(Imports, InstancePre<State>), LoadError> {
+) -> Result<(Imports, InstancePre<StoreData>), LoadError> {
     let imports = capability::inspect(engine.wasm(), component)
-        .map_err(|source| LoadError::Unfit { plugin: name.to_owned(), source })?;
+        .map_err(|source| LoadError::IncompatibleComponent { plugin: name.to_owned(), source })?;
     let prepared = guarded(|| {
         let mut linker = abi::linker(engine.wasm())?;
         wasi::define(&mut linker, component)?;

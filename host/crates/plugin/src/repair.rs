@@ -65,7 +65,7 @@ pub(crate) fn process(
             Ok(0)
         }
         Err(fault) => {
-            let mut search = Search::new(slot, fault)?;
+            let mut search = FaultSearch::new(slot, fault)?;
             search.run(batch, slice, parts)?;
             Ok(search.faults)
         }
@@ -73,7 +73,7 @@ pub(crate) fn process(
 }
 
 /// The search for rows at fault in one slice.
-struct Search<'a> {
+struct FaultSearch<'a> {
     slot: &'a mut InstanceSlot,
     faults: u32,
     last: Fault,
@@ -82,7 +82,7 @@ struct Search<'a> {
     work: Duration,
 }
 
-impl<'a> Search<'a> {
+impl<'a> FaultSearch<'a> {
     fn new(slot: &'a mut InstanceSlot, first: Fault) -> Result<Self, HaltCause> {
         let (began, work) = (thread_cpu_time(), Duration::ZERO);
         let mut search = Self { slot, faults: 0, last: first.clone(), began, work };
@@ -130,7 +130,7 @@ impl<'a> Search<'a> {
 
     /// Parts that succeed cost time as well: a slice whose rows take too long together is no cheaper in pieces.
     fn check(&self) -> Result<(), HaltCause> {
-        let limits = &self.slot.plugin().blueprint.limits;
+        let limits = &self.slot.plugin().template.limits;
         let spent = thread_cpu_time().saturating_sub(self.began) + self.work;
         if self.faults > limits.faults_per_slice || spent > limits.repair_time {
             let last = self.last.clone();

@@ -14,10 +14,10 @@ use wasmtime::{Result, StoreContextMut};
 
 use crate::capability::{is_inert_wasi, split_version};
 use crate::fault::Fault;
-use crate::state::State;
+use crate::store_data::StoreData;
 use crate::wasi_state::SEED;
 
-type Cx<'a> = StoreContextMut<'a, State>;
+type Cx<'a> = StoreContextMut<'a, StoreData>;
 
 /// Handles that an instance may hold at once; each takes a few bytes of the host's memory.
 const MAX_HANDLES: u32 = 1_000;
@@ -63,7 +63,7 @@ impl Datetime {
 }
 
 /// Defines the WASI interfaces that `component` imports.
-pub(crate) fn define(linker: &mut Linker<State>, component: &Component) -> Result<()> {
+pub(crate) fn define(linker: &mut Linker<StoreData>, component: &Component) -> Result<()> {
     let engine = component.engine().clone();
     let ty = component.component_type();
     for (name, import) in ty.imports(&engine) {
@@ -84,7 +84,7 @@ pub(crate) fn define(linker: &mut Linker<State>, component: &Component) -> Resul
     Ok(())
 }
 
-fn resource(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<()> {
+fn resource(target: &mut LinkerInstance<'_, StoreData>, name: &str) -> Result<()> {
     let ty = match name {
         "input-stream" => ResourceType::host::<InputStream>(),
         "output-stream" => ResourceType::host::<OutputStream>(),
@@ -103,7 +103,7 @@ fn resource(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<()> {
     })
 }
 
-fn function(target: &mut LinkerInstance<'_, State>, interface: &str, name: &str) -> Result<()> {
+fn function(target: &mut LinkerInstance<'_, StoreData>, interface: &str, name: &str) -> Result<()> {
     let defined = match interface {
         "wasi:io/streams" => streams(target, name)?,
         "wasi:io/poll" => poll(target, name)?,
@@ -123,7 +123,7 @@ fn function(target: &mut LinkerInstance<'_, State>, interface: &str, name: &str)
 }
 
 /// `wasi:cli/*` and `wasi:filesystem/preopens`: an empty world.
-fn world(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
+fn world(target: &mut LinkerInstance<'_, StoreData>, name: &str) -> Result<bool> {
     match name {
         "get-environment" => {
             target.func_wrap(name, |_: Cx<'_>, ()| Ok((Vec::<(String, String)>::new(),)))
@@ -155,7 +155,7 @@ fn world(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
 }
 
 /// Standard input has ended; the outputs take everything.
-fn streams(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
+fn streams(target: &mut LinkerInstance<'_, StoreData>, name: &str) -> Result<bool> {
     type Input = Resource<InputStream>;
     type Output = Resource<OutputStream>;
     type Done = Result<(), StreamError>;
@@ -184,7 +184,7 @@ fn streams(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
                 cx.data().look()?;
                 let is_error = stream.rep() == STDERR;
                 let bytes = bytes.as_le_slice(&cx).to_vec();
-                let State { wasi, log, .. } = cx.data_mut();
+                let StoreData { wasi, log, .. } = cx.data_mut();
                 wasi.write(is_error, &bytes, log);
                 Ok((Done::Ok(()),))
             }),
@@ -194,7 +194,7 @@ fn streams(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
 }
 
 /// Whatever is waited for has happened.
-fn poll(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
+fn poll(target: &mut LinkerInstance<'_, StoreData>, name: &str) -> Result<bool> {
     match name {
         "[method]pollable.ready" => {
             target.func_wrap(name, |_: Cx<'_>, (_,): (Resource<Pollable>,)| Ok((true,)))
@@ -210,7 +210,7 @@ fn poll(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
     Ok(true)
 }
 
-fn clocks(target: &mut LinkerInstance<'_, State>, interface: &str, name: &str) -> Result<bool> {
+fn clocks(target: &mut LinkerInstance<'_, StoreData>, interface: &str, name: &str) -> Result<bool> {
     match (interface, name) {
         ("wasi:clocks/wall-clock", "now") => {
             target.func_wrap(name, |_: Cx<'_>, ()| Ok((Datetime::of_nanos(0),)))
@@ -228,7 +228,7 @@ fn clocks(target: &mut LinkerInstance<'_, State>, interface: &str, name: &str) -
     Ok(true)
 }
 
-fn random(target: &mut LinkerInstance<'_, State>, name: &str) -> Result<bool> {
+fn random(target: &mut LinkerInstance<'_, StoreData>, name: &str) -> Result<bool> {
     match name {
         "get-random-bytes" | "get-insecure-random-bytes" => {
             target.func_wrap(name, |mut cx: Cx<'_>, (len,): (u64,)| {

@@ -71,7 +71,7 @@ impl Worker {
         when: Option<&Condition>,
         bears: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Outcome, Halt> {
-        let limits = &self.plugin().blueprint.limits;
+        let limits = &self.plugin().template.limits;
         let slices = batch.slices(limits.slice, |row| when.is_none_or(|when| when.matches(row)));
         // Collected first and applied afterwards: a batch that is held must be processed again as a whole.
         let mut parts = Parts::new(batch, bears);

@@ -11,14 +11,14 @@ mod host;
 use wasmtime::component::{Linker, WasmList};
 use wasmtime::{Result, StoreContextMut};
 
-use crate::state::State;
+use crate::store_data::StoreData;
 
 /// The newest release of the series.
 pub(super) const VERSION: &str = "0.1.0";
 
-type Cx<'a> = StoreContextMut<'a, State>;
+type Cx<'a> = StoreContextMut<'a, StoreData>;
 
-pub(super) fn define(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn define(linker: &mut Linker<StoreData>) -> Result<()> {
     batch::define(&mut linker.instance(&format!("forwarder:plugin/batch@{VERSION}"))?)?;
     edits::define(&mut linker.instance(&format!("forwarder:plugin/edits@{VERSION}"))?)?;
     host::define(&mut linker.instance(&format!("forwarder:plugin/host@{VERSION}"))?)

@@ -87,7 +87,7 @@ fn a_guest_that_prints_16_mib_continues() {
 #[test]
 fn a_guest_that_was_built_with_sockets_does_not_load() {
     let error = load("nosy", PluginOptions::default()).unwrap_err();
-    assert!(matches!(error, LoadError::Unfit { .. }), "{error}");
+    assert!(matches!(error, LoadError::IncompatibleComponent { .. }), "{error}");
     assert!(error.to_string().contains("`wasi:sockets/"), "{error}");
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forwarder_plugin::{
-    CompileError, CompileLimits, Compiler, Engine, EngineOptions, LoadError, Package, Plugin,
-    PluginOptions, Unfit,
+    CompileError, CompileLimits, Compiler, Engine, EngineOptions, IncompatibleComponent, LoadError,
+    Package, Plugin, PluginOptions,
 };
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
@@ -82,7 +82,13 @@ fn a_plugin_that_wants_the_network_does_not_load() {
     let wat = r#"(component (import "wasi:sockets/tcp@0.2.9" (instance))
         (instance $t) (export "forwarder:plugin/transform@0.1.0" (instance $t)))"#;
     let error = load(wat, PluginOptions::default()).unwrap_err();
-    assert!(matches!(error, LoadError::Unfit { source: Unfit::Imports { .. }, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            LoadError::IncompatibleComponent { source: IncompatibleComponent::Imports { .. }, .. }
+        ),
+        "{error}"
+    );
 }
 
 #[test]

@@ -6,9 +6,9 @@ use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmList, WasmStr};
 
 use super::{Cx, row_numbers};
-use crate::state::State;
+use crate::store_data::StoreData;
 
-pub(super) fn define(batch: &mut LinkerInstance<'_, State>) -> Result<()> {
+pub(super) fn define(batch: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     batch.func_wrap("column", |cx: Cx<'_>, (key,): (WasmStr,)| {
         let key = key.to_str(&cx)?;
         Ok((cx.data().call()?.column(&key),))

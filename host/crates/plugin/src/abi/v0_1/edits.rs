@@ -7,7 +7,7 @@ use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmList, WasmStr
 
 use super::{Cx, row_numbers};
 use crate::fault::{Fault, shortened};
-use crate::state::State;
+use crate::store_data::StoreData;
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
@@ -34,7 +34,7 @@ type Rows = WasmList<u32>;
 /// Longest reason for a rejected row in bytes; it goes into a dead letter and into the log.
 const MAX_REASON: usize = 500;
 
-pub(super) fn define(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
+pub(super) fn define(edits: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     rows(edits)?;
     columns(edits)?;
     values(edits)?;
@@ -43,7 +43,7 @@ pub(super) fn define(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 }
 
 /// Edits that say what becomes of rows.
-fn rows(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn rows(edits: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     edits.func_wrap("drop", |mut cx: Cx<'_>, (rows,): (Rows,)| {
         let rows = row_numbers(&cx, &rows);
         Ok(cx.data_mut().call_mut()?.drop_rows(rows)?)
@@ -55,7 +55,7 @@ fn rows(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 }
 
 /// Edits of fields in every row, or without values.
-fn columns(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn columns(edits: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     edits.func_wrap("keep", |mut cx: Cx<'_>, (keys,): (Vec<String>,)| {
         Ok(cx.data_mut().call_mut()?.edit_names(keys, Edits::keep)?)
     })?;
@@ -83,7 +83,7 @@ fn columns(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 }
 
 /// Edits that bring values.
-fn values(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn values(edits: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     edits.func_wrap(
         "set",
         |mut cx: Cx<'_>, (key, format, rows, values): (String, Format, Rows, Vec<WasmStr>)| {
@@ -103,7 +103,7 @@ fn values(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 }
 
 /// Edits of members of a field that holds JSON.
-fn inside_json(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn inside_json(edits: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     type Set = (String, Vec<String>, Format, Rows, Vec<WasmStr>);
     edits.func_wrap("json-set", |mut cx: Cx<'_>, (key, path, format, rows, values): Set| {
         let (rows, values) = (row_numbers(&cx, &rows), texts(&cx, &values)?);
@@ -126,7 +126,7 @@ fn inside_json(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
 }
 
 /// Edits that the configuration must grant.
-fn powers(edits: &mut LinkerInstance<'_, State>) -> Result<()> {
+fn powers(edits: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     edits.func_wrap("route", |mut cx: Cx<'_>, (label, rows): (String, Rows)| {
         let rows = row_numbers(&cx, &rows);
         let state = cx.data_mut();

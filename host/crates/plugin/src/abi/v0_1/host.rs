@@ -5,7 +5,7 @@ use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmStr};
 
 use super::Cx;
 use crate::guest_log::Severity;
-use crate::state::State;
+use crate::store_data::StoreData;
 
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
@@ -36,7 +36,7 @@ impl From<Level> for Severity {
 /// What a line counts besides its text.
 const LINE_BYTES: usize = 64;
 
-pub(super) fn define(host: &mut LinkerInstance<'_, State>) -> Result<()> {
+pub(super) fn define(host: &mut LinkerInstance<'_, StoreData>) -> Result<()> {
     host.func_wrap("log", |mut cx: Cx<'_>, (level, message): (Level, WasmStr)| {
         cx.data().look()?;
         let message = message.to_str(&cx)?;

@@ -11,7 +11,7 @@ use crate::options::Grants;
 use crate::wasi_state::WasiState;
 
 /// What host functions work on.
-pub(crate) struct State {
+pub(crate) struct StoreData {
     pub(crate) call: Option<Call>,
     pub(crate) memory: MemoryGauge,
     pub(crate) deadline: Deadline,
@@ -20,7 +20,7 @@ pub(crate) struct State {
     pub(crate) log: Arc<GuestLog>,
 }
 
-impl State {
+impl StoreData {
     /// The call in progress.
     pub(crate) fn call(&self) -> Result<&Call, Fault> {
         self.look()?;
