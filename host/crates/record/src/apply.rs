@@ -44,7 +44,7 @@ impl Batch {
         }
         let mut application = Application {
             time_key: self.key_id("__time__"),
-            fate: vec![Fate::Stays; slice.len()],
+            outcome: vec![RowOutcome::Stays; slice.len()],
             applied: Applied::default(),
             json_left: slice.json_budget(),
             slice,
@@ -146,7 +146,7 @@ impl Batch {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum RowOutcome {
     Stays,
     Dropped,
     Rejected,
@@ -155,7 +155,7 @@ enum Fate {
 struct Application<'a> {
     batch: &'a mut Batch,
     slice: &'a Slice,
-    fate: Vec<Fate>,
+    outcome: Vec<RowOutcome>,
     applied: Applied,
     time_key: Option<KeyId>,
     /// Bytes of JSON that may still be read or written.
@@ -169,8 +169,8 @@ impl Application<'_> {
             match edit {
                 Edit::Drop { rows } => {
                     for &row in rows {
-                        if *self.fate(row) == Fate::Stays {
-                            *self.fate(row) = Fate::Dropped;
+                        if *self.outcome(row) == RowOutcome::Stays {
+                            *self.outcome(row) = RowOutcome::Dropped;
                         }
                     }
                 }
@@ -211,18 +211,18 @@ impl Application<'_> {
         self.slice.rows()[row as usize]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "as for `ix`; there is a fate for each row")]
-    fn fate(&mut self, row: u32) -> &mut Fate {
-        &mut self.fate[row as usize]
+    #[expect(clippy::indexing_slicing, reason = "as for `ix`; there is an outcome for each row")]
+    fn outcome(&mut self, row: u32) -> &mut RowOutcome {
+        &mut self.outcome[row as usize]
     }
 
     /// The batch's number of a row of the call, while it stays.
     fn staying(&mut self, row: u32) -> Option<RowIx> {
-        (*self.fate(row) == Fate::Stays).then(|| self.ix(row))
+        (*self.outcome(row) == RowOutcome::Stays).then(|| self.ix(row))
     }
 
     fn reject(&mut self, row: u32, reason: &str) {
-        if std::mem::replace(self.fate(row), Fate::Rejected) != Fate::Rejected {
+        if std::mem::replace(self.outcome(row), RowOutcome::Rejected) != RowOutcome::Rejected {
             self.applied.rejected.push((self.ix(row), reason.to_owned()));
         }
     }
@@ -391,7 +391,7 @@ impl Application<'_> {
         row: u32,
         ix: RowIx,
         key: KeyId,
-        rewrite: impl Fn(&str) -> Result<Option<String>, json::Unfit>,
+        rewrite: impl Fn(&str) -> Result<Option<String>, json::JsonPathError>,
     ) -> Result<(), TextFull> {
         let Some(cell) = self.batch.cell_data(ix, key) else { return Ok(()) };
         if !self.afford(row, cell.value.len() as usize) {
@@ -399,7 +399,7 @@ impl Application<'_> {
         }
         let held = self.batch.text.get(cell.value);
         let is_json = cell.format() == Format::Json || json::is_valid(held);
-        match if is_json { rewrite(held) } else { Err(json::Unfit) } {
+        match if is_json { rewrite(held) } else { Err(json::JsonPathError) } {
             // What was put in, or the path to it, may nest the whole too deep.
             Ok(Some(text)) if json::is_too_deep(&text) => self.applied.not_json += 1,
             Ok(Some(text)) => {
@@ -409,7 +409,7 @@ impl Application<'_> {
                 }
             }
             Ok(None) => {}
-            Err(json::Unfit) => self.applied.not_json += 1,
+            Err(json::JsonPathError) => self.applied.not_json += 1,
         }
         Ok(())
     }
@@ -436,7 +436,7 @@ impl Application<'_> {
 
     fn emit(&mut self, edits: &Edits) -> Result<(), TextFull> {
         for Emitted { like, label, fields } in edits.emitted() {
-            if *self.fate(like) != Fate::Rejected {
+            if *self.outcome(like) != RowOutcome::Rejected {
                 self.add_row(self.ix(like), label, fields)?;
             }
         }
@@ -504,13 +504,13 @@ impl Application<'_> {
 
     /// Writes the fates into the batch.
     fn finish(mut self) -> Applied {
-        for (&ix, fate) in self.slice.rows().iter().zip(&self.fate) {
-            let state = match fate {
-                Fate::Stays => continue,
-                Fate::Dropped => RowState::Dropped,
-                Fate::Rejected => RowState::Rejected,
+        for (&ix, outcome) in self.slice.rows().iter().zip(&self.outcome) {
+            let state = match outcome {
+                RowOutcome::Stays => continue,
+                RowOutcome::Dropped => RowState::Dropped,
+                RowOutcome::Rejected => RowState::Rejected,
             };
-            self.applied.dropped += usize::from(*fate == Fate::Dropped);
+            self.applied.dropped += usize::from(*outcome == RowOutcome::Dropped);
             self.batch.set_state(ix, state);
             self.applied.changed = true;
         }

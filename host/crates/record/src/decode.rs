@@ -16,8 +16,8 @@ mod table;
 use bytes::Bytes;
 
 pub use self::limits::{DecodeError, Limits};
+pub use self::table::BlockPosition;
 use self::table::Decoder;
-pub use self::table::Place;
 use crate::batch::{Batch, CellData, RowIx};
 use crate::origin::Origin;
 use crate::protobuf::{Reader, Value};
@@ -33,7 +33,7 @@ impl Batch {
     /// The bytes are malformed or exceed `limits`. Nothing is skipped: a block that cannot be read whole is
     /// not read at all.
     pub fn decode(block: Bytes, origin: Origin, limits: &Limits) -> Result<Self, DecodeError> {
-        let (batch, _) = decode(&block, origin, limits, Place::default(), usize::MAX)?;
+        let (batch, _) = decode(&block, origin, limits, BlockPosition::default(), usize::MAX)?;
         Ok(batch)
     }
 
@@ -51,9 +51,9 @@ impl Batch {
         block: &Bytes,
         origin: Origin,
         limits: &Limits,
-        from: Place,
+        from: BlockPosition,
         room: usize,
-    ) -> Result<(Self, Option<Place>), DecodeError> {
+    ) -> Result<(Self, Option<BlockPosition>), DecodeError> {
         decode(block, origin, limits, from, room)
     }
 }
@@ -63,9 +63,9 @@ fn decode(
     block: &Bytes,
     origin: Origin,
     limits: &Limits,
-    from: Place,
+    from: BlockPosition,
     room: usize,
-) -> Result<(Batch, Option<Place>), DecodeError> {
+) -> Result<(Batch, Option<BlockPosition>), DecodeError> {
     if block.len() > limits.max_block_bytes {
         return Err(DecodeError::TooLarge { what: "bytes", limit: limits.max_block_bytes });
     }
@@ -83,7 +83,7 @@ fn decode(
             let rest = decoder.place(full);
             return Ok((decoder.batch, Some(rest)));
         }
-        place = Place { group: place.group + 1, log_at: 0, row_in_group: 0, ..place };
+        place = BlockPosition { group: place.group + 1, log_at: 0, row_in_group: 0, ..place };
     }
     Ok((decoder.batch, None))
 }
@@ -105,7 +105,8 @@ fn original(batch: &Batch, ix: RowIx) -> Vec<(String, String)> {
     let retell = || -> Result<Vec<(String, String)>, DecodeError> {
         let text = Text::new(block.clone())?;
         let batch_of_one = Batch { text, ..Batch::default() };
-        let mut decoder = Decoder::new(batch_of_one, &limits, Place::default(), usize::MAX)?;
+        let mut decoder =
+            Decoder::new(batch_of_one, &limits, BlockPosition::default(), usize::MAX)?;
         let pair = |cell: &CellData| {
             (batch.key(cell.key()).to_owned(), batch.text.get(cell.value).to_owned())
         };

@@ -17,7 +17,7 @@ use scan::{Entries, Scan};
 /// The text is not JSON, or the path leads through something that has no members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON, or no such path in it")]
-pub struct Unfit;
+pub struct JsonPathError;
 
 /// Whether the text is exactly one JSON value (RFC 8259), nested at most 127 deep.
 pub fn is_valid(text: &str) -> bool {

@@ -27,7 +27,7 @@ mod when;
 
 pub use apply::Applied;
 pub use batch::{Batch, Format, RowIx, RowState};
-pub use decode::{DecodeError, Limits, Place};
+pub use decode::{BlockPosition, DecodeError, Limits};
 pub use edits::{BadEdit, Edits, Values};
 pub use encoded::{Encoded, row_start};
 pub use groups::count_groups;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::batch::Batch;
-use crate::decode::{DecodeError, Limits, Place};
+use crate::decode::{BlockPosition, DecodeError, Limits};
 use crate::origin::Origin;
 
 /// Reads a block part by part.
@@ -12,15 +12,15 @@ pub struct BlockReader {
     block: Bytes,
     origin: Origin,
     limits: Limits,
-    at: Place,
-    next: Option<Place>,
+    at: BlockPosition,
+    next: Option<BlockPosition>,
     is_checked: bool,
 }
 
 impl BlockReader {
     /// Reads a decompressed `LogGroupList` from its start.
     pub fn new(block: Bytes, origin: Origin, limits: Limits) -> Self {
-        Self { block, origin, limits, at: Place::default(), next: None, is_checked: false }
+        Self { block, origin, limits, at: BlockPosition::default(), next: None, is_checked: false }
     }
 
     /// The batch at the present place, of at most about `room` bytes of table and text. Read again, it is the
@@ -52,7 +52,11 @@ impl BlockReader {
         next.is_some()
     }
 
-    fn part(&self, from: Place, room: usize) -> Result<(Batch, Option<Place>), DecodeError> {
+    fn part(
+        &self,
+        from: BlockPosition,
+        room: usize,
+    ) -> Result<(Batch, Option<BlockPosition>), DecodeError> {
         Batch::decode_part(&self.block, self.origin.clone(), &self.limits, from, room)
     }
 }

@@ -19,7 +19,7 @@ const ROW_BYTES: usize = size_of::<RowData>() + size_of::<RowIx>() + 16;
 
 /// A place in a block at which reading continues: behind what earlier parts of the block hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct BlockPosition {
     /// Offset of the next log group's field in the list.
     pub(super) group_at: u32,
     /// Number of that group in the block.
@@ -39,7 +39,7 @@ pub(super) struct Decoder<'l> {
     pub(super) batch: Batch,
     limits: &'l Limits,
     /// Where this part of the block begins, and what the parts before it hold.
-    from: Place,
+    from: BlockPosition,
     /// Logs and cells that this part may have of those that the block may have.
     max_rows: usize,
     max_cells: usize,
@@ -81,7 +81,7 @@ impl<'l> Decoder<'l> {
     pub(super) fn new(
         mut batch: Batch,
         limits: &'l Limits,
-        from: Place,
+        from: BlockPosition,
         room: usize,
     ) -> Result<Self, DecodeError> {
         let mut known = |name: &str| -> Result<KeyId, TextFull> {
@@ -121,8 +121,8 @@ impl<'l> Decoder<'l> {
         &mut self,
         block: &Bytes,
         range: Range,
-        place: Place,
-    ) -> Result<Option<Place>, DecodeError> {
+        place: BlockPosition,
+    ) -> Result<Option<BlockPosition>, DecodeError> {
         let mut topic = Range::default();
         let mut source = Range::default();
         let mut tags = Vec::new();
@@ -215,8 +215,8 @@ impl<'l> Decoder<'l> {
         &mut self,
         block: &Bytes,
         group: Range,
-        mut place: Place,
-    ) -> Result<Option<Place>, DecodeError> {
+        mut place: BlockPosition,
+    ) -> Result<Option<BlockPosition>, DecodeError> {
         let number = self.batch.groups.len() as u32 - 1;
         let start = if place.log_at == 0 { group.start } else { place.log_at };
         let rest = Range { start, len: group.end().saturating_sub(start) };
@@ -244,8 +244,8 @@ impl<'l> Decoder<'l> {
     }
 
     /// Where the next part begins, with what has been read so far.
-    pub(super) fn place(&self, full: Place) -> Place {
-        Place {
+    pub(super) fn place(&self, full: BlockPosition) -> BlockPosition {
+        BlockPosition {
             rows: self.from.rows + self.batch.rows.len(),
             cells: self.from.cells + self.batch.cells.len(),
             shared_bytes: self.shared_bytes_of_logs,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Unfit, text_of};
+use super::{JsonPathError, text_of};
 
 /// A position in JSON text.
 #[derive(Debug, Clone, Copy)]
@@ -22,27 +22,27 @@ impl<'a> Scan<'a> {
 
     /// The next byte that is not white space, without consuming it.
     #[inline]
-    fn peek(&mut self) -> Result<u8, Unfit> {
+    fn peek(&mut self) -> Result<u8, JsonPathError> {
         loop {
             match self.bytes.get(self.at) {
                 Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
                 Some(&byte) => return Ok(byte),
-                None => return Err(Unfit),
+                None => return Err(JsonPathError),
             }
         }
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Unfit> {
+    fn expect(&mut self, byte: u8) -> Result<(), JsonPathError> {
         if self.peek()? != byte {
-            return Err(Unfit);
+            return Err(JsonPathError);
         }
         self.at += 1;
         Ok(())
     }
 
     /// Skips one value and returns where it was.
-    pub(super) fn value(mut self) -> Result<Range<usize>, Unfit> {
+    pub(super) fn value(mut self) -> Result<Range<usize>, JsonPathError> {
         self.peek()?;
         let start = self.at;
         self.skip_value()?;
@@ -56,7 +56,7 @@ impl<'a> Scan<'a> {
             match byte {
                 b'"' => match self.skip_string() {
                     Ok(()) => continue,
-                    Err(Unfit) => return false,
+                    Err(JsonPathError) => return false,
                 },
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth = depth.saturating_sub(1),
@@ -70,7 +70,7 @@ impl<'a> Scan<'a> {
         false
     }
 
-    fn skip_value(&mut self) -> Result<(), Unfit> {
+    fn skip_value(&mut self) -> Result<(), JsonPathError> {
         match self.peek()? {
             b'"' => self.skip_string(),
             b'{' | b'[' => self.skip_container(),
@@ -81,17 +81,17 @@ impl<'a> Scan<'a> {
                 self.at += rest.iter().position(ends).unwrap_or(rest.len());
                 Ok(())
             }
-            _ => Err(Unfit),
+            _ => Err(JsonPathError),
         }
     }
 
     /// From the opening quote past the closing one.
     #[inline]
-    fn skip_string(&mut self) -> Result<(), Unfit> {
+    fn skip_string(&mut self) -> Result<(), JsonPathError> {
         self.at += 1;
         loop {
-            let rest = self.bytes.get(self.at..).ok_or(Unfit)?;
-            let found = memchr::memchr2(b'"', b'\\', rest).ok_or(Unfit)?;
+            let rest = self.bytes.get(self.at..).ok_or(JsonPathError)?;
+            let found = memchr::memchr2(b'"', b'\\', rest).ok_or(JsonPathError)?;
             self.at += found + 1;
             if rest.get(found) == Some(&b'"') {
                 return Ok(());
@@ -101,10 +101,10 @@ impl<'a> Scan<'a> {
     }
 
     /// From the opening bracket past the closing one. Counts brackets only; nesting costs no stack.
-    fn skip_container(&mut self) -> Result<(), Unfit> {
+    fn skip_container(&mut self) -> Result<(), JsonPathError> {
         let mut depth = 0usize;
         loop {
-            match *self.bytes.get(self.at).ok_or(Unfit)? {
+            match *self.bytes.get(self.at).ok_or(JsonPathError)? {
                 b'"' => {
                     self.skip_string()?;
                     continue;
@@ -173,11 +173,11 @@ pub(super) struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     /// Enters the container at the position of `scan`.
-    pub(super) fn open(mut scan: Scan<'a>) -> Result<Self, Unfit> {
+    pub(super) fn open(mut scan: Scan<'a>) -> Result<Self, JsonPathError> {
         let is_object = match scan.peek()? {
             b'{' => true,
             b'[' => false,
-            _ => return Err(Unfit),
+            _ => return Err(JsonPathError),
         };
         scan.at += 1;
         Ok(Self { scan, is_object, index: 0, comma: None })
@@ -190,7 +190,7 @@ impl<'a> Entries<'a> {
     /// The next entry's name, or `None` at the closing bracket, which [`Entries::at`] then points to. The
     /// value is to be skipped or entered next.
     #[inline]
-    pub(super) fn next_key(&mut self) -> Result<Option<Entry<'a>>, Unfit> {
+    pub(super) fn next_key(&mut self) -> Result<Option<Entry<'a>>, JsonPathError> {
         let close = if self.is_object { b'}' } else { b']' };
         if self.scan.peek()? == close {
             return Ok(None);
@@ -207,13 +207,13 @@ impl<'a> Entries<'a> {
     }
 
     #[inline]
-    fn member(&mut self) -> Result<Name<'a>, Unfit> {
+    fn member(&mut self) -> Result<Name<'a>, JsonPathError> {
         if self.scan.peek()? != b'"' {
-            return Err(Unfit);
+            return Err(JsonPathError);
         }
         let start = self.scan.at + 1;
         self.scan.skip_string()?;
-        let raw = self.scan.bytes.get(start..self.scan.at - 1).ok_or(Unfit)?;
+        let raw = self.scan.bytes.get(start..self.scan.at - 1).ok_or(JsonPathError)?;
         self.scan.expect(b':')?;
         Ok(Name::Member(raw))
     }
@@ -223,7 +223,7 @@ impl<'a> Entries<'a> {
         self.scan
     }
 
-    pub(super) fn skip_value(&mut self) -> Result<(), Unfit> {
+    pub(super) fn skip_value(&mut self) -> Result<(), JsonPathError> {
         self.scan.skip_value()
     }
 

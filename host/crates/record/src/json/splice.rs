@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::scan::{Entries, Scan};
-use super::{Unfit, push_string};
+use super::{JsonPathError, push_string};
 
 /// Puts `value` (JSON) at `path` in `text` (valid JSON). A member that does not exist is appended to its
 /// object, the missing objects along the path as well; an array element must exist. `None` never comes back: the
@@ -12,7 +12,11 @@ use super::{Unfit, push_string};
 /// # Errors
 ///
 /// The path leads through a scalar, or to an element that an array does not have.
-pub fn set(text: &str, path: &[impl AsRef<str>], value: &str) -> Result<Option<String>, Unfit> {
+pub fn set(
+    text: &str,
+    path: &[impl AsRef<str>],
+    value: &str,
+) -> Result<Option<String>, JsonPathError> {
     let mut scan = Scan::new(text.as_bytes());
     for (depth, step) in path.iter().enumerate() {
         let mut entries = Entries::open(scan)?;
@@ -24,7 +28,7 @@ pub fn set(text: &str, path: &[impl AsRef<str>], value: &str) -> Result<Option<S
                     let missing = path.get(depth..).unwrap_or_default();
                     return Ok(Some(append(text, &entries, missing, value)));
                 }
-                None => return Err(Unfit),
+                None => return Err(JsonPathError),
             }
         };
     }
@@ -36,8 +40,8 @@ pub fn set(text: &str, path: &[impl AsRef<str>], value: &str) -> Result<Option<S
 /// # Errors
 ///
 /// The path is empty or leads through a scalar.
-pub fn remove(text: &str, path: &[impl AsRef<str>]) -> Result<Option<String>, Unfit> {
-    let (last, parents) = path.split_last().ok_or(Unfit)?;
+pub fn remove(text: &str, path: &[impl AsRef<str>]) -> Result<Option<String>, JsonPathError> {
+    let (last, parents) = path.split_last().ok_or(JsonPathError)?;
     let mut scan = Scan::new(text.as_bytes());
     for step in parents {
         match enter(scan, step.as_ref())? {
@@ -60,7 +64,7 @@ pub fn remove(text: &str, path: &[impl AsRef<str>]) -> Result<Option<String>, Un
     Ok(None)
 }
 
-fn enter<'a>(scan: Scan<'a>, step: &str) -> Result<Option<Scan<'a>>, Unfit> {
+fn enter<'a>(scan: Scan<'a>, step: &str) -> Result<Option<Scan<'a>>, JsonPathError> {
     let mut entries = Entries::open(scan)?;
     while let Some(entry) = entries.next_key()? {
         if entry.is(step) {
@@ -106,8 +110,8 @@ mod tests {
             (r#"{"a":1}"#, vec!["b"], Ok(r#"{"a":1,"b":9}"#)),
             ("{ }", vec!["b", "c", "d"], Ok(r#"{ "b":{"c":{"d":9}}}"#)),
             (r#"[1,{"x":2}]"#, vec!["1", "x"], Ok(r#"[1,{"x":9}]"#)),
-            ("[1]", vec!["1"], Err(Unfit)),
-            (r#"{"a":1}"#, vec!["a", "b"], Err(Unfit)),
+            ("[1]", vec!["1"], Err(JsonPathError)),
+            (r#"{"a":1}"#, vec!["a", "b"], Err(JsonPathError)),
             ("1", vec![], Ok("9")),
         ] {
             let set = set(text, &path, "9").map(|text| text.unwrap());
@@ -128,6 +132,6 @@ mod tests {
         ] {
             assert_eq!(remove(text, &path).unwrap().as_deref(), result, "{text} {path:?}");
         }
-        assert_eq!(remove(r#"{"a":1}"#, &["a", "b"]), Err(Unfit));
+        assert_eq!(remove(r#"{"a":1}"#, &["a", "b"]), Err(JsonPathError));
     }
 }
