@@ -45,11 +45,11 @@ pub struct FileSink {
     name: String,
     max_body: usize,
     meters: NoteMeters,
-    shared: Arc<Shared>,
+    shared: Arc<OpenFile>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct OpenFile {
     path: PathBuf,
     open: Mutex<Option<File>>,
 }
@@ -57,7 +57,7 @@ struct Shared {
 impl FileSink {
     /// A sink for one file, with bodies of at most `max_body` bytes; opens nothing yet.
     pub fn new(name: &str, max_body: usize, path: impl Into<PathBuf>) -> Self {
-        let shared = Shared { path: path.into(), open: Mutex::new(None) };
+        let shared = OpenFile { path: path.into(), open: Mutex::new(None) };
         let (name, meters) = (name.to_owned(), NoteMeters::new(name));
         Self { name, max_body, meters, shared: Arc::new(shared) }
     }
@@ -103,7 +103,7 @@ impl Sink for FileSink {
     }
 }
 
-impl Shared {
+impl OpenFile {
     fn append(&self, body: &Body) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_some_and(|file| !is_at(file, &self.path)) {

@@ -55,10 +55,10 @@ pub(crate) enum Suspicion {
 }
 
 #[derive(Debug)]
-pub(crate) struct BodyLimit(Mutex<State>);
+pub(crate) struct BodyLimit(Mutex<LearnedLimit>);
 
 #[derive(Debug)]
-struct State {
+struct LearnedLimit {
     limit: usize,
     /// What it was before it was doubled, until a body shows whether that was right.
     before_raise: Option<usize>,
@@ -82,7 +82,7 @@ struct State {
 
 impl BodyLimit {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(LearnedLimit {
             limit: usize::MAX,
             before_raise: None,
             full: 0,
@@ -135,12 +135,12 @@ impl BodyLimit {
         state.accepted(bytes);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LearnedLimit> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl LearnedLimit {
     /// Counts a failure of this body; true, and counting begins again, if it is one too many.
     fn has_failed_often(&mut self, bytes: usize) -> bool {
         if self.failures.len() >= REMEMBERED && !self.failures.contains_key(&bytes) {

@@ -25,10 +25,10 @@ const INTERVAL_REFUSED: Duration = Duration::from_secs(1);
 const READ_TIME: Duration = Duration::from_secs(5);
 
 /// A digest of what was read, by which two readings are compared.
-pub(crate) type Print = [u8; 32];
+pub(crate) type ContentDigest = [u8; 32];
 
 /// Where a value comes from.
-pub(crate) trait Origin: Send + Sync + 'static {
+pub(crate) trait ReloadSource: Send + Sync + 'static {
     /// The value.
     type Value: Send + Sync + 'static;
     /// What was read.
@@ -40,7 +40,7 @@ pub(crate) trait Origin: Send + Sync + 'static {
     fn is_fixed(&self) -> bool;
 
     /// Reads the files. Blocks.
-    fn read(&self) -> Result<(Self::Parts, Print), Self::Error>;
+    fn read(&self) -> Result<(Self::Parts, ContentDigest), Self::Error>;
 
     /// Makes the value of them.
     fn make(&self, parts: Self::Parts) -> Result<Self::Value, Self::Error>;
@@ -50,16 +50,16 @@ pub(crate) trait Origin: Send + Sync + 'static {
 }
 
 /// A value that follows its files.
-pub(crate) struct Reloaded<O: Origin>(Arc<Shared<O>>);
+pub(crate) struct Reloaded<O: ReloadSource>(Arc<ReloadState<O>>);
 
-struct Shared<O: Origin> {
-    origin: O,
-    state: Mutex<State<O::Value>>,
+struct ReloadState<O: ReloadSource> {
+    source: O,
+    state: Mutex<LoadedValue<O::Value>>,
 }
 
-struct State<V> {
+struct LoadedValue<V> {
     value: Arc<V>,
-    print: Print,
+    digest: ContentDigest,
     read_at: Instant,
     /// A thread reads the files at the moment. One that hangs is not joined by others.
     is_reading: bool,
@@ -67,14 +67,19 @@ struct State<V> {
     complaint: Option<String>,
 }
 
-impl<O: Origin> Reloaded<O> {
+impl<O: ReloadSource> Reloaded<O> {
     /// Reads the files for the first time. Blocks.
-    pub(crate) fn new(origin: O) -> Result<Self, O::Error> {
-        let (parts, print) = origin.read()?;
-        let value = Arc::new(origin.make(parts)?);
-        let state =
-            State { value, print, read_at: Instant::now(), is_reading: false, complaint: None };
-        Ok(Self(Arc::new(Shared { origin, state: Mutex::new(state) })))
+    pub(crate) fn new(source: O) -> Result<Self, O::Error> {
+        let (parts, digest) = source.read()?;
+        let value = Arc::new(source.make(parts)?);
+        let state = LoadedValue {
+            value,
+            digest,
+            read_at: Instant::now(),
+            is_reading: false,
+            complaint: None,
+        };
+        Ok(Self(Arc::new(ReloadState { source, state: Mutex::new(state) })))
     }
 
     /// The value, of files that were read at most [`INTERVAL`] ago.
@@ -95,7 +100,7 @@ impl<O: Origin> Reloaded<O> {
     async fn read_if_older(&self, age: Duration) -> Arc<O::Value> {
         let due = {
             let mut state = self.0.state();
-            let may_read = !self.0.origin.is_fixed() && !state.is_reading;
+            let may_read = !self.0.source.is_fixed() && !state.is_reading;
             let due = may_read && state.read_at.elapsed() >= age;
             if due {
                 // Other requests do not read the same files at the same time.
@@ -107,7 +112,7 @@ impl<O: Origin> Reloaded<O> {
             let shared = Arc::clone(&self.0);
             let reading = tokio::task::spawn_blocking(move || shared.read_again());
             if timeout(READ_TIME, reading).await.is_err() {
-                let receiver = self.0.origin.name();
+                let receiver = self.0.source.name();
                 tracing::warn!(receiver, limit = ?READ_TIME, "token or TLS files cannot be read in time; continuing with their \
                      earlier contents; check the file system that they are on");
             }
@@ -116,25 +121,25 @@ impl<O: Origin> Reloaded<O> {
     }
 }
 
-impl<O: Origin> Shared<O> {
-    fn state(&self) -> MutexGuard<'_, State<O::Value>> {
+impl<O: ReloadSource> ReloadState<O> {
+    fn state(&self) -> MutexGuard<'_, LoadedValue<O::Value>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_again(&self) {
-        let receiver = self.origin.name();
-        let made = self.origin.read().and_then(|(parts, print)| {
-            let changed = self.state().print != print;
-            let value = if changed { Some(self.origin.make(parts)?) } else { None };
-            Ok((value, print))
+        let receiver = self.source.name();
+        let made = self.source.read().and_then(|(parts, digest)| {
+            let changed = self.state().digest != digest;
+            let value = if changed { Some(self.source.make(parts)?) } else { None };
+            Ok((value, digest))
         });
         let mut state = self.state();
         state.is_reading = false;
         match made {
-            Ok((value, print)) => {
+            Ok((value, digest)) => {
                 state.complaint = None;
                 if let Some(value) = value {
-                    (state.value, state.print) = (Arc::new(value), print);
+                    (state.value, state.digest) = (Arc::new(value), digest);
                     tracing::info!(receiver, "token or TLS files have changed, using the new ones");
                 }
             }
@@ -154,9 +159,9 @@ impl<O: Origin> Shared<O> {
     }
 }
 
-impl<O: Origin> fmt::Debug for Reloaded<O> {
+impl<O: ReloadSource> fmt::Debug for Reloaded<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reloaded").field(&self.0.origin.name()).finish()
+        f.debug_tuple("Reloaded").field(&self.0.source.name()).finish()
     }
 }
 
@@ -174,7 +179,7 @@ mod tests {
     #[error("not a number")]
     struct NotANumber;
 
-    impl Origin for Number {
+    impl ReloadSource for Number {
         type Value = u32;
         type Parts = String;
         type Error = NotANumber;
@@ -183,12 +188,12 @@ mod tests {
             false
         }
 
-        fn read(&self) -> Result<(String, Print), NotANumber> {
+        fn read(&self) -> Result<(String, ContentDigest), NotANumber> {
             let text = String::from_utf8(forwarder_keyfile::read(&self.0).map_err(|_| NotANumber)?);
             let text = text.map_err(|_| NotANumber)?;
-            let mut print = [0; 32];
-            print[..text.len()].copy_from_slice(text.as_bytes());
-            Ok((text, print))
+            let mut digest = [0; 32];
+            digest[..text.len()].copy_from_slice(text.as_bytes());
+            Ok((text, digest))
         }
 
         fn make(&self, text: String) -> Result<u32, NotANumber> {
@@ -229,7 +234,7 @@ mod tests {
     /// A file on a file system that answers when the test says so.
     struct Slow(Mutex<mpsc::Receiver<u32>>);
 
-    impl Origin for Slow {
+    impl ReloadSource for Slow {
         type Value = u32;
         type Parts = u32;
         type Error = NotANumber;
@@ -238,7 +243,7 @@ mod tests {
             false
         }
 
-        fn read(&self) -> Result<(u32, Print), NotANumber> {
+        fn read(&self) -> Result<(u32, ContentDigest), NotANumber> {
             let number = self.0.lock().unwrap().recv().map_err(|_| NotANumber)?;
             Ok((number, [number.try_into().map_err(|_| NotANumber)?; 32]))
         }

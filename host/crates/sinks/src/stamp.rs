@@ -52,14 +52,14 @@ pub(crate) fn push_epoch(out: &mut Vec<u8>, time: Time) {
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     offset_seconds: i64,
-    style: Style,
+    style: TimeFormat,
     second: Option<u64>,
     text: Vec<u8>,
 }
 
 /// How a civil time is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(crate) enum TimeFormat {
     /// `2023-11-14T22:13:20.123456Z`, RFC 5424 §6.2.3.
     Rfc5424,
     /// `Nov 14 22:13:20`, RFC 3164 §4.1.2: no year, no zone.
@@ -67,7 +67,7 @@ pub(crate) enum Style {
 }
 
 impl Clock {
-    pub(crate) fn new(style: Style, offset_minutes: i16) -> Self {
+    pub(crate) fn new(style: TimeFormat, offset_minutes: i16) -> Self {
         Self {
             offset_seconds: i64::from(offset_minutes) * 60,
             style,
@@ -85,7 +85,7 @@ impl Clock {
             self.render(time.seconds);
         }
         out.extend_from_slice(&self.text);
-        if self.style == Style::Rfc5424 && !self.text.is_empty() {
+        if self.style == TimeFormat::Rfc5424 && !self.text.is_empty() {
             push_fraction(out, time.nanos, 6);
             self.push_zone(out);
         } else if self.text.is_empty() {
@@ -97,7 +97,7 @@ impl Clock {
         let Some(civil) = Civil::at(second, self.offset_seconds) else { return };
         let out = &mut self.text;
         match self.style {
-            Style::Rfc5424 => {
+            TimeFormat::Rfc5424 => {
                 push_padded(out, civil.year, 4);
                 out.push(b'-');
                 push_padded(out, civil.month, 2);
@@ -105,7 +105,7 @@ impl Clock {
                 push_padded(out, civil.day, 2);
                 out.push(b'T');
             }
-            Style::Rfc3164 => {
+            TimeFormat::Rfc3164 => {
                 let name = MONTHS.get(civil.month as usize - 1).copied().unwrap_or("Jan");
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(if civil.day < 10 { b"  " } else { b" " });
@@ -179,7 +179,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn civil(style: Style, offset: i16, seconds: u64, nanos: u32) -> String {
+    fn civil(style: TimeFormat, offset: i16, seconds: u64, nanos: u32) -> String {
         let mut out = Vec::new();
         Clock::new(style, offset).push(&mut out, Time { seconds, nanos });
         String::from_utf8(out).unwrap()
@@ -197,26 +197,26 @@ mod tests {
 
     #[test]
     fn civil_times_are_cut_to_microseconds_and_never_rounded() {
-        let at = |nanos| civil(Style::Rfc5424, 0, 1_700_000_000, nanos);
+        let at = |nanos| civil(TimeFormat::Rfc5424, 0, 1_700_000_000, nanos);
         assert_eq!(at(0), "2023-11-14T22:13:20Z");
         assert_eq!(at(500_000_000), "2023-11-14T22:13:20.500Z");
         assert_eq!(at(123_456_789), "2023-11-14T22:13:20.123456Z");
         assert_eq!(at(999_999_999), "2023-11-14T22:13:20.999999Z");
-        assert_eq!(civil(Style::Rfc5424, 480, 1_700_000_000, 0), "2023-11-15T06:13:20+08:00");
-        assert_eq!(civil(Style::Rfc5424, -210, 1_700_000_000, 0), "2023-11-14T18:43:20-03:30");
+        assert_eq!(civil(TimeFormat::Rfc5424, 480, 1_700_000_000, 0), "2023-11-15T06:13:20+08:00");
+        assert_eq!(civil(TimeFormat::Rfc5424, -210, 1_700_000_000, 0), "2023-11-14T18:43:20-03:30");
     }
 
     #[test]
     fn what_the_calendar_cannot_show_is_nil() {
-        assert_eq!(civil(Style::Rfc5424, 0, Time::MAX_SECONDS, 0), "9999-12-31T23:59:59Z");
-        assert_eq!(civil(Style::Rfc5424, 60, Time::MAX_SECONDS, 0), "-");
-        assert_eq!(civil(Style::Rfc5424, -60, 0, 0), "-");
-        assert_eq!(civil(Style::Rfc5424, 0, u64::MAX, 0), "-");
+        assert_eq!(civil(TimeFormat::Rfc5424, 0, Time::MAX_SECONDS, 0), "9999-12-31T23:59:59Z");
+        assert_eq!(civil(TimeFormat::Rfc5424, 60, Time::MAX_SECONDS, 0), "-");
+        assert_eq!(civil(TimeFormat::Rfc5424, -60, 0, 0), "-");
+        assert_eq!(civil(TimeFormat::Rfc5424, 0, u64::MAX, 0), "-");
     }
 
     #[test]
     fn a_clock_forgets_the_last_second_in_time() {
-        let mut clock = Clock::new(Style::Rfc3164, 0);
+        let mut clock = Clock::new(TimeFormat::Rfc3164, 0);
         let mut out = Vec::new();
         for seconds in [1_700_000_000, 1_700_000_000, 1_696_489_449] {
             clock.push(&mut out, Time { seconds, nanos: 5 });
@@ -230,7 +230,7 @@ mod tests {
         fn civil_times_are_those_of_another_implementation(
             seconds in 0u64..253_402_200_000, nanos in 0u32..1_000_000_000,
         ) {
-            let written = civil(Style::Rfc5424, 0, seconds, nanos);
+            let written = civil(TimeFormat::Rfc5424, 0, seconds, nanos);
             let read: jiff::Timestamp = written.parse().unwrap();
             prop_assert_eq!(read.as_second(), i64::try_from(seconds).unwrap());
             prop_assert_eq!(read.subsec_nanosecond(), i32::try_from(nanos / 1_000 * 1_000).unwrap());

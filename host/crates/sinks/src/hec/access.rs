@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::connections::{Connections, Dial};
 use super::endpoint::Token;
 use super::settings::{BadClient, ClientSettings, TokenSource};
-use crate::reload::{Origin, Print};
+use crate::reload::{ContentDigest, ReloadSource};
 use crate::tls::{self, TlsFiles, TlsSettings};
 
 /// Connections, and the token that is sent on them.
@@ -27,7 +27,7 @@ impl AccessFiles {
     }
 }
 
-impl Origin for AccessFiles {
+impl ReloadSource for AccessFiles {
     type Value = Access;
     type Parts = (Token, Option<TlsFiles>);
     type Error = BadClient;
@@ -37,11 +37,11 @@ impl Origin for AccessFiles {
             && self.tls().is_none_or(TlsSettings::is_fixed)
     }
 
-    fn read(&self) -> Result<(Self::Parts, Print), BadClient> {
+    fn read(&self) -> Result<(Self::Parts, ContentDigest), BadClient> {
         let token = self.0.token.read()?;
         let files = self.tls().map(TlsSettings::read).transpose()?;
         let mut digest = Sha256::new();
-        digest.update(files.as_ref().map_or_else(Print::default, TlsFiles::print));
+        digest.update(files.as_ref().map_or_else(ContentDigest::default, TlsFiles::digest));
         digest.update(&token.bare);
         Ok(((token, files), digest.finalize().into()))
     }

@@ -38,11 +38,11 @@ pub struct Unreachable {
     /// Method and address.
     call: String,
     detail: String,
-    kind: Failure,
+    kind: FailureKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Failure {
+enum FailureKind {
     Trust(Refusal),
     Timeout,
     Connect,
@@ -52,28 +52,28 @@ enum Failure {
 impl Unreachable {
     fn new(call: String, error: reqwest::Error, tls: &TlsSettings) -> Self {
         let kind = if let Some(refusal) = Refusal::of(&error, tls) {
-            Failure::Trust(refusal)
+            FailureKind::Trust(refusal)
         } else if error.is_connect() {
-            Failure::Connect
+            FailureKind::Connect
         } else if error.is_timeout() {
-            Failure::Timeout
+            FailureKind::Timeout
         } else {
-            Failure::Broken
+            FailureKind::Broken
         };
         let detail = match &kind {
-            Failure::Trust(refusal) => refusal.fact.clone(),
+            FailureKind::Trust(refusal) => refusal.fact.clone(),
             _ => chain(&error.without_url()),
         };
         Self { call, detail, kind }
     }
 
     fn is_refusal(&self) -> bool {
-        matches!(self.kind, Failure::Trust(_))
+        matches!(self.kind, FailureKind::Trust(_))
     }
 
     /// Whether the connection stood, so that the size of the body may be why there was no answer.
     fn may_be_size(&self) -> bool {
-        matches!(self.kind, Failure::Timeout | Failure::Broken)
+        matches!(self.kind, FailureKind::Timeout | FailureKind::Broken)
     }
 
     /// The same body has failed so often that its parts are to be sent.
@@ -87,7 +87,7 @@ impl Unreachable {
 
     const fn reason(&self) -> &'static str {
         match self.kind {
-            Failure::Timeout => "timeout",
+            FailureKind::Timeout => "timeout",
             _ => "broken_connection",
         }
     }
@@ -105,16 +105,18 @@ impl Unreachable {
     pub(super) fn cause(&self) -> Cause {
         const AGAIN: &str = "nothing was lost, will send it again";
         match &self.kind {
-            Failure::Trust(refusal) => {
+            FailureKind::Trust(refusal) => {
                 Cause::new("tls_refused", format!("{self}; {}", refusal.help))
                     .with_fate("nothing was lost, the records are held")
             }
-            Failure::Timeout => Cause::new("timeout", self.to_string()).with_fate(AGAIN),
-            Failure::Connect => {
+            FailureKind::Timeout => Cause::new("timeout", self.to_string()).with_fate(AGAIN),
+            FailureKind::Connect => {
                 Cause::new("connect", format!("{self}; is Splunk up and the port open?"))
                     .with_fate(AGAIN)
             }
-            Failure::Broken => Cause::new("broken_connection", self.to_string()).with_fate(AGAIN),
+            FailureKind::Broken => {
+                Cause::new("broken_connection", self.to_string()).with_fate(AGAIN)
+            }
         }
     }
 

@@ -15,24 +15,24 @@ use tokio::net::TcpStream;
 
 /// A TCP stream that counts what our kernel has accepted. Below TLS, so it counts ciphertext.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct CountedStream {
     stream: TcpStream,
     accepted: Arc<AtomicU64>,
 }
 
-/// Watches the acknowledgements of one [`Counted`] stream.
+/// Watches the acknowledgements of one [`CountedStream`].
 #[derive(Debug)]
-pub(super) struct Gauge {
+pub(super) struct AckGauge {
     /// A second handle of the same socket, since TLS hides the first.
     socket: socket2::Socket,
     accepted: Arc<AtomicU64>,
 }
 
-impl Counted {
-    pub(super) fn new(stream: TcpStream) -> io::Result<(Self, Gauge)> {
+impl CountedStream {
+    pub(super) fn new(stream: TcpStream) -> io::Result<(Self, AckGauge)> {
         let socket = socket2::SockRef::from(&stream).try_clone()?;
         let accepted = Arc::new(AtomicU64::new(0));
-        Ok((Self { stream, accepted: Arc::clone(&accepted) }, Gauge { socket, accepted }))
+        Ok((Self { stream, accepted: Arc::clone(&accepted) }, AckGauge { socket, accepted }))
     }
 
     fn count(&self, written: &Poll<io::Result<usize>>) {
@@ -42,7 +42,7 @@ impl Counted {
     }
 }
 
-impl Gauge {
+impl AckGauge {
     /// Bytes that our kernel has taken since the connection was made.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
@@ -104,7 +104,7 @@ fn outstanding(_socket: &socket2::Socket) -> Option<u64> {
     None
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -114,7 +114,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

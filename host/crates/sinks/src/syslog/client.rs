@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::connection::Dialer;
 use super::link::Link;
-use super::order::{Close, Closed, Inbox, MAX_IN_FLIGHT, Order, not_confirming};
 use super::proof::Sent;
+use super::request::{CloseRequest, Closed, MAX_IN_FLIGHT, Request, Requests, not_confirming};
 use super::target::Target;
 use super::window::WindowLimits;
 use crate::limit::BodyLimit;
@@ -38,8 +38,8 @@ pub struct ClientSettings {
 pub struct Client {
     target: Target,
     patience: Duration,
-    orders: mpsc::Sender<Order>,
-    closing: mpsc::Sender<Close>,
+    requests: mpsc::Sender<Request>,
+    closing: mpsc::Sender<CloseRequest>,
     confirm: Arc<Notify>,
     learned: Arc<BodyLimit>,
     waits_for_proof: bool,
@@ -58,10 +58,10 @@ impl Client {
         let ClientSettings { target, tls, connect_timeout, write_timeout, window, longest_pause } =
             settings;
         let dialer = Dialer::new(target.clone(), tls, connect_timeout, write_timeout)?;
-        let (orders, taken) = mpsc::channel(MAX_IN_FLIGHT);
+        let (requests, taken) = mpsc::channel(MAX_IN_FLIGHT);
         let (closing, closes) = mpsc::channel(1);
         let confirm = Arc::new(Notify::new());
-        let inbox = Inbox { orders: taken, closing: closes, confirm: Arc::clone(&confirm) };
+        let received = Requests { requests: taken, closing: closes, confirm: Arc::clone(&confirm) };
         let mut link = JoinSet::new();
         let (learned, waits_for_proof) = (Arc::new(BodyLimit::new()), window.bytes > 0);
         let task = Link::new(
@@ -72,10 +72,10 @@ impl Client {
             Arc::clone(&learned),
             write_timeout,
         );
-        link.spawn(task.run(inbox));
+        link.spawn(task.run(received));
         let patience = write_timeout;
         let _link = link;
-        Ok(Self { target, patience, orders, closing, confirm, learned, waits_for_proof, _link })
+        Ok(Self { target, patience, requests, closing, confirm, learned, waits_for_proof, _link })
     }
 
     /// Where this client sends to, for messages.
@@ -95,9 +95,9 @@ impl Client {
             return Sent::Decided(Verdict::Delivered);
         }
         let (sent, heard) = oneshot::channel();
-        let order = Order::Send { body: body.clone(), sent };
+        let request = Request::Send { body: body.clone(), sent };
         let closed = || retry(self.closed_already());
-        match self.orders.send_timeout(order, self.patience).await {
+        match self.requests.send_timeout(request, self.patience).await {
             Ok(()) => heard.await.unwrap_or_else(|_| closed()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => retry(not_confirming(&self.target)),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => closed(),
@@ -128,7 +128,7 @@ impl Client {
     pub async fn probe(&self) -> Result<(), Cause> {
         let (result, heard) = oneshot::channel();
         let closed = || Err(self.closed_already());
-        match self.orders.send(Order::Probe { result }).await {
+        match self.requests.send(Request::Probe { result }).await {
             Ok(()) => heard.await.unwrap_or_else(|_| closed()),
             Err(_) => closed(),
         }
@@ -138,7 +138,7 @@ impl Client {
     /// close its own. Takes at most `limit`. After that the client sends nothing any more.
     pub async fn close(&self, limit: Duration) -> Closed {
         let (closed, heard) = oneshot::channel();
-        if self.closing.send(Close { limit, closed }).await.is_err() {
+        if self.closing.send(CloseRequest { limit, closed }).await.is_err() {
             return Closed::Cleanly;
         }
         heard.await.unwrap_or(Closed::Cleanly)

@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::acked::{Counted, Gauge};
+use super::acked::{AckGauge, CountedStream};
 use super::target::{Security, Target};
 use crate::message::chain;
-use crate::reload::{Origin, Print, Reloaded};
+use crate::reload::{ContentDigest, ReloadSource, Reloaded};
 use crate::tls::{Refusal, TlsError, TlsFiles, TlsSettings};
 
 /// A silent peer is asked for a sign of life after 30 s, then every 10 s, and given up after three.
@@ -150,11 +150,11 @@ impl Dialer {
         })
     }
 
-    async fn open(&self) -> io::Result<(Box<dyn Duplex>, Gauge)> {
+    async fn open(&self) -> io::Result<(Box<dyn Duplex>, AckGauge)> {
         let Target { host, port, .. } = &self.target;
         let tcp = TcpStream::connect((host.as_str(), *port)).await?;
         set_options(&tcp)?;
-        let (counted, gauge) = Counted::new(tcp)?;
+        let (counted, gauge) = CountedStream::new(tcp)?;
         let Some(tls) = &self.tls else { return Ok((Box::new(counted), gauge)) };
         let (connector, name) = &*tls.latest().await;
         let mut stream = connector.connect(name.clone(), counted).await?;
@@ -181,7 +181,7 @@ impl ConnectorFiles {
     }
 }
 
-impl Origin for ConnectorFiles {
+impl ReloadSource for ConnectorFiles {
     type Value = (TlsConnector, ServerName<'static>);
     type Parts = TlsFiles;
     type Error = TlsError;
@@ -190,10 +190,10 @@ impl Origin for ConnectorFiles {
         self.settings.is_fixed()
     }
 
-    fn read(&self) -> Result<(TlsFiles, Print), TlsError> {
+    fn read(&self) -> Result<(TlsFiles, ContentDigest), TlsError> {
         let files = self.settings.read()?;
-        let print = files.print();
-        Ok((files, print))
+        let digest = files.digest();
+        Ok((files, digest))
     }
 
     fn make(&self, files: TlsFiles) -> Result<Self::Value, TlsError> {
@@ -222,7 +222,7 @@ fn set_options(tcp: &TcpStream) -> io::Result<()> {
 /// In TLS 1.3 a client has finished its handshake before the server has looked at its certificate. Waits
 /// until the server has sent a session ticket, which it does only once it is content, or has refused, or
 /// has stayed silent for [`TLS_SETTLE`].
-async fn settle(stream: &mut TlsStream<Counted>) -> io::Result<()> {
+async fn settle(stream: &mut TlsStream<CountedStream>) -> io::Result<()> {
     if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(());
     }
@@ -258,7 +258,7 @@ pub(super) struct Connection {
     settings: Arc<TlsSettings>,
     reader: ReadHalf<Box<dyn Duplex>>,
     writer: WriteHalf<Box<dyn Duplex>>,
-    gauge: Gauge,
+    gauge: AckGauge,
     write_timeout: Duration,
     finished: bool,
     /// When the receiver ended its side, if it has.

@@ -106,7 +106,7 @@ pub enum BadSettings {
 /// Writes rows as messages. Made once per sink; shared by all compute threads.
 #[derive(Debug)]
 pub struct Encoder {
-    header: Header,
+    header: HeaderWriter,
     time_field: Option<FieldPath>,
     payload: Payload,
     framing: Framing,
@@ -116,7 +116,7 @@ pub struct Encoder {
 }
 
 #[derive(Debug, Clone)]
-enum Header {
+enum HeaderWriter {
     Rfc5424(rfc5424::Header),
     Rfc3164(rfc3164::Header),
 }
@@ -136,11 +136,11 @@ impl Encoder {
                 check_structured_data(header)?;
                 check_offset(header.utc_offset_minutes)?;
                 let single_line = settings.framing == Framing::LineFeed;
-                (Header::Rfc5424(rfc5424::Header::new(header)), single_line)
+                (HeaderWriter::Rfc5424(rfc5424::Header::new(header)), single_line)
             }
             HeaderFormat::Rfc3164(header) => {
                 check_offset(header.utc_offset_minutes)?;
-                (Header::Rfc3164(rfc3164::Header::new(header)), true)
+                (HeaderWriter::Rfc3164(rfc3164::Header::new(header)), true)
             }
         };
         Ok(Self {
@@ -191,15 +191,15 @@ impl Encoder {
         notes
     }
 
-    fn push_header(&self, header: &mut Header, out: &mut Vec<u8>, row: &Row<'_>, time: Time) {
+    fn push_header(&self, header: &mut HeaderWriter, out: &mut Vec<u8>, row: &Row<'_>, time: Time) {
         match header {
-            Header::Rfc5424(header) => {
+            HeaderWriter::Rfc5424(header) => {
                 let id = if header.wants_id() { row.id() } else { None };
                 header.read(row);
                 header.push(out, Some(time), id.as_ref().map(|id| id.as_str()));
                 out.push(b' ');
             }
-            Header::Rfc3164(header) => header.push(out, time),
+            HeaderWriter::Rfc3164(header) => header.push(out, time),
         }
     }
 }

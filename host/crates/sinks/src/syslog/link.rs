@@ -21,9 +21,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::allowance::Allowance;
 use super::connection::{Connection, Dialer, End, Failure};
 use super::habit::Habit;
-use super::order::{Close, Inbox, MAX_IN_FLIGHT, Order, not_confirming};
 use super::proof::Sent;
 use super::reconnect::Reconnect;
+use super::request::{CloseRequest, MAX_IN_FLIGHT, Request, Requests, not_confirming};
 use super::window::{Window, WindowLimits};
 use crate::limit::BodyLimit;
 
@@ -89,8 +89,8 @@ enum Event {
     Upkeep,
     Asked,
     Writable,
-    Order(Option<Order>),
-    Close(Option<Close>),
+    Request(Option<Request>),
+    CloseRequest(Option<CloseRequest>),
 }
 
 impl Link {
@@ -126,51 +126,51 @@ impl Link {
         }
     }
 
-    pub(super) async fn run(mut self, mut inbox: Inbox) {
+    pub(super) async fn run(mut self, mut requests: Requests) {
         loop {
-            match self.next_event(&mut inbox).await {
+            match self.next_event(&mut requests).await {
                 Event::Ended(end) => self.ended(end),
                 Event::KeptOpenEnded(end) => self.kept_open_ended(end),
                 Event::Look => self.look(),
                 Event::Upkeep => self.upkeep().await,
                 Event::Asked => self.is_asked = !self.window.is_empty(),
                 Event::Writable => self.write().await,
-                Event::Order(Some(Order::Send { body, sent })) => match self.refusal() {
+                Event::Request(Some(Request::Send { body, sent })) => match self.refusal() {
                     Some(verdict) => {
                         let _ = sent.send(Sent::Decided(verdict));
                     }
                     None => self.window.push(body, sent),
                 },
-                Event::Order(Some(Order::Probe { result })) => {
+                Event::Request(Some(Request::Probe { result })) => {
                     let ready = self.probe().await.map_err(|failure| failure.cause);
                     // The task that asked may have left; then the answer is of no use.
                     let _ = result.send(ready);
                 }
-                Event::Close(Some(Close { limit, closed })) => {
+                Event::CloseRequest(Some(CloseRequest { limit, closed })) => {
                     let _ = closed.send(self.close(limit).await);
                     return;
                 }
-                Event::Order(None) | Event::Close(None) => return,
+                Event::Request(None) | Event::CloseRequest(None) => return,
             }
             self.finish_if_due().await;
         }
     }
 
-    async fn next_event(&mut self, inbox: &mut Inbox) -> Event {
+    async fn next_event(&mut self, requests: &mut Requests) -> Event {
         let upkeep_at = self.upkeep_at();
         let is_looking =
             self.window.in_flight() > 0 || self.is_confirmation_due() || self.is_clearing();
-        let takes_orders = self.takes_orders();
+        let takes_requests = self.takes_requests();
         tokio::select! {
             biased;
             end = ended(self.connection.as_mut()) => Event::Ended(end),
             end = ended(self.kept_open.as_mut().map(|it| &mut it.connection)) => Event::KeptOpenEnded(end),
-            close = inbox.closing.recv() => Event::Close(close),
+            close = requests.closing.recv() => Event::CloseRequest(close),
             () = sleep(self.next_look), if is_looking => Event::Look,
             () = sleep_until(upkeep_at.unwrap_or_else(Instant::now)), if upkeep_at.is_some() => Event::Upkeep,
-            () = inbox.confirm.notified() => Event::Asked,
+            () = requests.confirm.notified() => Event::Asked,
             () = std::future::ready(()), if self.next_fits() => Event::Writable,
-            order = inbox.orders.recv(), if takes_orders => Event::Order(order),
+            request = requests.requests.recv(), if takes_requests => Event::Request(request),
         }
     }
 
@@ -191,7 +191,7 @@ impl Link {
         self.habit.gives_no_proof() && is_waited_for && self.window.suspects().bodies > 0
     }
 
-    fn takes_orders(&self) -> bool {
+    fn takes_requests(&self) -> bool {
         if self.refusal().is_some() {
             return true;
         }

@@ -9,7 +9,7 @@ use forwarder_record::Time;
 
 use super::priority::Priority;
 use super::rfc5424::push_name;
-use crate::stamp::{Clock, Style};
+use crate::stamp::{Clock, TimeFormat};
 
 /// Longest TAG (§4.1.3).
 const TAG: usize = 32;
@@ -64,7 +64,7 @@ impl Header {
         }
         Self {
             lead: settings.priority.to_string().into_bytes(),
-            clock: Clock::new(Style::Rfc3164, settings.utc_offset_minutes),
+            clock: Clock::new(TimeFormat::Rfc3164, settings.utc_offset_minutes),
             names,
         }
     }

@@ -9,7 +9,7 @@ use forwarder_record::json::is_unseen;
 use forwarder_record::{Row, Time};
 
 use super::priority::Priority;
-use crate::stamp::{Clock, Style};
+use crate::stamp::{Clock, TimeFormat};
 use crate::template::Template;
 
 /// Lengths that RFC 5424 §6 allows: host name, application, process, message kind, SD names.
@@ -99,7 +99,7 @@ impl Header {
         }
         Self {
             lead: lead(settings.priority),
-            clock: Clock::new(Style::Rfc5424, settings.utc_offset_minutes),
+            clock: Clock::new(TimeFormat::Rfc5424, settings.utc_offset_minutes),
             names: names(settings, settings.hostname.as_deref(), settings.app_name.as_deref()),
             per_row: (settings.from_log != FromLog::default()).then(|| Box::new(settings.clone())),
             text: String::new(),

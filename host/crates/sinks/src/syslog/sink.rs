@@ -11,8 +11,8 @@ use metrics::Counter;
 
 use super::client::{Client, ClientSettings};
 use super::encoder::{BadSettings, Encoder, EncoderSettings};
-use super::order::Closed;
 use super::proof::{PendingProof, Proof, Sent};
+use super::request::Closed;
 use crate::MAX_ROWS;
 use crate::metrics::{self as meters, NoteMeters};
 use crate::tls::TlsError;

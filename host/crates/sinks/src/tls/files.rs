@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 
 use super::{Identity, TlsError, TlsSettings, Verify};
-use crate::reload::Print;
+use crate::reload::ContentDigest;
 
 /// Certificates and a key as they were at one moment.
 pub(crate) struct TlsFiles {
@@ -29,7 +29,7 @@ impl TlsFiles {
     }
 
     /// A digest of everything that was read.
-    pub(crate) fn print(&self) -> Print {
+    pub(crate) fn digest(&self) -> ContentDigest {
         let mut digest = Sha256::new();
         // Lengths keep the parts apart.
         let mut add = |part: &[u8]| {

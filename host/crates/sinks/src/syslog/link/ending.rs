@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{FIRST_LOOK, KeptOpen, Link, SHORTEST_LIFE, ended};
 use crate::syslog::connection::{Connection, End};
 use crate::syslog::habit::Habit;
-use crate::syslog::order::{Closed, not_confirming};
+use crate::syslog::request::{Closed, not_confirming};
 
 /// A receiver that gives no proof has had a body for at least this long before it is cleared.
 const UNPROVEN_QUIET: Duration = Duration::from_millis(500);

@@ -22,21 +22,21 @@ pub enum Closed {
 }
 
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum Request {
     Send { body: Body, sent: oneshot::Sender<Sent> },
     Probe { result: oneshot::Sender<Result<(), Cause>> },
 }
 
 #[derive(Debug)]
-pub(super) struct Close {
+pub(super) struct CloseRequest {
     pub(super) limit: Duration,
     pub(super) closed: oneshot::Sender<Closed>,
 }
 
 /// What a link listens to.
-pub(super) struct Inbox {
-    pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) closing: mpsc::Receiver<Close>,
+pub(super) struct Requests {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) closing: mpsc::Receiver<CloseRequest>,
     pub(super) confirm: Arc<Notify>,
 }
 
