@@ -30,7 +30,7 @@ use crate::position::{Position, ShardId};
 /// The batches of one shard from pull to settle.
 #[derive(Debug)]
 pub struct Ledger {
-    home: Arc<Home>,
+    shared: Arc<Shared>,
 }
 
 impl Ledger {
@@ -39,29 +39,30 @@ impl Ledger {
     pub(crate) fn new(shard: ShardId) -> Self {
         let meters = ShardMeters::new(&shard);
         let unsettled = watch::Sender::new(Unsettled::default());
-        let (book, tally) = (Mutex::default(), Counts::default());
-        Self { home: Arc::new(Home { shard, book, unsettled, tally, meters }) }
+        let (batches, tally) = (Mutex::default(), Counts::default());
+        Self { shared: Arc::new(Shared { shard, batches, unsettled, tally, meters }) }
     }
 
     /// The shard whose batches these are.
     pub fn shard(&self) -> &ShardId {
-        &self.home.shard
+        &self.shared.shard
     }
 
     pub(crate) fn meters(&self) -> &ShardMeters {
-        &self.home.meters
+        &self.shared.meters
     }
 
     /// Enters a batch that was just pulled. `next` is the position after it: where to pull from once this
     /// batch, and all before it, are settled.
     pub fn open(&self, next: Position) -> Ticket {
         let seq = {
-            let mut book = self.home.book();
-            book.slots.push_back(Slot { next, state: SlotState::Open, pulled: Instant::now() });
-            book.first + book.slots.len() as u64 - 1
+            let mut batches = self.shared.batches();
+            batches.slots.push_back(Slot { next, state: SlotState::Open, pulled: Instant::now() });
+            batches.first + batches.slots.len() as u64 - 1
         };
-        self.home.publish();
-        let entry = Entry { home: Arc::clone(&self.home), seq, abandoned: AtomicBool::new(false) };
+        self.shared.publish();
+        let entry =
+            Entry { shared: Arc::clone(&self.shared), seq, abandoned: AtomicBool::new(false) };
         Ticket { entry: Arc::new(entry), sealed: false }
     }
 
@@ -69,38 +70,38 @@ impl Ledger {
     /// empty on the server. It becomes part of the prefix as soon as everything before it is settled.
     pub fn skip_to(&self, next: Position) {
         {
-            let mut book = self.home.book();
+            let mut batches = self.shared.batches();
             // A shard that polls in vain while a sink is down must not grow the ledger poll by poll.
-            match book.slots.back_mut() {
+            match batches.slots.back_mut() {
                 Some(last) if last.state == SlotState::Settled => last.next = next,
                 _ => {
                     let pulled = Instant::now();
-                    book.slots.push_back(Slot { next, state: SlotState::Settled, pulled });
+                    batches.slots.push_back(Slot { next, state: SlotState::Settled, pulled });
                 }
             }
-            book.advance(&self.home.shard);
+            batches.advance(&self.shared.shard);
         }
-        self.home.publish();
+        self.shared.publish();
     }
 
     /// The end of the longest settled prefix, if it moved since the last call.
     pub fn safe_point(&self) -> Option<SafePoint> {
-        self.home.book().reached.take()
+        self.shared.batches().reached.take()
     }
 
     /// When the oldest batch was pulled that no safe point covers.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.home.book().slots.front().map(|slot| slot.pulled)
+        self.shared.batches().slots.front().map(|slot| slot.pulled)
     }
 
     /// How many batches are open or abandoned now, and a way to wait for a change.
     pub fn unsettled(&self) -> watch::Receiver<Unsettled> {
-        self.home.unsettled.subscribe()
+        self.shared.unsettled.subscribe()
     }
 
     /// How the rows settled so far were settled.
     pub fn tally(&self) -> Tally {
-        let Counts { delivered, dead_lettered, filtered } = &self.home.tally;
+        let Counts { delivered, dead_lettered, filtered } = &self.shared.tally;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Tally {
             delivered: read(delivered),
@@ -166,7 +167,7 @@ impl SafePoint {
 }
 
 /// The claim of one batch on its place in the ledger. Neither `Clone` nor constructible elsewhere, so a batch
-/// is settled at most once, and it can only go home to the ledger that opened it.
+/// is settled at most once, and it can only return to the ledger that opened it.
 #[derive(Debug)]
 #[must_use = "a dropped ticket keeps the checkpoint where it is"]
 pub struct Ticket {
@@ -220,7 +221,7 @@ impl Share {
     /// Gives the responsibility up to what wrote the receipt.
     pub fn settle(mut self, receipt: impl Receipt) {
         let rows = std::mem::take(&mut self.rows) as u64;
-        let Home { tally, meters, .. } = &*self.entry.home;
+        let Shared { tally, meters, .. } = &*self.entry.shared;
         let (count, meter) = match receipt.settlement() {
             Settlement::Delivered => (&tally.delivered, &meters.delivered),
             Settlement::DeadLettered => (&tally.dead_lettered, &meters.dead_lettered),
@@ -265,10 +266,10 @@ pub(crate) mod sealed {
 
 /// What ledger, tickets and shares have in common.
 #[derive(Debug)]
-struct Home {
+struct Shared {
     shard: ShardId,
     // A std mutex: held for a few instructions, never across an await.
-    book: Mutex<Book>,
+    batches: Mutex<OpenBatches>,
     unsettled: watch::Sender<Unsettled>,
     tally: Counts,
     meters: ShardMeters,
@@ -281,9 +282,9 @@ struct Counts {
     filtered: AtomicU64,
 }
 
-/// The entries that are not behind the safe point yet.
+/// The batches that are not behind the safe point yet.
 #[derive(Debug, Default)]
-struct Book {
+struct OpenBatches {
     /// Number of the entry at the front of `slots`.
     first: u64,
     slots: VecDeque<Slot>,
@@ -304,20 +305,21 @@ enum SlotState {
     Abandoned,
 }
 
-impl Home {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        // Nothing in here panics while the lock is held, so a poisoned book is still consistent.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn batches(&self) -> MutexGuard<'_, OpenBatches> {
+        // Nothing in here panics while the lock is held, so what a poisoned one holds is still consistent.
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, seq: u64, state: SlotState) {
         {
-            let mut book = self.book();
-            let index = seq.checked_sub(book.first).and_then(|index| usize::try_from(index).ok());
-            if let Some(slot) = index.and_then(|index| book.slots.get_mut(index)) {
+            let mut batches = self.batches();
+            let index =
+                seq.checked_sub(batches.first).and_then(|index| usize::try_from(index).ok());
+            if let Some(slot) = index.and_then(|index| batches.slots.get_mut(index)) {
                 slot.state = state;
             }
-            book.advance(&self.shard);
+            batches.advance(&self.shard);
         }
         self.publish();
     }
@@ -325,15 +327,15 @@ impl Home {
     fn publish(&self) {
         // Counted under the channel's lock, so that of two closers the later one publishes the later state.
         self.unsettled.send_modify(|unsettled| {
-            let book = self.book();
-            let count = |state| book.slots.iter().filter(|slot| slot.state == state).count();
+            let batches = self.batches();
+            let count = |state| batches.slots.iter().filter(|slot| slot.state == state).count();
             *unsettled =
                 Unsettled { open: count(SlotState::Open), abandoned: count(SlotState::Abandoned) };
         });
     }
 }
 
-impl Book {
+impl OpenBatches {
     /// Moves the safe point over the settled prefix.
     fn advance(&mut self, shard: &ShardId) {
         while self.slots.front().is_some_and(|slot| slot.state == SlotState::Settled) {
@@ -348,7 +350,7 @@ impl Book {
 /// A batch's line in the ledger, kept by its ticket and shares together. The last one to go closes it.
 #[derive(Debug)]
 struct Entry {
-    home: Arc<Home>,
+    shared: Arc<Shared>,
     seq: u64,
     abandoned: AtomicBool,
 }
@@ -358,7 +360,7 @@ impl Entry {
     /// down, and nothing they do can settle the batch any more.
     fn abandon(&self) {
         if !self.abandoned.swap(true, Ordering::Relaxed) {
-            self.home.close(self.seq, SlotState::Abandoned);
+            self.shared.close(self.seq, SlotState::Abandoned);
         }
     }
 }
@@ -367,7 +369,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         // The counter of the `Arc` orders this after every holder's `abandon`.
         if !*self.abandoned.get_mut() {
-            self.home.close(self.seq, SlotState::Settled);
+            self.shared.close(self.seq, SlotState::Settled);
         }
     }
 }
@@ -472,7 +474,7 @@ mod tests {
             ledger.skip_to(at(polled));
         }
         assert_eq!(reached(&ledger), None);
-        assert!(ledger.home.book().slots.len() <= 2, "idle polls must not pile up");
+        assert!(ledger.shared.batches().slots.len() <= 2, "idle polls must not pile up");
         settle(ticket, 1);
         assert_eq!(reached(&ledger).as_deref(), Some("999"));
     }

@@ -32,6 +32,13 @@
 //! * What must not continue pauses with an alarm and loses nothing: a sink that refuses us, dead letters that
 //!   cannot be written, a block that cannot be read, a plugin that refuses too much.
 //!
+//! # Where to read
+//!
+//! In the order of a batch's life: `supervise` starts it all; `shard` pulls (`source`, `budget`), plans on the threads of
+//! `compute` (`transform`, `route`, `plan`), and forwards (`destinations`); `deliver` has a queue per shard, requests,
+//! attempts, and the search for rows at fault; `dead_letter` writes what can never be delivered; `ledger` and
+//! `checkpoint` are at the bottom. No file imports one above it.
+//!
 //! # What is not here
 //!
 //! No sockets, no files, no environment, no protocol, no sandbox. They are on the other side of five traits:
@@ -40,7 +47,6 @@
 
 #![forbid(unsafe_code)]
 
-// A batch's life, from top to bottom.
 mod batch_handle;
 mod budget;
 mod buffer_pool;
@@ -57,7 +63,6 @@ mod source;
 mod supervise;
 mod transform;
 
-// What all of these use.
 mod alarm;
 mod demand;
 #[cfg(test)]
