@@ -4,6 +4,7 @@
 use forwarder_record::Time;
 
 /// Appends a number in decimal.
+#[expect(clippy::indexing_slicing, reason = "the start is found in the same array")]
 pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
@@ -15,17 +16,18 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
             break;
         }
     }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+    out.extend_from_slice(&digits[start..]);
 }
 
 /// Appends the last `width` decimal digits of a number, with leading zeros. At most 9.
+#[expect(clippy::indexing_slicing, reason = "the width is at most that of the array")]
 fn push_padded(out: &mut Vec<u8>, mut number: u32, width: usize) {
     let mut digits = [b'0'; 9];
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
-    out.extend_from_slice(digits.get(digits.len() - width..).unwrap_or_default());
+    out.extend_from_slice(&digits[digits.len() - width..]);
 }
 
 /// Appends `.` and three, six or nine digits, whichever says it exactly; nothing for zero. With fewer
@@ -93,6 +95,7 @@ impl Clock {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a civil month is from 1 to 12")]
     fn render(&mut self, second: u64) {
         let Some(civil) = Civil::at(second, self.offset_seconds) else { return };
         let out = &mut self.text;
@@ -106,7 +109,7 @@ impl Clock {
                 out.push(b'T');
             }
             TimeFormat::Rfc3164 => {
-                let name = MONTHS.get(civil.month as usize - 1).copied().unwrap_or("Jan");
+                let name = MONTHS[civil.month as usize - 1];
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(if civil.day < 10 { b"  " } else { b" " });
                 push_decimal(out, civil.day.into());

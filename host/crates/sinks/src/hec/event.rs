@@ -202,12 +202,17 @@ fn push_as_string(
     let mut bytes = std::mem::take(inner).into_bytes();
     bytes.clear();
     let written = objects.push(&mut bytes, row);
-    // Made of `str`s and ASCII, so this is text; the check is a fraction of the escaping.
-    *inner = String::from_utf8(bytes).unwrap_or_default();
+    *inner = text(bytes);
     out.bytes.push(b'"');
     escape_into(&mut out.bytes, inner);
     out.bytes.push(b'"');
     written
+}
+
+/// The check is a fraction of the escaping that follows.
+#[expect(clippy::expect_used, reason = "an event without its text would be delivered as if whole")]
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("a row is written from `str`s and ASCII")
 }
 
 /// Indexed fields: flat, next to the event. Nothing where the source gives no stable id.

@@ -299,7 +299,8 @@ impl Connection {
                     error = broken(&mut self.reader, &mut self.ended_at) => return Err(error),
                     written = timeout(self.write_timeout, self.writer.write(rest)) => stalled(written)?,
                 };
-                rest = rest.get(written..).unwrap_or_default();
+                let more = || io::Error::other("more was written than was given");
+                rest = rest.get(written..).ok_or_else(more)?;
             }
         }
         stalled(timeout(self.write_timeout, self.writer.flush()).await)
