@@ -23,7 +23,7 @@ use forwarder_pipeline::{
 use forwarder_sls::ConsumerName;
 
 use self::consumer::Consumer;
-use self::dead_letters::WiredDeadLetters;
+use self::dead_letters::FileDeadLetters;
 use crate::config::Config;
 use crate::config::process::DeadLetterConfig;
 use crate::config::source::SourceConfig;
@@ -121,9 +121,9 @@ pub fn dead_letter_path(config: &DeadLetterConfig, instance: &Instance) -> PathB
 pub fn dead_letters(
     config: &DeadLetterConfig,
     instance: &Instance,
-) -> Result<WiredDeadLetters, Failure> {
+) -> Result<FileDeadLetters, Failure> {
     match DeadLetterFile::open(&dead_letter_path(config, instance), config.max_size) {
-        Ok(file) => Ok(WiredDeadLetters::new(file)),
+        Ok(file) => Ok(FileDeadLetters::new(file)),
         Err(cause) => {
             let help = "set `dead_letters.path` to a file that this user may write";
             Err(Failure::new(Exit::Config, Problem::new(cause.to_string()).help(help)))

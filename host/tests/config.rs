@@ -186,9 +186,15 @@ fn a_word_that_is_no_log_level_does_not_silence_the_log() {
     for level in ["info", "WARN", "off", "info, forwarder_sls=debug", "forwarder_sls=debug"] {
         assert!(with_level(level).config.is_ok(), "{level}");
     }
-    for level in
-        ["inof", ",", "info,forwarder_sls", "info,forwarder_sls=loud", "info,[shard]=debug"]
-    {
+    for level in [
+        "inof",
+        ",",
+        "info,forwarder_sls",
+        "info,forwarder_sls=loud",
+        "info,[shard]=debug",
+        "*=debug",
+        "=debug",
+    ] {
         assert!(printed(&with_level(level).config.unwrap_err()).contains("log level"), "{level}");
     }
 }

@@ -147,8 +147,15 @@ pub(super) fn checked_level(found: Found<String>, cx: &mut Context<'_>) -> Optio
     let words = found.value.split(',').map(str::trim).filter(|word| !word.is_empty());
     let words: Vec<&str> = words.collect();
     // A word alone would be taken as the name of a module, and nothing else would be logged any more.
-    let is_known = |word: &str| word.contains('=') || word.parse::<LevelFilter>().is_ok();
-    let mut strange = words.iter().filter(|word| !is_known(word) || word.contains('['));
+    let is_module = |name: &str| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+        !name.is_empty() && name.chars().all(is_part)
+    };
+    let is_known = |word: &str| match word.split_once('=') {
+        Some((module, _)) => is_module(module),
+        None => word.parse::<LevelFilter>().is_ok(),
+    };
+    let mut strange = words.iter().filter(|word| !is_known(word));
     if let Some(strange) = strange.next().or(words.is_empty().then_some(&"")) {
         cx.error(&found.at, format!("there is no log level `{strange}`"), help);
         return None;

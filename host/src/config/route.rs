@@ -13,19 +13,27 @@ pub(super) fn check(
     sinks: &[SinkConfig],
     cx: &mut Context<'_>,
 ) -> RouteTable {
-    let mut rules: Vec<_> = sections.into_iter().map(|section| rule(section, sinks, cx)).collect();
-    let Some((first, _)) = rules.first() else {
-        return RouteTable { rules: Vec::new(), otherwise: (0..sinks.len()).collect() };
-    };
-    check_order(&rules, cx);
+    let rules: Vec<_> = sections.into_iter().map(|section| rule(section, sinks, cx)).collect();
+    if let Some((first, _)) = rules.first() {
+        check_order(&rules, cx);
+        check_sinks(first, &rules, sinks, cx);
+    }
+    let mut rules: Vec<_> = rules.into_iter().map(|(_, rule)| rule).collect();
+    match rules.pop() {
+        // It takes all that no other does, as was checked.
+        Some(last) => RouteTable { rules, otherwise: last.to },
+        None => RouteTable { rules, otherwise: (0..sinks.len()).collect() },
+    }
+}
+
+/// Every sink has to get something.
+fn check_sinks(first: &Place, rules: &[(Place, Rule)], sinks: &[SinkConfig], cx: &mut Context<'_>) {
     for (ix, sink) in sinks.iter().enumerate() {
         if rules.iter().all(|(_, rule)| !rule.to.contains(&ix)) {
             let message = format!("sink `{}` gets nothing: no `[[route]]` names it", sink.name);
             cx.error(first, message, "name it in a `to`, or remove the sink");
         }
     }
-    let otherwise = rules.pop().map(|(_, last)| last.to).unwrap_or_default();
-    RouteTable { rules: rules.into_iter().map(|(_, rule)| rule).collect(), otherwise }
 }
 
 fn rule(mut section: Section, sinks: &[SinkConfig], cx: &mut Context<'_>) -> (Place, Rule) {

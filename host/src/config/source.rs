@@ -59,7 +59,7 @@ pub struct SourceConfig {
     /// What happens where SLS no longer knows our checkpoint.
     pub on_invalid_cursor: OnInvalidCursor,
     /// The largest block of logs, decompressed, in bytes; a larger one holds its shard.
-    pub max_block: u64,
+    pub max_block: usize,
     /// How long one request may take.
     pub timeout: Duration,
     /// Authorities to trust besides the host's (PEM), for a gateway with a certificate of its own.

@@ -13,18 +13,18 @@ use serde_json::{Map, Value, json};
 use crate::dead_letter::DeadLetterFile;
 
 /// Writes letters to a file.
-pub struct WiredDeadLetters {
+pub struct FileDeadLetters {
     file: DeadLetterFile,
 }
 
-impl WiredDeadLetters {
+impl FileDeadLetters {
     /// Dead letters in this file.
     pub fn new(file: DeadLetterFile) -> Self {
         Self { file }
     }
 }
 
-impl DeadLetters for WiredDeadLetters {
+impl DeadLetters for FileDeadLetters {
     fn write<'a>(&'a self, letters: &'a [DeadLetter]) -> BoxFuture<'a, Result<(), BoxError>> {
         let written = jiff::Timestamp::now();
         let mut lines = Vec::new();

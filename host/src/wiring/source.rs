@@ -101,7 +101,7 @@ pub fn group(config: &SourceConfig, consumer: ConsumerName) -> GroupConfig {
     group.filter.clone_from(&config.query);
     group.on_invalid_cursor = config.on_invalid_cursor;
     group.idle = (group.idle.0.min(config.idle_poll), config.idle_poll);
-    group.block_limit = config.max_block;
+    group.block_limit = config.max_block as u64;
     group
 }
 
@@ -128,9 +128,8 @@ pub struct ShardSource {
 
 impl ShardSource {
     /// Reads with `puller`; every block is admitted by `budget` before its body is received.
-    pub fn new(puller: Puller, origin: Origin, budget: Budget, max_block: u64) -> Self {
-        let max_block_bytes = usize::try_from(max_block).unwrap_or(usize::MAX);
-        let limits = Limits { max_block_bytes, ..Limits::default() };
+    pub fn new(puller: Puller, origin: Origin, budget: Budget, max_block: usize) -> Self {
+        let limits = Limits { max_block_bytes: max_block, ..Limits::default() };
         Self { puller, origin, budget, limits, end_reached: false }
     }
 

@@ -1,4 +1,4 @@
-//! What the core and its connectors must agree on: types, and nothing that works.
+//! What the core and its connectors must agree on: types, without I/O, clock or policy.
 //!
 //! A connector is a library at the edge that the core (`pipeline`) does not know: today the sinks (`sinks`) and the
 //! consumer group (`sls`). Here stands only what both sides of that border name: the interface [`Sink`] with the

@@ -8,7 +8,7 @@
 //!                        ▼                                                         ▼
 //!                     Shares ◀── one per sink, one for dead letters, one for drops ┘
 //!                        │
-//!    Sink queue ──▶ queue per shard ──▶ Request ──▶ Sink::deliver ──▶ Verdict
+//!    Sink queue ──▶ queue per shard ──▶ Request ──▶ Sink::deliver ──▶ Answer
 //!                                                                       │ Delivered
 //!   CheckpointStore ◀── SafePoint ◀── longest settled prefix ◀── Share::settle
 //! ```

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::guest_log::{GuestLog, LineBuffer, Severity};
 
 /// Bytes that one call for random numbers may ask for.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
+const MAX_RANDOM_BYTES: usize = 64 << 10;
 /// Where random numbers begin.
 pub(crate) const SEED: u64 = 0x666f_7277_6172_6465;
 
@@ -63,12 +63,11 @@ impl WasiState {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn random_bytes(&mut self, len: u64) -> Result<Vec<u8>, Fault> {
-        if len > MAX_RANDOM_BYTES {
-            let asked = format!("{len} random bytes at once; {MAX_RANDOM_BYTES} is the most");
+    pub(crate) fn random_bytes(&mut self, asked: u64) -> Result<Vec<u8>, Fault> {
+        let Some(len) = usize::try_from(asked).ok().filter(|len| *len <= MAX_RANDOM_BYTES) else {
+            let asked = format!("{asked} random bytes at once; {MAX_RANDOM_BYTES} is the most");
             return Err(Fault::BadCall(asked));
-        }
-        let len = usize::try_from(len).unwrap_or_default();
+        };
         let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
         while bytes.len() < len {
             bytes.extend(self.random().to_le_bytes());
@@ -88,6 +87,6 @@ mod tests {
         assert_eq!(bytes(11), bytes(11));
         assert_eq!(bytes(11).len(), 11);
         assert_ne!(bytes(8), vec![0; 8]);
-        assert!(WasiState::default().random_bytes(MAX_RANDOM_BYTES + 1).is_err());
+        assert!(WasiState::default().random_bytes(MAX_RANDOM_BYTES as u64 + 1).is_err());
     }
 }

@@ -39,6 +39,7 @@ impl Keys {
     }
 
     /// The number of the key that `span` holds, new if need be.
+    #[expect(clippy::indexing_slicing, reason = "each number stands for a span of this table")]
     pub(crate) fn intern(&mut self, text: &Text, span: Span) -> KeyId {
         let key = text.get(span);
         if let Some(id) = self.find(text, key) {
@@ -47,16 +48,18 @@ impl Keys {
         let id = self.spans.len() as u32;
         self.spans.push(span);
         let Self { spans, by_text, hasher } = self;
-        let rehash = |&id: &u32| {
-            hasher.hash_one(text.get(spans.get(id as usize).copied().unwrap_or(Span::EMPTY)))
-        };
+        let rehash = |&id: &u32| hasher.hash_one(text.get(spans[id as usize]));
         by_text.insert_unique(hasher.hash_one(key), id, rehash);
         KeyId(id)
     }
 
     /// The name behind a number.
     #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a number is of the table that gave it, and a field without its name would be lost"
+    )]
     pub(crate) fn text_of<'t>(&self, text: &'t Text, id: KeyId) -> &'t str {
-        text.get(self.spans.get(id.index()).copied().unwrap_or(Span::EMPTY))
+        text.get(self.spans[id.index()])
     }
 }

@@ -43,6 +43,10 @@ pub enum Value {
 }
 
 /// The fields of a message, each with key and value as they stand there. Ends after the first error.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a reader only moves forward in its message, and no field may turn out empty"
+)]
 pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(Field, &[u8]), Malformed>> {
     let reader = match u32::try_from(message.len()) {
         Ok(_) => Ok(Reader { bytes: message, at: 0 }),
@@ -58,7 +62,7 @@ pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(Field, &[u8]), Mal
         let next = reader.next().transpose()?;
         Some(next.map(|field| {
             rest = Some(Ok(reader));
-            (field, message.get(start..reader.at).unwrap_or_default())
+            (field, &message[start..reader.at])
         }))
     })
 }
@@ -75,6 +79,7 @@ impl<'a> Reader<'a> {
     /// The fields of the message that `range` holds.
     #[inline]
     pub(crate) fn new(block: &'a [u8], range: Range) -> Self {
+        // A range that reaches too far is noticed at the field that the block ends in.
         let bytes = block.get(..range.end() as usize).unwrap_or(block);
         Self { bytes, at: range.start as usize }
     }

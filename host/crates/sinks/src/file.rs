@@ -285,10 +285,10 @@ impl Sink for StdoutSink {
     fn receiver_left(&self) -> BoxFuture<'_, ()> {
         let mut left = self.reader_left.subscribe();
         Box::pin(async move {
-            while !has_no_reader() {
-                // The sender is ours, so waiting cannot fail.
-                if timeout(LOOK, left.wait_for(|left| *left)).await.is_ok() {
-                    return;
+            // The sender is ours, so waiting cannot fail.
+            while timeout(LOOK, left.wait_for(|left| *left)).await.is_err() {
+                if has_no_reader() {
+                    self.reader_left.send_replace(true);
                 }
             }
         })

@@ -6,6 +6,7 @@
 pub(crate) mod error;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -52,9 +53,11 @@ impl Part {
             Self::Fixed(value) => return Ok(value.clone()),
             Self::File(path) => path,
         };
-        let bytes = forwarder_keyfile::read(path)
-            .map_err(|source| CredentialsError::Unreadable { path: path.clone(), source })?;
-        let text = String::from_utf8(bytes).unwrap_or_default();
+        let unreadable = |source| CredentialsError::Unreadable { path: path.clone(), source };
+        let bytes = forwarder_keyfile::read(path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes).map_err(|cause| {
+            unreadable(io::Error::new(io::ErrorKind::InvalidData, cause.utf8_error()))
+        })?;
         match text.trim_end_matches(['\r', '\n']) {
             "" => Err(CredentialsError::Empty { path: path.clone() }),
             value => Ok(value.to_owned()),

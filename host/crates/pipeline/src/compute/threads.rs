@@ -94,8 +94,9 @@ impl Threads {
         let places = Arc::new(Semaphore::new(self.stage.places));
         let relief = Arc::new(Condvar::new());
         let stage = Arc::clone(&self.stage);
-        let bell = Arc::clone(&relief);
-        if let Err(cause) = spawn(format!("relief-{number}"), move || stage.relieve(number, &bell))
+        let signal = Arc::clone(&relief);
+        if let Err(cause) =
+            spawn(format!("relief-{number}"), move || stage.relieve(number, &signal))
         {
             warn!(%client, %cause, "no thread to relieve this one when all compute threads are busy with long jobs");
         }
@@ -158,9 +159,9 @@ impl Stage {
     }
 
     /// The relief thread of a lane.
-    fn relieve(&self, lane: LaneNumber, bell: &Condvar) {
+    fn relieve(&self, lane: LaneNumber, signal: &Condvar) {
         let mut transform = None;
-        while let Some(taken) = self.next_to_relieve(lane, bell, &mut transform) {
+        while let Some(taken) = self.next_to_relieve(lane, signal, &mut transform) {
             let transform = transform.get_or_insert_with(|| (self.factory)());
             self.run(taken, transform);
         }
@@ -169,7 +170,7 @@ impl Stage {
     fn next_to_relieve(
         &self,
         lane: LaneNumber,
-        bell: &Condvar,
+        signal: &Condvar,
         transform: &mut Option<Box<dyn Transform>>,
     ) -> Option<Taken<Job>> {
         let mut state = self.state();
@@ -185,7 +186,7 @@ impl Stage {
                 state.set_relief_asleep(lane);
                 transform.is_some().then_some(RELIEF_KEPT)
             };
-            let (next, in_time) = wait_for(bell, state, wait);
+            let (next, in_time) = wait_for(signal, state, wait);
             state = next;
             if !in_time && !state.queue.has_jobs(lane) && transform.is_some() {
                 // Instances of plugins are dropped outside the lock.
@@ -216,17 +217,17 @@ impl State {
     }
 }
 
-/// Waits for the bell, perhaps not for longer than `limit`. False if the time is up.
+/// Waits for the signal, perhaps not for longer than `limit`. False if the time is up.
 fn wait_for<'a>(
-    bell: &Condvar,
+    signal: &Condvar,
     state: MutexGuard<'a, State>,
     limit: Option<Duration>,
 ) -> (MutexGuard<'a, State>, bool) {
     match limit {
-        None => (bell.wait(state).unwrap_or_else(PoisonError::into_inner), true),
+        None => (signal.wait(state).unwrap_or_else(PoisonError::into_inner), true),
         Some(limit) => {
             let (state, result) =
-                bell.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
+                signal.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
             (state, !result.timed_out())
         }
     }

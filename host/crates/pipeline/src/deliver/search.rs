@@ -8,7 +8,7 @@
 //! then. A row that the receiver names is asked about again whenever something was accepted. One that is accepted alone
 //! was not the culprit; where that was seen, a body that is refused is sent once more before it is divided.
 //!
-//! PipelineParts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
+//! Parts of a body that are refused without a name are halved, which costs the logarithm of its rows per bad one.
 //! Rows without an acceptance to compare with are left undecided: they wait at the dispatcher, unsettled, until
 //! something was accepted or their time has come. After [`REFUSED_IN_A_ROW`](super::context::REFUSED_IN_A_ROW) different rows without an acceptance
 //! it is the receiver's state: nothing more is divided or sent but one probe at a time.
@@ -261,7 +261,7 @@ impl Search<'_> {
         first * 2_u32.pow(heard.alone.saturating_sub(1).min(LONGEST_DOUBLED))
     }
 
-    /// Puts the chunks of a refused part in its place.
+    /// Puts the parts of a refused one in its place.
     fn divide(&mut self, index: usize, request: Request, rows: &[usize], heard: &Refusal) {
         let refused = |named| Some(Refusal { named, ..heard.clone() });
         let parts: Vec<_> = if rows.is_empty() {

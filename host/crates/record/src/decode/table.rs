@@ -239,7 +239,8 @@ impl<'l> Decoder<'l> {
     fn has_room_for(&mut self, log: Range) -> bool {
         let bytes = log.len as usize * LOG_GROWTH + self.shared_growth;
         let left = self.room.checked_sub(bytes);
-        self.room = left.unwrap_or_default();
+        // What does not fit leaves no room for what comes after it.
+        self.room = left.unwrap_or(0);
         left.is_some() || self.batch.rows.is_empty()
     }
 
@@ -300,7 +301,8 @@ impl<'l> Decoder<'l> {
         self.batch.cells.push(CellData::new(self.time_key, Span::UNSET));
         self.batch.cells.extend_from_slice(&self.shared);
         self.last_seen.resize(self.batch.keys.len(), Seen::default());
-        let row = self.batch.cells.get(first..).unwrap_or_default();
+        // `first` was the end a moment ago, so it is in range.
+        let row = self.batch.cells.get(first..).into_iter().flatten();
         for (at, cell) in (first as u32..).zip(row) {
             if let Some(seen) = self.last_seen.get_mut(cell.key().index()) {
                 *seen = Seen { stamp, cell: at };
@@ -380,8 +382,9 @@ impl<'l> Decoder<'l> {
         }
         if nanos != 0 {
             let mut cell = CellData::new(self.nanos_key, self.batch.text.add(&nanos.to_string())?);
-            let row = self.batch.cells.get(first..).unwrap_or_default();
-            if let Some(at) = row.iter().position(|cell| cell.key() == self.nanos_key) {
+            // A log begins at its first cell, so that is in range.
+            let mut row = self.batch.cells.get(first..).into_iter().flatten();
+            if let Some(at) = row.position(|cell| cell.key() == self.nanos_key) {
                 cell = self.batch.cells.remove(first + at);
             }
             let after_source = (first + 3).min(self.batch.cells.len());

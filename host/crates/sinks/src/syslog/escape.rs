@@ -4,7 +4,7 @@ use forwarder_record::json::{is_unseen, may_begin_unseen, push_number};
 
 /// How many bytes are compared at a time, and with how many at most. Fixed, so that the compiler can do it
 /// with vector instructions.
-const LANE: usize = 16;
+const WIDTH: usize = 16;
 const NEEDLES: usize = 8;
 
 const DEL: u8 = 0x7f;
@@ -88,15 +88,15 @@ impl Escape {
         };
         let looked_up =
             |&byte: &u8| self.is_suspect.get(usize::from(byte)).copied().unwrap_or(false);
-        let (lanes, tail) = text.as_chunks::<LANE>();
+        let (lanes, tail) = text.as_chunks::<WIDTH>();
         for (nth, lane) in lanes.iter().enumerate() {
             if lane.iter().fold(false, |found, &byte| found | hit(byte))
                 && let Some(at) = lane.iter().position(looked_up)
             {
-                return Some(nth * LANE + at);
+                return Some(nth * WIDTH + at);
             }
         }
-        tail.iter().position(looked_up).map(|at| lanes.len() * LANE + at)
+        tail.iter().position(looked_up).map(|at| lanes.len() * WIDTH + at)
     }
 }
 
